@@ -1,0 +1,58 @@
+# Everything here needs Python 3.11 or newer with venv and pip, git, and make; nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DVC_NO_ANALYTICS := true
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check up deps meadow-clip clean
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready ## Make the environment: .venv with the package and everything it needs
+
+.venv/ready: pyproject.toml constraints.txt
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "bucolic needs a Git checkout: git clone it, a downloaded archive is not enough"; exit 1; }
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "bucolic needs Python 3.11 or newer with venv and pip: name one with make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## Run the whole pipeline on the drawn data set, and say where the results are
+	bucolic params check
+	dvc repro
+	bucolic track
+	bucolic report
+	@echo
+	@echo "report       reports/report.html"
+	@echo "sample grid  reports/figures/samples.png"
+	@echo "MLflow UI    make up, then http://127.0.0.1:5001"
+	@echo "draw         source .venv/bin/activate && bucolic generate 'two cows under a blue sky' --out cows.png"
+
+test: setup ## Run the tests
+	pytest
+
+check: setup ## Lint, format, types, and who may import whom
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	python tools/dependencies.py --check
+
+up: setup ## Start the Prefect server (4200), the deployments, a worker and the MLflow UI (5001)
+	@exec bucolic up
+
+deps: setup ## Rewrite the code dependencies of each stage in dvc.yaml
+	python tools/dependencies.py
+
+meadow-clip: setup ## Train the shipped CLIP and probe anew
+	python tools/train_meadow_clip.py
+	python tools/train_probe.py
+
+clean: ## Remove the environment and tool caches; never data, models or records
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,244 @@
+"""The command line: one verb a stage, and what a user does around them.
+
+Everything heavy is imported inside the verb that needs it, so that --help answers at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bucolic.errors import BucolicError
+from bucolic.places import find_root
+
+if TYPE_CHECKING:
+    from bucolic.params import Params
+    from bucolic.report import Summary
+    from bucolic.runtime import Runtime
+
+ANNOTATIONS = Path("data/annotations")
+SELECTION = Path("data/selection.parquet")
+IMAGES = Path("data/images")
+EMBEDDINGS = Path("data/embeddings")
+SHARDS = Path("data/shards")
+MODEL = Path("models/current")
+FIGURES = Path("reports/figures")
+
+
+class OneLineErrors(click.Group):
+    """A group whose verbs end in one clear line and an exit code where the user can help it."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the verb; a BucolicError becomes its message and its code."""
+        try:
+            return super().invoke(context)
+        except BucolicError as error:
+            click.echo(f"bucolic: {error}", err=True)
+            context.exit(error.exit_code)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bucolic")
+def main() -> None:
+    """Study CLIP-conditioned image generation on a theme of MS-COCO.
+
+    The pipeline is run by `dvc repro`; its stages are the first seven verbs. Params are in
+    params.yaml, where filter.keywords is the theme.
+    """
+    # Warnings of libraries on their own internals would bury the one line that matters.
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("bucolic").setLevel(logging.INFO)
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
+    """Make a verb of a stage: `call` runs its function in the project's root."""
+    name = call.__name__.strip("_")
+
+    def verb() -> None:
+        from bucolic.pipeline.execute import execute
+        from bucolic.tracking.hooks import open_sink, send
+
+        root = find_root(Path.cwd())
+        os.chdir(root)
+        try:
+            execute(name, root, call, open_sink if name == "train" else None)
+        finally:
+            send(root, wait=name in {"train", "evaluate"})
+
+    return main.command(name, help=call.__doc__)(verb)
+
+
+@stage
+def annotations(params: "Params", runtime: "Runtime") -> "Summary":
+    """Stage 1: fetch and verify the annotation files."""
+    from bucolic.places import dataset_root
+    from bucolic.stages.annotations import get_annotations
+
+    root = dataset_root(Path.cwd(), params.dataset.root)
+    return get_annotations(root, ANNOTATIONS, runtime=runtime)
+
+
+@stage
+def filter_(params: "Params", _runtime: "Runtime") -> "Summary":
+    """Stage 2: choose the images of the theme, and split them."""
+    from bucolic.stages.filter import select_images
+
+    return select_images(ANNOTATIONS, SELECTION, config=params.filter)
+
+
+@stage
+def images(params: "Params", runtime: "Runtime") -> "Summary":
+    """Stage 3: fetch, check and pack the chosen images."""
+    from bucolic.places import dataset_root
+    from bucolic.stages.images import get_images
+
+    root = dataset_root(Path.cwd(), params.dataset.root)
+    return get_images(root, SELECTION, IMAGES, config=params.images, runtime=runtime)
+
+
+@stage
+def embed(params: "Params", runtime: "Runtime") -> "Summary":
+    """Stage 4: embed images and captions with CLIP."""
+    from bucolic.stages.embed import embed as run
+
+    return run(SELECTION, IMAGES, EMBEDDINGS, clip=params.clip, runtime=runtime)
+
+
+@stage
+def shard(params: "Params", runtime: "Runtime") -> "Summary":
+    """Stage 5: pack pictures, captions and vectors into WebDataset shards."""
+    from bucolic.stages.shard import shard as run
+
+    return run(SELECTION, IMAGES, EMBEDDINGS, SHARDS, config=params.shard, runtime=runtime)
+
+
+@stage
+def train(params: "Params", runtime: "Runtime") -> "Summary":
+    """Stage 6: train the model."""
+    from bucolic.stages.train import train as run
+
+    return run(SHARDS, MODEL, model=params.model, config=params.train, runtime=runtime)
+
+
+@stage
+def evaluate(params: "Params", runtime: "Runtime") -> "Summary":
+    """Stage 7: judge the model on the held-out test split."""
+    from bucolic.stages.evaluate import evaluate as run
+
+    return run(
+        MODEL,
+        SHARDS,
+        ANNOTATIONS,
+        FIGURES,
+        config=params.evaluate,
+        clip=params.clip,
+        runtime=runtime,
+    )
+
+
+@main.group("params")
+def params_group() -> None:
+    """Check or show params.yaml."""
+
+
+@params_group.command("check")
+def params_check() -> None:
+    """Validate the whole of params.yaml."""
+    from bucolic.params import load_params
+
+    params = load_params(find_root(Path.cwd()))
+    click.echo(f"params.yaml is valid: {params.dataset.root}, {', '.join(params.filter.keywords)}")
+
+
+@params_group.command("show")
+def params_show() -> None:
+    """Print every param with the defaults filled in, as JSON."""
+    from bucolic.params import load_params
+
+    click.echo(load_params(find_root(Path.cwd())).model_dump_json(indent=2))
+
+
+@main.command()
+@click.argument("name")
+def preset(name: str) -> None:
+    """Write params.yaml for meadow, tiny, folder or coco2017; the former one is kept."""
+    from bucolic.presets import write_preset
+
+    kept = write_preset(name, find_root(Path.cwd()))
+    click.echo(
+        f"params.yaml is now preset {name}" + (f"; the former one is {kept}" if kept else "")
+    )
+
+
+@main.command()
+@click.argument("name")
+def theme(name: str) -> None:
+    """Copy a word list, bucolic or naturey, into filter.keywords."""
+    from bucolic.presets import write_theme
+
+    words = write_theme(name, find_root(Path.cwd()))
+    click.echo(f"filter.keywords: {', '.join(words)}")
+
+
+@main.command()
+def track() -> None:
+    """Send the records that still wait to MLflow."""
+    from bucolic.tracking.hooks import send
+
+    sent = send(find_root(Path.cwd()), wait=True)
+    click.echo(f"{sent} records sent to MLflow")
+
+
+@main.command()
+def report() -> None:
+    """Render reports/report.html from the figures and records there are."""
+    from bucolic.report_page import render
+
+    click.echo(render(find_root(Path.cwd())))
+
+
+@main.command()
+@click.argument("prompts", nargs=-1, required=True)
+@click.option("-n", "count", default=4, show_default=True, help="Pictures for each prompt.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the pictures.")
+@click.option("--guidance", type=float, help="How strongly the prompt pulls; chosen on val.")
+@click.option("--steps", type=int, help="Steps of the sampler; chosen on val.")
+@click.option("--model", "folder", type=click.Path(path_type=Path), help="Folder of a model.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("generated.png"),
+    show_default=True,
+    help="A .png for one enlarged grid, or a folder for single pictures.",
+)
+def generate(
+    prompts: tuple[str, ...],
+    count: int,
+    seed: int,
+    guidance: float | None,
+    steps: int | None,
+    folder: Path | None,
+    out: Path,
+) -> None:
+    """Draw pictures of PROMPTS with the trained model."""
+    from bucolic.generate import Bucolic
+    from bucolic.pictures import save_pictures
+
+    model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
+    drawn = model.generate(prompts, n=count, seed=seed, guidance=guidance, steps=steps)
+    for path in save_pictures(drawn, prompts, out):
+        click.echo(path)
+
+
+@main.command()
+def up() -> None:
+    """Start the Prefect server with the deployments, a worker, and the MLflow UI."""
+    from bucolic.pipeline.up import up as start
+
+    sys.exit(start(find_root(Path.cwd())))

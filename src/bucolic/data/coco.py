@@ -1,0 +1,186 @@
+"""COCO 2017 annotation files: captions, images, licences, instances, and Meadow's attributes.
+
+The layout is COCO's own, one file a kind and source split:
+
+- `captions_SPLIT.json`: `images` (id, file_name, width, height, license, coco_url, flickr_url),
+  `annotations` (id, image_id, caption).
+- `instances_SPLIT.json`: the same images; boxes, masks and categories.
+- `attributes_SPLIT.json`: only for drawn scenes: `version` 1; `attributes` (name to closed list of
+  values); `images` (image_id, slice, truth); `captions` (caption_id, image_id, states).
+"""
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bucolic.errors import DataError
+
+SourceSplit = Literal["train2017", "val2017"]
+SOURCE_SPLITS: tuple[SourceSplit, ...] = ("train2017", "val2017")
+ATTRIBUTES_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption; stray whitespace and newlines inside COCO's texts are collapsed."""
+
+    caption_id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """One image record with all its captions, ordered by caption id.
+
+    `licence` is the licence id of the annotation file, None where the record has none.
+    """
+
+    image_id: int
+    source_split: SourceSplit
+    file_name: str
+    width: int
+    height: int
+    licence: int | None
+    coco_url: str
+    flickr_url: str
+    captions: tuple[Caption, ...]
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What a drawn scene truly shows, and what each of its captions states.
+
+    Attributes:
+        values: attribute name to its closed list of values.
+        truth: image id to attribute to value; an attribute that does not apply is absent.
+        slices: image id to "ordinary" or "heldout" (a combination that train2017 never shows).
+        states: caption id to the attributes that this caption states, with their values.
+    """
+
+    values: dict[str, list[str]]
+    truth: dict[int, dict[str, str]]
+    slices: dict[int, str]
+    states: dict[int, dict[str, str]]
+
+
+def annotation_file(folder: Path, kind: str, split: SourceSplit) -> Path:
+    """Path of one annotation file; `kind` is captions, instances or attributes."""
+    return folder / f"{kind}_{split}.json"
+
+
+def present_splits(folder: Path) -> list[SourceSplit]:
+    """The source splits whose captions are there, train2017 first."""
+    return [split for split in SOURCE_SPLITS if annotation_file(folder, "captions", split).exists()]
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; DataError says where it breaks off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: check dataset.root in params.yaml") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}): fetch it again") from None
+
+
+def read_captioned_images(folder: Path) -> list[CaptionedImage]:
+    """Read every image that has a caption, from all source splits there, ordered by image id.
+
+    Raises:
+        DataError: no captions file at all, broken JSON, or a record without its fields.
+    """
+    present = [
+        split for split in SOURCE_SPLITS if annotation_file(folder, "captions", split).exists()
+    ]
+    if not present:
+        raise DataError(f"{folder} holds no captions_train2017.json or captions_val2017.json")
+    images = [image for split in present for image in _read_split(folder, split)]
+    return sorted(images, key=lambda image: (image.image_id, image.source_split))
+
+
+def _read_split(folder: Path, split: SourceSplit) -> Iterable[CaptionedImage]:
+    path = annotation_file(folder, "captions", split)
+    content = read_json(path)
+    try:
+        captions: defaultdict[int, list[Caption]] = defaultdict(list)
+        for record in content["annotations"]:
+            text = " ".join(record["caption"].split())
+            captions[record["image_id"]].append(Caption(record["id"], text))
+        return [
+            _captioned(record, split, captions[record["id"]])
+            for record in content["images"]
+            if record["id"] in captions
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not a COCO captions file: {error!r}") from None
+
+
+def _captioned(
+    record: dict[str, Any], split: SourceSplit, captions: list[Caption]
+) -> CaptionedImage:
+    return CaptionedImage(
+        image_id=record["id"],
+        source_split=split,
+        file_name=record["file_name"],
+        width=record["width"],
+        height=record["height"],
+        licence=record.get("license"),
+        coco_url=record.get("coco_url", ""),
+        flickr_url=record.get("flickr_url", ""),
+        captions=tuple(sorted(captions, key=lambda caption: caption.caption_id)),
+    )
+
+
+def images_by_category(folder: Path, names: Collection[str]) -> dict[str, set[int]]:
+    """For each named COCO category, the ids of the images that show an instance of it.
+
+    Raises:
+        DataError: no instances file, or a name that is not one of its categories.
+    """
+    paths = [annotation_file(folder, "instances", split) for split in SOURCE_SPLITS]
+    indexes = [_index_instances(path) for path in paths if path.exists()]
+    if not indexes:
+        raise DataError(f"{folder} holds no instances file, which filter.categories needs")
+    found: dict[str, set[int]] = {name: set() for name in names}
+    for instances in indexes:
+        known = {category["name"]: category["id"] for category in instances.cats.values()}
+        if unknown := sorted(set(names) - set(known)):
+            raise DataError(f"filter.categories: {unknown[0]!r} is not among {sorted(known)}")
+        for name in names:
+            found[name].update(instances.catToImgs[known[name]])
+    return found
+
+
+def _index_instances(path: Path) -> Any:
+    from pycocotools.coco import COCO  # noqa: PLC0415 - heavy, and only some themes need it
+
+    instances = COCO()
+    instances.dataset = read_json(path)
+    with redirect_stdout(io.StringIO()):  # pycocotools announces each step
+        instances.createIndex()
+    return instances
+
+
+def read_attributes(folder: Path, split: SourceSplit) -> Attributes | None:
+    """Read the attributes of one source split, or None where the data set has none.
+
+    Raises:
+        DataError: broken JSON or an unknown version.
+    """
+    path = annotation_file(folder, "attributes", split)
+    if not path.exists():
+        return None
+    content = read_json(path)
+    if content.get("version") != ATTRIBUTES_VERSION:
+        raise DataError(f"{path} has version {content.get('version')}, not {ATTRIBUTES_VERSION}")
+    return Attributes(
+        values=content["attributes"],
+        truth={image["image_id"]: image["truth"] for image in content["images"]},
+        slices={image["image_id"]: image["slice"] for image in content["images"]},
+        states={caption["caption_id"]: caption["states"] for caption in content["captions"]},
+    )

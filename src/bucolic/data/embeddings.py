@@ -1,0 +1,143 @@
+"""data/embeddings/: raw CLIP vectors of the chosen images and of all their captions, as Parquet.
+
+images.parquet, one row an image, ordered by image id: image_id int64, sha256 string (of the image
+file), vector fixed_size_list<float32>. captions.parquet, one row a caption, ordered by image id,
+then caption id: caption_id int64, image_id int64, text string, vector. The vectors are what the
+towers return, not normalised: whoever reads them decides on that.
+
+The schema metadata holds the format (embeddings, version 1) and, as JSON under `bucolic.clip`,
+where the vectors come from. Vectors of different towers must never meet, so readers compare it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bucolic.data.tables import read_table, write_table
+from bucolic.errors import DataError
+
+VERSION = "1"
+Vectors = NDArray[np.float32]
+SAME_TOWERS = ("model", "weights_sha256", "preprocessing", "precision", "embed_dim")
+
+
+@dataclass(frozen=True)
+class ImageEmbeddings:
+    """Image ids int64 [n], digests of the image files, and vectors float32 [n, e]."""
+
+    image_ids: NDArray[np.int64]
+    sha256: tuple[str, ...]
+    vectors: Vectors
+
+
+@dataclass(frozen=True)
+class CaptionEmbeddings:
+    """Caption ids and their image ids, int64 [m]; texts; vectors float32 [m, e]."""
+
+    caption_ids: NDArray[np.int64]
+    image_ids: NDArray[np.int64]
+    texts: tuple[str, ...]
+    vectors: Vectors
+
+
+def write_images(path: Path, rows: ImageEmbeddings, clip: Mapping[str, Any]) -> None:
+    """Write images.parquet with the provenance `clip` of its vectors."""
+    columns = {
+        "image_id": pa.array(rows.image_ids),
+        "sha256": pa.array(rows.sha256, pa.string()),
+        "vector": to_arrow(rows.vectors),
+    }
+    _write(path, columns, clip)
+
+
+def write_captions(path: Path, rows: CaptionEmbeddings, clip: Mapping[str, Any]) -> None:
+    """Write captions.parquet with the provenance `clip` of its vectors."""
+    columns = {
+        "caption_id": pa.array(rows.caption_ids),
+        "image_id": pa.array(rows.image_ids),
+        "text": pa.array(rows.texts, pa.string()),
+        "vector": to_arrow(rows.vectors),
+    }
+    _write(path, columns, clip)
+
+
+def read_embeddings(folder: Path) -> tuple[ImageEmbeddings, CaptionEmbeddings, dict[str, Any]]:
+    """Read both files and their common provenance.
+
+    Raises:
+        DataError: a file is missing, of another format, or made with other towers than its twin.
+    """
+    images, image_clip = _read(folder / "images.parquet")
+    captions, caption_clip = _read(folder / "captions.parquet")
+    check_same_towers(image_clip, caption_clip, f"{folder}/captions.parquet")
+    return (
+        ImageEmbeddings(
+            images["image_id"].to_numpy(),
+            tuple(images["sha256"].to_pylist()),
+            to_numpy(images["vector"]),
+        ),
+        CaptionEmbeddings(
+            captions["caption_id"].to_numpy(),
+            captions["image_id"].to_numpy(),
+            tuple(captions["text"].to_pylist()),
+            to_numpy(captions["vector"]),
+        ),
+        image_clip,
+    )
+
+
+def check_same_towers(expected: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
+    """Raise DataError, naming `where`, unless both provenances are of the same CLIP towers."""
+    for key in SAME_TOWERS:
+        if expected.get(key) != found.get(key):
+            raise DataError(
+                f"{where} was made with another CLIP ({key}: {_short(found.get(key))}, "
+                f"not {_short(expected.get(key))}): run dvc repro"
+            )
+
+
+def to_arrow(vectors: Vectors) -> pa.FixedSizeListArray:
+    """Float32 [n, e] as an Arrow column of fixed-size lists."""
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+
+
+def to_numpy(column: pa.ChunkedArray) -> Vectors:
+    """An Arrow column of fixed-size lists as float32 [n, e]."""
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float32).reshape(len(column), column.type.list_size)
+
+
+def _write(path: Path, columns: dict[str, pa.Array], clip: Mapping[str, Any]) -> None:
+    metadata = {
+        "bucolic.format": "embeddings",
+        "bucolic.version": VERSION,
+        "bucolic.clip": json.dumps(dict(clip), sort_keys=True),
+    }
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    write_table(path, table, vectors=("vector",))
+
+
+def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    table = read_table(path, "embeddings", VERSION)
+    return table, json.loads(table.schema.metadata[b"bucolic.clip"])
+
+
+def _short(value: object) -> str:
+    return str(value)[:24]
+
+
+def rows_of(ids: Sequence[int] | NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions in the sorted `ids` of each wanted id; DataError where one is not there."""
+    ids = np.asarray(ids, dtype=np.int64)
+    places = np.searchsorted(ids, wanted)
+    found = (places < len(ids)) & (ids[np.minimum(places, len(ids) - 1)] == wanted)
+    if not found.all():
+        raise DataError(f"id {wanted[~found][0]} has no embedding: run dvc repro")
+    return places

@@ -1,0 +1,157 @@
+"""data/images/: the chosen images as they came, in tars, and a row for each in index.parquet.
+
+`images-NNNNNN.tar` holds up to 1,000 original files each, ordered by image id, as COCO names them
+below their source split. index.parquet, format version 1, one row for every image selected:
+
+| column | type | meaning |
+|---|---|---|
+| image_id | int64 | COCO's id |
+| status | string | ok, not_found, corrupt or wrong_size |
+| reason | string | what was wrong; empty where ok |
+| tar | string, nullable | which archive holds it |
+| offset, size_bytes | int64, nullable | where the file's bytes are in that archive |
+| sha256 | string, nullable | of the file's bytes |
+| mode | string, nullable | Pillow's mode of the file (RGB, L, CMYK...) before conversion |
+"""
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+from PIL import Image, UnidentifiedImageError
+
+from bucolic.data.tables import read_table, write_table
+from bucolic.errors import DataError
+
+VERSION = "1"
+IMAGES_PER_TAR = 1000
+Status = Literal["ok", "not_found", "corrupt", "wrong_size"]
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("tar", pa.string()),
+        ("offset", pa.int64()),
+        ("size_bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("mode", pa.string()),
+    ],
+    metadata={"bucolic.format": "images", "bucolic.version": VERSION},
+)
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One row of the index."""
+
+    image_id: int
+    status: Status
+    reason: str = ""
+    tar: str | None = None
+    offset: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    mode: str | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An image file's bytes with what a full decode found."""
+
+    status: Status
+    reason: str = ""
+    mode: str | None = None
+
+
+def check_image(content: bytes, width: int, height: int) -> Checked:
+    """Decode a file to the last pixel and compare its size with the annotation's, in pixels."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            size, mode = image.size, image.mode
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow puts the object's address into some messages; an address would differ each run.
+        return Checked("corrupt", type(error).__name__)
+    if size != (width, height):
+        return Checked("wrong_size", f"{size[0]}x{size[1]}, annotated {width}x{height}")
+    return Checked("ok", mode=mode)
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode an image file to RGB; greyscale and CMYK files are converted."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
+class TarSequence:
+    """Writes files into images-NNNNNN.tar archives with fixed metadata, and says where they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self._tar: tarfile.TarFile | None = None
+
+    def add(self, name: str, content: bytes) -> tuple[str, int]:
+        """Append a file; returns the archive's name and the offset of the file's first byte."""
+        if self._count % IMAGES_PER_TAR == 0:
+            self._next_tar()
+        assert self._tar is not None
+        self._count += 1
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        start = self._tar.offset + tarfile.BLOCKSIZE
+        self._tar.addfile(member, io.BytesIO(content))
+        return Path(str(self._tar.name)).name, start
+
+    def close(self) -> None:
+        """Finish the last archive."""
+        if self._tar is not None:
+            self._tar.close()
+
+    def _next_tar(self) -> None:
+        self.close()
+        path = self._folder / f"images-{self._count // IMAGES_PER_TAR:06d}.tar"
+        self._tar = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+
+
+def write_index(folder: Path, rows: Iterable[ImageRow]) -> None:
+    """Write index.parquet, ordered by image id."""
+    records = [asdict(row) for row in sorted(rows, key=lambda row: row.image_id)]
+    write_table(folder / "index.parquet", pa.Table.from_pylist(records, schema=SCHEMA))
+
+
+def read_index(folder: Path) -> list[ImageRow]:
+    """Read index.parquet; DataError where it is missing or of another format."""
+    table = read_table(folder / "index.parquet", "images", VERSION)
+    return [ImageRow(**record) for record in table.to_pylist()]
+
+
+def read_contents(folder: Path, rows: Sequence[ImageRow]) -> Iterator[tuple[ImageRow, bytes]]:
+    """Yield the bytes of each row that is ok, opening each archive once for rows in order."""
+    name, file = None, None
+    try:
+        for row in rows:
+            if row.tar is None or row.offset is None or row.size_bytes is None:
+                continue
+            if row.tar != name:
+                if file is not None:
+                    file.close()
+                name, file = row.tar, _open_tar(folder / row.tar)
+            assert file is not None
+            file.seek(row.offset)
+            yield row, file.read(row.size_bytes)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _open_tar(path: Path) -> io.BufferedReader:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: run the images stage again") from None

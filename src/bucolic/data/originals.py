@@ -1,0 +1,163 @@
+"""The bytes of one original image: out of a folder, an archive, or from its own address."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from bucolic.data.coco import CaptionedImage, SourceSplit
+from bucolic.data.fetch import NotThereError, RemoteFile, fetch_bytes, fetch_file, open_session
+from bucolic.data.source import CocoSource, FolderSource
+from bucolic.errors import DataError
+from bucolic.files import fingerprint, remove, write_bytes
+
+COCO_IMAGE_BYTES = 160_000  # mean of COCO 2017
+ARCHIVE_SHARE = 0.3  # of an archive's bytes; above it one large transfer beats many small ones
+Fetch = Literal["auto", "files", "archive"]
+
+
+class Originals(Protocol):
+    """Reads image files; safe to call from several threads.
+
+    Attributes:
+        fetched: how many files came over the network so far.
+    """
+
+    fetched: int
+
+    def read(self, image: CaptionedImage) -> bytes:
+        """Bytes of the file; NotThereError where there is none."""
+
+    def forget(self, image: CaptionedImage) -> None:
+        """Drop a kept copy that turned out broken, so that the next run fetches it again."""
+
+
+class FolderOriginals:
+    """Images of a folder in COCO layout."""
+
+    fetched = 0
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, image: CaptionedImage) -> bytes:
+        """Read ROOT/SOURCE_SPLIT/FILE_NAME."""
+        try:
+            return (self._folder / image.source_split / image.file_name).read_bytes()
+        except FileNotFoundError:
+            raise NotThereError(f"{image.source_split}/{image.file_name}: no such file") from None
+
+    def forget(self, image: CaptionedImage) -> None:
+        """Keep the user's file as it is."""
+
+
+class ArchiveOriginals:
+    """Images inside COCO's zip archives, one for each source split."""
+
+    fetched = 0
+
+    def __init__(self, archives: dict[SourceSplit, Path]) -> None:
+        self._bundles = {split: _open_zip(path) for split, path in archives.items()}
+
+    def read(self, image: CaptionedImage) -> bytes:
+        """Read SOURCE_SPLIT/FILE_NAME out of the archive."""
+        name = f"{image.source_split}/{image.file_name}"
+        try:
+            return self._bundles[image.source_split].read(name)
+        except KeyError:
+            raise NotThereError(f"{name}: not in the archive") from None
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{name}: {error}: delete the archive and run again") from None
+
+    def forget(self, image: CaptionedImage) -> None:
+        """Keep the archive, whose checksum held."""
+
+
+class UrlOriginals:
+    """Images fetched one by one and kept in a folder of the cache."""
+
+    def __init__(
+        self, urls: Mapping[SourceSplit, Sequence[str]], kept: Path, *, connections: int
+    ) -> None:
+        self._urls = urls
+        self._kept = kept
+        self._session = open_session(connections)
+        self.fetched = 0
+
+    def read(self, image: CaptionedImage) -> bytes:
+        """Read the kept copy, else fetch it from the first address that has it."""
+        path = self._path(image)
+        if path.exists():
+            return path.read_bytes()
+        urls = [url.format(file_name=image.file_name) for url in self._urls[image.source_split]]
+        content = fetch_bytes(self._session, urls)
+        write_bytes(path, content)
+        self.fetched += 1
+        return content
+
+    def forget(self, image: CaptionedImage) -> None:
+        """Remove the kept copy."""
+        remove(self._path(image))
+
+    def _path(self, image: CaptionedImage) -> Path:
+        return self._kept / image.source_split / image.file_name
+
+
+def open_originals(
+    source: CocoSource | FolderSource,
+    chosen: Sequence[CaptionedImage],
+    cache: Path,
+    *,
+    fetch: Fetch,
+    connections: int,
+) -> Originals:
+    """Choose how the images are read, and fetch the archives where those are chosen.
+
+    Args:
+        source: where the data set is.
+        chosen: the images that will be read.
+        cache: folder for what is fetched.
+        fetch: one by one, by archive, or whichever moves fewer bytes.
+        connections: simultaneous transfers.
+
+    Raises:
+        DataError: the source has no images of a split, or an archive is not what it promises.
+        TransientError: an archive could not be fetched now.
+    """
+    if isinstance(source, FolderSource):
+        return FolderOriginals(Path(source.folder))
+    splits = sorted({image.source_split for image in chosen})
+    if absent := [split for split in splits if split not in source.images]:
+        raise DataError(f"source.json names no images of {absent[0]}: add them under images")
+    archives = {s: a for s in splits if (a := source.images[s].archive) is not None}
+    if len(archives) == len(splits) and _prefers_archive(source, chosen, archives, fetch):
+        return ArchiveOriginals(_fetch_all(archives, cache / "archives"))
+    urls = {split: source.images[split].urls for split in splits}
+    kept = cache / "images" / fingerprint(source.model_dump(mode="json"))
+    return UrlOriginals(urls, kept, connections=connections)
+
+
+def _prefers_archive(
+    source: CocoSource,
+    chosen: Sequence[CaptionedImage],
+    archives: dict[SourceSplit, RemoteFile],
+    fetch: Fetch,
+) -> bool:
+    if fetch != "auto":
+        return fetch == "archive"
+    if not all(source.images[split].urls for split in archives):
+        return True
+    total = sum(remote.size_bytes for remote in archives.values())
+    return len(chosen) * COCO_IMAGE_BYTES > ARCHIVE_SHARE * total
+
+
+def _fetch_all(archives: dict[SourceSplit, RemoteFile], folder: Path) -> dict[SourceSplit, Path]:
+    session = open_session()
+    return {s: fetch_file(session, r, folder / r.sha256[:16]) for s, r in archives.items()}
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path} is no zip archive ({error}): delete it and run again") from None

@@ -1,0 +1,76 @@
+"""data/selection.parquet: which images the theme selects, and on which side of the split they are.
+
+One row an image, ordered by image id; format version 1 in the schema metadata:
+
+| column | type | meaning |
+|---|---|---|
+| image_id | int64 | COCO's id |
+| split | string | train, val or test |
+| source_split | string | train2017 or val2017, the folder the file is in |
+| file_name | string | e.g. 000000000139.jpg |
+| width, height | int32 | pixels, as the annotation says |
+| licence | int32, nullable | licence id of the annotation file |
+| coco_url, flickr_url | string | where the file and its author's page are; may be empty |
+| captions | list of (caption_id int64, text string) | all captions, ordered by id |
+| keywords | list of string | the keywords and categories that selected it, sorted |
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bucolic.data.coco import Caption, CaptionedImage
+from bucolic.data.split import Split
+from bucolic.data.tables import read_table, write_table
+
+VERSION = "1"
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("split", pa.string()),
+        ("source_split", pa.string()),
+        ("file_name", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("licence", pa.int32()),
+        ("coco_url", pa.string()),
+        ("flickr_url", pa.string()),
+        ("captions", pa.list_(pa.struct([("caption_id", pa.int64()), ("text", pa.string())]))),
+        ("keywords", pa.list_(pa.string())),
+    ],
+    metadata={"bucolic.format": "selection", "bucolic.version": VERSION},
+)
+
+
+@dataclass(frozen=True)
+class SelectedImage:
+    """One row of the selection."""
+
+    image: CaptionedImage
+    split: Split
+    keywords: tuple[str, ...]
+
+
+def write_selection(path: Path, rows: Sequence[SelectedImage]) -> None:
+    """Write the selection, ordered by image id whatever the order given."""
+    ordered = sorted(rows, key=lambda row: row.image.image_id)
+    records = [
+        {**asdict(row.image), "split": row.split, "keywords": sorted(row.keywords)}
+        for row in ordered
+    ]
+    write_table(path, pa.Table.from_pylist(records, schema=SCHEMA))
+
+
+def read_selection(path: Path) -> list[SelectedImage]:
+    """Read the selection; DataError where the file is missing or of another format."""
+    table = read_table(path, "selection", VERSION)
+    return [_selected(record) for record in table.to_pylist()]
+
+
+def _selected(record: dict[str, Any]) -> SelectedImage:
+    captions = tuple(Caption(**caption) for caption in record.pop("captions"))
+    split, keywords = record.pop("split"), tuple(record.pop("keywords"))
+    return SelectedImage(CaptionedImage(**record, captions=captions), split, keywords)

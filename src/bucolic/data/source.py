@@ -1,0 +1,96 @@
+"""Where a data set comes from: a folder in COCO layout, COCO's servers, or the drawn Meadow.
+
+`dataset.root` names a folder. With a source.json in it, the files are fetched:
+
+- kind "coco": addresses, sizes and sha256 of the annotation archive, and for each source split the
+  address of a single image (with a {file_name} field) and the archive of all of them;
+- kind "meadow": the seed and the counts the package draws its scenes from.
+
+Without one, the folder itself holds annotations/, train2017/ and perhaps val2017/.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from bucolic.config import Section
+from bucolic.data.coco import SourceSplit
+from bucolic.data.fetch import RemoteFile
+from bucolic.errors import DataError
+
+SOURCE_FILE = "source.json"
+
+
+class DatasetConfig(Section):
+    """The `dataset` section.
+
+    Attributes:
+        root: folder of the data set, absolute or relative to the project.
+    """
+
+    root: str = Field(min_length=1)
+
+
+class ImageSource(Section):
+    """Where the images of one source split are: one by one, all in one archive, or both."""
+
+    urls: tuple[str, ...] = ()
+    archive: RemoteFile | None = None
+
+
+class CocoSource(Section):
+    """A data set on a server, in COCO's official layout."""
+
+    kind: Literal["coco"]
+    annotations: RemoteFile
+    images: dict[SourceSplit, ImageSource]
+
+
+class MeadowSource(Section):
+    """Scenes drawn by the package: the seed, and how many of each kind.
+
+    Attributes:
+        seed: seed of every random choice.
+        train: scenes of train2017.
+        val: scenes of val2017 with the training distribution.
+        heldout: scenes of val2017 with the combinations that train2017 never shows.
+    """
+
+    kind: Literal["meadow"]
+    seed: int = Field(ge=0)
+    train: int = Field(ge=1)
+    val: int = Field(ge=1)
+    heldout: int = Field(ge=0)
+
+
+class FolderSource(Section):
+    """A local folder in COCO layout."""
+
+    kind: Literal["folder"]
+    folder: str
+
+
+Source = CocoSource | MeadowSource | FolderSource
+_FETCHED: TypeAdapter[CocoSource | MeadowSource] = TypeAdapter(
+    Annotated[CocoSource | MeadowSource, Field(discriminator="kind")]
+)
+
+
+def read_source(root: Path) -> Source:
+    """Read what `dataset.root` points at.
+
+    Raises:
+        DataError: the folder is missing, or its source.json cannot be used.
+    """
+    if not root.is_dir():
+        raise DataError(f"dataset.root: {root} is not a folder: mend the path in params.yaml")
+    path = root / SOURCE_FILE
+    if not path.exists():
+        return FolderSource(kind="folder", folder=str(root))
+    try:
+        return _FETCHED.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {where}: {first['msg']}") from None

@@ -1,0 +1,32 @@
+"""One process a stage: a lock file that a killed process cannot leave behind."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bucolic.errors import TransientError
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold the lock `path` for the block; the kernel frees it when the process ends, however.
+
+    Raises:
+        TransientError: another process holds it; the message names its pid.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            raise TransientError(
+                f"{path.stem} is running already as process {pid}: wait for it, or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,59 @@
+"""Presets of params.yaml and themes for filter.keywords, as the files of this package."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from bucolic.errors import ParamsError
+from bucolic.files import replacing, write_text
+
+PARAMS_FILE = "params.yaml"
+KEPT_FILE = "params.yaml.old"
+
+
+def preset_text(name: str) -> str:
+    """The params.yaml of a preset; ParamsError lists the names there are."""
+    return _resource("presets", name, ".yaml")
+
+
+def theme_words(name: str) -> list[str]:
+    """The words of a theme; ParamsError lists the names there are."""
+    return _resource("themes", name, ".txt").split()
+
+
+def write_preset(name: str, root: Path) -> str | None:
+    """Write `root`/params.yaml; returns the name the former one was kept under, if there was one."""
+    text, path = preset_text(name), root / PARAMS_FILE
+    kept = None
+    if path.exists():
+        write_text(root / KEPT_FILE, path.read_text())
+        kept = KEPT_FILE
+    write_text(path, text)
+    return kept
+
+
+def write_theme(name: str, root: Path) -> list[str]:
+    """Put a theme's words into filter.keywords of `root`/params.yaml, comments kept."""
+    words, path = theme_words(name), root / PARAMS_FILE
+    if not path.exists():
+        raise ParamsError(f"{path} is missing: write one with bucolic preset meadow")
+    yaml = YAML()
+    content = yaml.load(path)
+    sequence = yaml.seq(words)
+    sequence.fa.set_flow_style()
+    content["filter"]["keywords"] = sequence
+    with replacing(path) as temporary:
+        yaml.dump(content, temporary)
+    return words
+
+
+def _resource(kind: str, name: str, ending: str) -> str:
+    folder = files("bucolic") / kind
+    names = sorted(
+        item.name.removesuffix(ending) for item in folder.iterdir() if item.name.endswith(ending)
+    )
+    if not re.fullmatch(r"\w+", name) or name not in names:
+        raise ParamsError(f"no {kind[:-1]} is named {name!r}: choose from {', '.join(names)}")
+    return (folder / f"{name}{ending}").read_text(encoding="utf-8")

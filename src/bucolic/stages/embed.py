@@ -1,0 +1,117 @@
+"""embed: CLIP vectors of the chosen images and of all their captions, computing only new ones."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bucolic.clip.config import ClipConfig
+from bucolic.data.coco import Caption
+from bucolic.data.embeddings import (
+    CaptionEmbeddings,
+    ImageEmbeddings,
+    Vectors,
+    write_captions,
+    write_images,
+)
+from bucolic.data.images import ImageRow, decode, read_contents, read_index
+from bucolic.data.selection import read_selection
+from bucolic.data.vector_store import VectorStore
+from bucolic.engine import ordered_map
+from bucolic.files import fingerprint, replacing
+from bucolic.report import Rows, Summary
+from bucolic.runtime import Runtime, choose_device
+
+if TYPE_CHECKING:
+    from bucolic.clip.towers import Towers
+
+STORE_KEY = ("model", "weights_sha256", "preprocessing", "precision", "device", "embed_dim")
+
+
+def embed(
+    selection: Path, images: Path, out: Path, *, clip: ClipConfig, runtime: Runtime
+) -> Summary:
+    """Write image and caption vectors; what the store in the cache holds is not computed again.
+
+    Args:
+        selection: the Parquet file of the filter stage.
+        images: folder of the images stage.
+        out: folder to write, see data/embeddings.py.
+        clip: the towers.
+        runtime: its cache holds the store; each finished part is kept when the run is killed.
+
+    Raises:
+        ParamsError: towers that cannot be loaded.
+        DataError: an input is missing or of another format.
+    """
+    from bucolic.clip.towers import load_towers
+
+    towers = load_towers(clip, choose_device(runtime.device))
+    folder = fingerprint([towers.provenance[key] for key in STORE_KEY])
+    store = runtime.cache / "embeddings" / folder
+    image_rows, new_images = _embed_images(images, towers, store, runtime)
+    captions = _captions_of(selection, set(image_rows.image_ids.tolist()))
+    caption_rows, new_captions = _embed_captions(captions, towers, store)
+    with replacing(out) as partial:
+        partial.mkdir()
+        write_images(partial / "images.parquet", image_rows, towers.provenance)
+        write_captions(partial / "captions.parquet", caption_rows, towers.provenance)
+    return _summarise(
+        len(image_rows.image_ids), len(caption_rows.texts), new_images + new_captions, towers
+    )
+
+
+def _embed_images(
+    folder: Path, towers: "Towers", store: Path, runtime: Runtime
+) -> tuple[ImageEmbeddings, int]:
+    rows = [row for row in read_index(folder) if row.status == "ok"]
+    digests = tuple(str(row.sha256) for row in rows)
+
+    def compute(places: list[int]) -> Vectors:
+        return _embed_files(folder, [rows[place] for place in places], towers, runtime.workers)
+
+    vectors, new = VectorStore(store / "images").complete(digests, compute)
+    ids = np.array([row.image_id for row in rows], np.int64)
+    return ImageEmbeddings(ids, digests, vectors), new
+
+
+def _embed_files(folder: Path, rows: Sequence[ImageRow], towers: "Towers", workers: int) -> Vectors:
+    contents = (content for _, content in read_contents(folder, rows))
+    pixels = ordered_map(
+        lambda content: towers.preprocess(decode(content)), contents, workers=workers
+    )
+    return towers.embed_pixels(list(pixels))
+
+
+def _captions_of(selection: Path, image_ids: set[int]) -> list[tuple[int, Caption]]:
+    images = [row.image for row in read_selection(selection) if row.image.image_id in image_ids]
+    return [(image.image_id, caption) for image in images for caption in image.captions]
+
+
+def _embed_captions(
+    captions: Sequence[tuple[int, Caption]], towers: "Towers", store: Path
+) -> tuple[CaptionEmbeddings, int]:
+    texts = tuple(caption.text for _, caption in captions)
+    keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+
+    def compute(places: list[int]) -> Vectors:
+        return towers.embed_texts([texts[place] for place in places])
+
+    vectors, new = VectorStore(store / "captions").complete(keys, compute)
+    caption_ids = np.array([caption.caption_id for _, caption in captions], np.int64)
+    image_ids = np.array([image_id for image_id, _ in captions], np.int64)
+    return CaptionEmbeddings(caption_ids, image_ids, texts, vectors), new
+
+
+def _summarise(images: int, captions: int, new: int, towers: "Towers") -> Summary:
+    total = images + captions
+    return Summary(
+        Rows(total, total),
+        figures={"images": images, "captions": captions},
+        new=new,
+        reused=total - new,
+        device=towers.provenance["device"],
+        precision=towers.provenance["precision"],
+    )

@@ -1,0 +1,119 @@
+"""shard: resize each image once and pack pixels, captions and vectors into WebDataset tars."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from bucolic.config import Section
+from bucolic.data.coco import Caption
+from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, read_embeddings, rows_of
+from bucolic.data.images import ImageRow, decode, read_contents
+from bucolic.data.images import read_index as read_images
+from bucolic.data.selection import read_selection
+from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
+from bucolic.data.split import SPLITS
+from bucolic.engine import ordered_map
+from bucolic.errors import DataError
+from bucolic.files import replacing
+from bucolic.report import Rows, Summary
+from bucolic.runtime import Runtime
+
+
+class ShardConfig(Section):
+    """The `shard` section.
+
+    Attributes:
+        size_px: side of the square pictures that the model is trained on.
+        images_per_shard: samples in one tar; webdataset wants at least one tar a loading worker.
+    """
+
+    size_px: int = Field(default=64, ge=16, le=512, multiple_of=16)
+    images_per_shard: int = Field(default=1000, ge=1)
+
+
+def shard(
+    selection: Path,
+    images: Path,
+    embeddings: Path,
+    out: Path,
+    *,
+    config: ShardConfig,
+    runtime: Runtime,
+) -> Summary:
+    """Write the shards of train, val and test, and their index.
+
+    Args:
+        selection: the Parquet file of the filter stage, for the split of each image.
+        images: folder of the images stage.
+        embeddings: folder of the embed stage.
+        out: folder to write, see data/shards.py.
+        config: size of pictures and of shards.
+        runtime: worker threads.
+
+    Raises:
+        DataError: an input is missing, of another format, or made with different towers.
+    """
+    image_vectors, captions, clip = read_embeddings(embeddings)
+    pack = _Packer(images, image_vectors, captions, config.size_px, runtime.workers)
+    splits = {row.image.image_id: row for row in read_selection(selection)}
+    good = [row for row in read_images(images) if row.status == "ok"]
+    with replacing(out) as folder:
+        folder.mkdir()
+        entries: dict[str, dict[str, Any]] = {}
+        for name in SPLITS:
+            rows = [row for row in good if splits[row.image_id].split == name]
+            if not rows:
+                raise DataError(f"no image of {name} could be read: see data/images/index.parquet")
+            entries[name] = write_split(folder, name, pack.samples(rows), config.images_per_shard)
+        write_index(folder, ShardIndex(config.size_px, clip, entries))
+    counts = {
+        name: {k: entry[k] for k in ("images", "captions")} for name, entry in entries.items()
+    }
+    return Summary(Rows(len(good), sum(e["images"] for e in entries.values())), figures=counts)
+
+
+class _Packer:
+    """Makes samples out of image rows, joining by id what belongs together."""
+
+    def __init__(
+        self,
+        images: Path,
+        image_vectors: ImageEmbeddings,
+        captions: CaptionEmbeddings,
+        size_px: int,
+        workers: int,
+    ) -> None:
+        self._images = images
+        self._image_vectors = image_vectors
+        self._captions = captions
+        self._size_px = size_px
+        self._workers = workers
+
+    def samples(self, rows: Sequence[ImageRow]) -> Iterator[Sample]:
+        """Yield the sample of each row, in order."""
+        contents = (content for _, content in read_contents(self._images, rows))
+        pngs = ordered_map(
+            lambda content: to_square_png(decode(content), self._size_px),
+            contents,
+            workers=self._workers,
+        )
+        ids = np.array([row.image_id for row in rows], np.int64)
+        vectors = self._image_vectors.vectors[rows_of(self._image_vectors.image_ids, ids)]
+        firsts = np.searchsorted(self._captions.image_ids, ids, side="left")
+        lasts = np.searchsorted(self._captions.image_ids, ids, side="right")
+        for row, png, vector, first, last in zip(rows, pngs, vectors, firsts, lasts, strict=True):
+            places = slice(int(first), int(last))
+            yield Sample(
+                image_id=row.image_id,
+                png=png,
+                captions=self._captions_at(places),
+                image_vector=vector,
+                caption_vectors=self._captions.vectors[places],
+            )
+
+    def _captions_at(self, places: slice) -> tuple[Caption, ...]:
+        ids, texts = self._captions.caption_ids[places], self._captions.texts[places]
+        return tuple(Caption(int(i), text) for i, text in zip(ids, texts, strict=True))

@@ -1,0 +1,64 @@
+"""The store of vectors by content."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bucolic.data import vector_store
+from bucolic.data.vector_store import VectorStore
+
+
+class Counter:
+    """Computes a vector from a key and remembers which positions it was asked for."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self.keys = keys
+        self.asked: list[int] = []
+
+    def __call__(self, places: list[int]) -> np.ndarray:
+        """Remember and compute."""
+        self.asked += places
+        return np.array([[len(self.keys[p]), ord(self.keys[p][0])] for p in places], np.float32)
+
+
+def test_only_missing_keys_are_computed(tmp_path: Path):
+    """Equal keys are computed once, stored ones never again, and the order is the caller's."""
+    keys = ["bb", "a", "bb", "ccc"]
+    first = Counter(keys)
+    vectors, new = VectorStore(tmp_path).complete(keys, first)
+    assert ([0, 1, 3], 3) == (first.asked, new)
+    assert [[2, 98], [1, 97], [2, 98], [3, 99]] == vectors.tolist()
+    more = ["d", "ccc", "a"]
+    second = Counter(more)
+    vectors, new = VectorStore(tmp_path).complete(more, second)
+    assert ([0], 1) == (second.asked, new)
+    assert [[1, 100], [3, 99], [1, 97]] == vectors.tolist()
+
+
+def test_a_killed_run_loses_only_the_part_it_was_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Parts finished before an interruption are found by the next run."""
+    monkeypatch.setattr(vector_store, "ITEMS_PER_PART", 2)
+    keys = [f"{i}" for i in range(6)]
+
+    def stops(places: list[int]) -> np.ndarray:
+        if 4 in places:
+            raise KeyboardInterrupt
+        return np.array([[p] for p in places], np.float32)
+
+    with pytest.raises(KeyboardInterrupt):
+        VectorStore(tmp_path).complete(keys, stops)
+    assert {"0", "1", "2", "3"} == set(VectorStore(tmp_path).find(keys))
+
+
+def test_a_part_that_cannot_be_read_costs_time_alone(tmp_path: Path):
+    """A damaged part is left out, and its vectors are computed again."""
+    keys = ["a", "b"]
+    VectorStore(tmp_path).complete(keys, Counter(keys))
+    part = next(tmp_path.glob("part-*.parquet"))
+    part.write_bytes(part.read_bytes()[:50])
+    again = Counter(keys)
+    _, new = VectorStore(tmp_path).complete(keys, again)
+    assert 2 == new == len(again.asked)

@@ -1,0 +1,89 @@
+"""The filter stage on a small folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bucolic.data.selection import read_selection
+from bucolic.errors import DataError
+from bucolic.stages.filter import FilterConfig, select_images
+
+
+def select(folder: Path, **config: object) -> tuple[dict[int, str], dict[str, object]]:
+    """Run the stage; returns split by image id, and the figures."""
+    out = folder.parent / "selection.parquet"
+    summary = select_images(folder / "annotations", out, config=FilterConfig(**config))
+    return {row.image.image_id: row.split for row in read_selection(out)}, dict(summary.figures)
+
+
+def test_every_caption_of_a_chosen_image_is_kept_clean(coco_folder: Path):
+    """One matching caption chooses the image; all its captions come, whitespace collapsed."""
+    select(coco_folder, keywords=("cow",))
+    rows = read_selection(coco_folder.parent / "selection.parquet")
+    assert [5 * k + r for k in range(9) for r in (0, 4)][1:17] == [r.image.image_id for r in rows]
+    assert ["A thing"] * 16 == [row.image.captions[1].text for row in rows]
+    assert {("cow",)} == {row.keywords for row in rows}
+
+
+def test_order_and_repetition_of_keywords_change_no_byte(coco_folder: Path):
+    """The selection is the same file for any order of the list, so that nothing reruns below."""
+    out = coco_folder.parent / "selection.parquet"
+    select(coco_folder, keywords=("cow", "sheep"))
+    first = out.read_bytes()
+    select(coco_folder, keywords=("sheep", "cow", "sheep"))
+    assert first == out.read_bytes()
+
+
+def test_another_theme_moves_no_image_between_splits(coco_folder: Path):
+    """An image that both themes choose is on the same side of the split in both."""
+    few, _ = select(coco_folder, keywords=("cow",), val_share=0.3, test_share=0.3)
+    more, _ = select(coco_folder, keywords=("cow", "car"), val_share=0.3, test_share=0.3)
+    assert 16 == len(few) < len(more) == 24
+    assert few == {image_id: more[image_id] for image_id in few}
+
+
+def test_counts_are_told_per_keyword(coco_folder: Path):
+    """Each keyword's count of images is in the figures, those that match nothing with zero."""
+    _, figures = select(coco_folder, keywords=("cow", "sheep", "alpaca"), match="word")
+    assert {"alpaca": 0, "cow": 16, "sheep": 8} == figures["keywords"]
+    assert (40, 24, 48) == (figures["considered"], figures["selected"], figures["captions"])
+
+
+def test_a_theme_that_selects_nothing_fails_with_the_counts(coco_folder: Path):
+    """The one line names the words and how many images each split would have."""
+    with pytest.raises(DataError, match=r"unicorn selects too few .*train 0, val 0, test 0"):
+        select(coco_folder, keywords=("unicorn",))
+
+
+def test_licences_and_minimum_of_captions_narrow_the_theme(coco_folder: Path):
+    """Only allowed licences are chosen, and only images with enough matching captions."""
+    chosen, _ = select(coco_folder, keywords=("thing",), licences=(1, 2, 3), val_share=0.4)
+    assert {image_id for image_id in range(1, 41) if image_id % 8 < 3} == set(chosen)
+    both, _ = select(coco_folder, keywords=("cow", "thing"), min_captions=2, val_share=0.4)
+    assert 16 == len(both)
+
+
+def test_categories_choose_images_that_no_word_does(coco_folder: Path):
+    """A COCO category adds the images that show it, and an unknown one is named."""
+    captions = json.loads((coco_folder / "annotations/captions_train2017.json").read_text())
+    content = {
+        "images": captions["images"],
+        "categories": [{"id": 21, "name": "cow"}, {"id": 3, "name": "car"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 9, 9]}],
+    }
+    (coco_folder / "annotations/instances_train2017.json").write_text(json.dumps(content))
+    chosen, figures = select(coco_folder, keywords=("cow",), categories=("car",))
+    assert 17 == len(chosen)
+    assert {"cow": 16, "car": 1} == figures["keywords"]
+    with pytest.raises(DataError, match="'bus' is not among"):
+        select(coco_folder, keywords=("cow",), categories=("bus",))
+
+
+def test_truncated_annotations_are_named(coco_folder: Path):
+    """A JSON file that breaks off is told in one line with its path."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    path.write_text(path.read_text()[:500])
+    with pytest.raises(DataError, match=r"captions_train2017.json is not valid JSON") as caught:
+        select(coco_folder, keywords=("cow",))
+    assert 1 == len(str(caught.value).splitlines())

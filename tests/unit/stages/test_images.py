@@ -1,0 +1,157 @@
+"""The images stage: every chosen image is a row, wherever its file comes from."""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bucolic.data.images import ImageRow, decode, read_contents, read_index
+from bucolic.errors import DataError, TransientError
+from bucolic.report import Summary
+from bucolic.runtime import Runtime
+from bucolic.stages.filter import FilterConfig, select_images
+from bucolic.stages.images import ImagesConfig, get_images
+from http_server import Bucket
+
+
+@pytest.fixture
+def selection(coco_folder: Path, tmp_path: Path) -> Path:
+    """All forty images, selected."""
+    out = tmp_path / "selection.parquet"
+    select_images(coco_folder / "annotations", out, config=FilterConfig(keywords=("thing",)))
+    return out
+
+
+def get(root: Path, selection: Path, **config: object) -> tuple[Summary, list[ImageRow], Path]:
+    """Run the stage; returns summary, index and folder."""
+    base = selection.parent
+    runtime = Runtime(work=base / "work", cache=base / "cache", workers=2)
+    out = base / "images"
+    summary = get_images(root, selection, out, config=ImagesConfig(**config), runtime=runtime)
+    return summary, read_index(out), out
+
+
+def served(bucket: Bucket, folder: Path, **images: object) -> Path:
+    """A data set that names the local server: the folder's own images below it."""
+    for path in (folder / "train2017").iterdir():
+        target = bucket.folder / "train2017" / path.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    root = bucket.folder.parent / "named"
+    root.mkdir()
+    remote = {"name": "a.zip", "urls": [f"{bucket.url}/a.zip"], "size_bytes": 1, "sha256": "0" * 64}
+    each = {"urls": [f"{bucket.url}/train2017/{{file_name}}"]}
+    content = {"kind": "coco", "annotations": remote, "images": {"train2017": {**each, **images}}}
+    (root / "source.json").write_text(json.dumps(content))
+    return root
+
+
+def test_originals_come_through_unchanged(coco_folder: Path, selection: Path):
+    """The tars hold the very bytes of each file, and the index says where and what they are."""
+    summary, rows, out = get(coco_folder, selection)
+    files = sorted((coco_folder / "train2017").iterdir())
+    assert [path.read_bytes() for path in files] == [c for _, c in read_contents(out, rows)]
+    assert [hashlib.sha256(p.read_bytes()).hexdigest() for p in files] == [r.sha256 for r in rows]
+    assert (40, 40, 0) == (summary.rows.into, summary.rows.out, summary.rows.failed)
+
+
+def test_tars_are_the_same_bytes_each_time(coco_folder: Path, selection: Path):
+    """Two runs write equal tars and an equal index."""
+    _, _, out = get(coco_folder, selection)
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    get(coco_folder, selection)
+    assert first == {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {"images-000000.tar", "index.parquet"} == set(first)
+
+
+def test_a_failed_image_is_a_row_with_its_reason(coco_folder: Path, selection: Path):
+    """Torn, missing and mis-sized files are rows of their own status and rows add up."""
+    folder = coco_folder / "train2017"
+    torn = folder / f"{1:012d}.jpg"
+    torn.write_bytes(torn.read_bytes()[:400])
+    (folder / f"{2:012d}.jpg").unlink()
+    Image.new("RGB", (50, 72)).save(folder / f"{3:012d}.jpg")
+    summary, rows, out = get(coco_folder, selection, max_failed_share=0.1)
+    assert ["corrupt", "not_found", "wrong_size"] == [row.status for row in rows[:3]]
+    assert "50x72, annotated 96x72" == rows[2].reason
+    assert (40, 37, 3) == (summary.rows.into, summary.rows.out, summary.rows.failed)
+    assert 37 == len(list(read_contents(out, rows)))
+
+
+def test_more_failures_than_forgiven_stop_the_stage(coco_folder: Path, selection: Path):
+    """Over the threshold nothing is written, and the one line counts the failures."""
+    for i in range(1, 4):
+        (coco_folder / "train2017" / f"{i:012d}.jpg").unlink()
+    with pytest.raises(DataError, match=r"3 of 40 images failed \{'not_found': 3\}, first 1 "):
+        get(coco_folder, selection, max_failed_share=0.05)
+    assert not (selection.parent / "images").exists()
+
+
+def test_only_images_never_seen_are_fetched(coco_folder: Path, selection: Path, bucket: Bucket):
+    """The second run takes every file from the cache and asks the server for none."""
+    root = served(bucket, coco_folder)
+    first, rows, _ = get(root, selection)
+    second, again, _ = get(root, selection)
+    assert (40, 0) == (first.new, first.reused)
+    assert (0, 40) == (second.new, second.reused)
+    assert rows == again
+    assert 40 == sum(bucket.asked.values())
+
+
+def test_a_passing_failure_keeps_what_was_fetched(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """A server that stays busy for one image ends in 75; the next run fetches only what is left."""
+    root = served(bucket, coco_folder)
+    bucket.busy[f"/train2017/{40:012d}.jpg"] = 6
+    with pytest.raises(TransientError, match="503"):
+        get(root, selection, connections=1)
+    summary, _, _ = get(root, selection)
+    assert (1, 39) == (summary.new, summary.reused)
+
+
+def test_a_broken_copy_is_not_kept(coco_folder: Path, selection: Path, bucket: Bucket):
+    """A file that arrived broken is fetched again by the next run."""
+    root = served(bucket, coco_folder)
+    path = bucket.folder / "train2017" / f"{7:012d}.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300])
+    assert "corrupt" == get(root, selection)[1][6].status
+    path.write_bytes(whole)
+    summary, rows, _ = get(root, selection)
+    assert ("ok", 1) == (rows[6].status, summary.new)
+
+
+def test_an_archive_gives_the_same_tars(coco_folder: Path, selection: Path, bucket: Bucket):
+    """Images out of COCO's zip are the same bytes as images out of a folder."""
+    _, _, out = get(coco_folder, selection)
+    expected = (out / "images-000000.tar").read_bytes()
+    packed = bucket.folder / "train2017.zip"
+    with zipfile.ZipFile(packed, "w") as bundle:
+        for path in (coco_folder / "train2017").iterdir():
+            bundle.write(path, f"train2017/{path.name}")
+    archive = {
+        "name": "train2017.zip",
+        "urls": [f"{bucket.url}/train2017.zip"],
+        "size_bytes": packed.stat().st_size,
+        "sha256": hashlib.sha256(packed.read_bytes()).hexdigest(),
+    }
+    get(served(bucket, coco_folder, archive=archive), selection, fetch="archive")
+    assert expected == (out / "images-000000.tar").read_bytes()
+    assert {"/train2017.zip": 1} == dict(bucket.asked)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA"])
+def test_every_colour_mode_decodes_to_rgb(mode: str):
+    """Greyscale, CMYK and transparent files become RGB pictures of the same size."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).convert(mode)
+    picture.save(buffer, "PNG" if mode == "RGBA" else "JPEG")
+    decoded = decode(buffer.getvalue())
+    assert ("RGB", (8, 8)) == (decoded.mode, decoded.size)
+    assert np.abs(np.asarray(decoded, int) - 200).max() <= 6
