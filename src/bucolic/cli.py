@@ -232,7 +232,7 @@ def generate(
 
     model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
     drawn = model.generate(prompts, n=count, seed=seed, guidance=guidance, steps=steps)
-    for path in save_pictures(drawn, prompts, out):
+    for path in save_pictures(drawn, prompts, out, seed=seed):
         click.echo(path)
 
 

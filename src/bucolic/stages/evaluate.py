@@ -1,0 +1,134 @@
+"""evaluate: honest figures on the held-out test split, each between its bounds.
+
+Writes FIGURES/samples.png, and for drawn data sets FIGURES/bounds.png, which shows real images:
+those of photographs belong to their authors and stay out of reports.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from bucolic.clip.config import ClipConfig
+from bucolic.config import Section
+from bucolic.errors import DataError
+from bucolic.report import Rows, Summary
+from bucolic.runtime import Runtime, choose_device
+
+if TYPE_CHECKING:
+    from bucolic.data.coco import Attributes
+    from bucolic.evaluation.study import Outcome
+
+ORDINARY_SHOWN, HELD_OUT_SHOWN, COMPARED = 12, 4, 5
+ARM_LABELS = {
+    "real": "test image",
+    "decode_from_posterior": "its reconstruction",
+    "model": "drawn from the prompt",
+    "retrieval": "nearest training image",
+    "mean_image": "mean training image",
+}
+
+
+class EvaluateConfig(Section):
+    """How many prompts, and the seed of every draw.
+
+    Attributes:
+        prompts: most prompts of either slice; one picture is drawn for each.
+        seed: seed of generation, distractors, derangement and bootstrap.
+    """
+
+    prompts: int = Field(default=500, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+def evaluate(
+    model: Path,
+    shards: Path,
+    annotations: Path,
+    figures: Path,
+    *,
+    config: EvaluateConfig,
+    clip: ClipConfig,
+    runtime: Runtime,
+) -> Summary:
+    """Judge a trained model on the test split; nothing is chosen on it.
+
+    Args:
+        model: folder of the trained model.
+        shards: folder of shards; test is judged, train serves the bounds.
+        annotations: folder of annotation files, read for the attributes alone.
+        figures: folder to write the sample grids to.
+        config: number of prompts and seed.
+        clip: the CLIP that embedded the shards; it is the judge as well.
+        runtime: device and places.
+
+    Returns:
+        Rows are test images; the figures are the whole of reports/evaluate.json.
+
+    Raises:
+        DataError: model, shards and `clip` are not of one CLIP, or a file is missing.
+    """
+    from bucolic.clip.towers import load_towers
+    from bucolic.data.shards import read_index, read_split
+    from bucolic.evaluation.document import document
+    from bucolic.evaluation.jury import Jury
+    from bucolic.evaluation.prompts import read_all_attributes
+    from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
+    from bucolic.generate import Bucolic
+
+    device = choose_device(runtime.device)
+    artist, towers = Bucolic.from_pretrained(model, device), load_towers(clip, device)
+    shards_clip = read_index(shards).clip
+    _require_one_clip(model=artist.config["clip"], shards=shards_clip, params=towers.provenance)
+    attributes = read_all_attributes(annotations)
+    study = Study(
+        test=read_split(shards, "test"),
+        train=read_split(shards, "train"),
+        attributes=attributes,
+        artist=artist,
+        jury=Jury(towers, _probe(attributes)),
+        limit=config.prompts,
+        seed=config.seed,
+    )
+    ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
+    _save_grids(figures, ordinary, held_out, drawn=attributes is not None)
+    images = len(study.test.image_ids)
+    about = {"test_images": images, "sampling": artist.config["sampling"]}
+    content = document(ordinary, held_out, study.jury, about)
+    return Summary(Rows(images, images), content, device=device, precision=clip.precision)
+
+
+def _probe(attributes: "Attributes | None") -> Any:
+    """The judge of what a scene truly shows, where the data set knows it."""
+    if attributes is None:
+        return None
+    from bucolic.meadow.probe import load_probe
+
+    return load_probe()
+
+
+def _require_one_clip(**provenances: dict[str, Any]) -> None:
+    digests = {name: clip["weights_sha256"] for name, clip in provenances.items()}
+    if len(set(digests.values())) > 1:
+        found = ", ".join(f"{name} {digest[:12]}" for name, digest in digests.items())
+        raise DataError(
+            f"model, shards and params.yaml are of different CLIPs ({found}): run dvc repro"
+        )
+
+
+def _save_grids(folder: Path, ordinary: "Outcome", held_out: "Outcome", *, drawn: bool) -> None:
+    from bucolic.evaluation import grid
+
+    shown = {
+        "Prompts of the test split, the first by hash, not picked": (ordinary, ORDINARY_SHOWN),
+        "Combinations that training never showed": (held_out, HELD_OUT_SHOWN),
+    }
+    sections = [
+        grid.Section(title, outcome.arms["model"][:number], outcome.prompts[:number])
+        for title, (outcome, number) in shown.items()
+        if outcome.arms
+    ]
+    grid.save_samples(folder / "samples.png", sections)
+    if drawn and ordinary.arms:
+        arms = {label: ordinary.arms[arm][:COMPARED] for arm, label in ARM_LABELS.items()}
+        grid.save_comparison(folder / "bounds.png", arms, ordinary.prompts[:COMPARED])

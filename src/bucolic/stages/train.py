@@ -1,0 +1,198 @@
+"""train: shards in, models/current/ out; the autoencoder first, then the prior over its latents."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from bucolic.clip.config import ClipConfig
+from bucolic.config import Section
+from bucolic.errors import DataError
+from bucolic.files import replacing
+from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
+from bucolic.report import Rows, Summary
+from bucolic.runtime import Runtime, choose_device
+
+if TYPE_CHECKING:
+    from bucolic.data.shards import Split
+    from bucolic.models.generator import Generator
+    from bucolic.training.guidance import Sampling
+    from bucolic.training.loop import Recipe
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelConfig(Section):
+    """Shapes of the two networks; see models/config.py."""
+
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    prior: PriorConfig = PriorConfig()
+
+
+class TrainConfig(Section):
+    """How the model is trained.
+
+    Attributes:
+        seed: of weights, batches and noise.
+        precision: "fp32", or "bf16" for autocast on a GPU.
+        autoencoder_images: budget of the first phase, in training images seen.
+        prior_images: budget of the second phase.
+        batch_size: images in a step, over all processes.
+        autoencoder_lr: peak learning rate of the first phase.
+        prior_lr: peak learning rate of the second phase.
+        weight_decay: decoupled, as in AdamW.
+        gradient_norm: gradients are scaled down to this norm.
+        ema_decay: of the averaged weights, which are the ones kept.
+        flip: mirror half of the pictures.
+        condition_drop: share of rows trained without a condition, which guidance needs.
+        text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
+            of the picture's own embedding.
+        validations: how often each phase is validated.
+        guidances: candidates, chosen from on val; one candidate is taken as it is.
+        steps: candidates for the number of Heun steps, chosen from on val.
+        judged_prompts: val captions that the candidates are judged by.
+    """
+
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    autoencoder_images: PositiveInt = 24_000
+    prior_images: PositiveInt = 40_000
+    batch_size: PositiveInt = 32
+    autoencoder_lr: PositiveFloat = 2e-3
+    prior_lr: PositiveFloat = 1e-3
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_norm: PositiveFloat = 1.0
+    ema_decay: Share = 0.999
+    flip: bool = True
+    condition_drop: Share = 0.1
+    text_share: Share = 0.5
+    validations: PositiveInt = 10
+    guidances: tuple[PositiveFloat, ...] = Field(default=(1.0, 1.5, 2.0, 3.0, 4.0), min_length=1)
+    steps: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)
+    judged_prompts: PositiveInt = 128
+
+
+def train(
+    shards: Path, out: Path, *, model: ModelConfig, config: TrainConfig, runtime: Runtime
+) -> Summary:
+    """Train the model on the train split; val chooses checkpoints, guidance and steps.
+
+    Started by torchrun, all processes work on the same batches and the first one writes `out`.
+    A run that was killed goes on from its last checkpoint in `runtime.work`.
+
+    Args:
+        shards: data/shards, see data/shards.py.
+        out: folder to write, see models/store.py.
+        model: shapes of the networks.
+        config: budgets and recipe.
+        runtime: workplace.
+
+    Raises:
+        DataError: shards of another version, of an unfit size, or without train or val images.
+        ParamsError: the batch cannot be shared among the processes.
+        BucolicError: a loss is no longer finite.
+    """
+    from bucolic.data.shards import read_index
+    from bucolic.models.store import write_model
+    from bucolic.training.build import new_generator, open_workshop
+    from bucolic.training.data import Chance
+    from bucolic.training.distributed import joined
+    from bucolic.training.loop import Trainer
+    from bucolic.training.phases import PHASES
+    from bucolic.training.watch import Watch
+
+    index = read_index(shards)
+    splits, clip = _read_splits(shards, index.size_px), _clip_config(index.clip)
+    device = choose_device(runtime.device)
+    with joined(device) as world:
+        generator, cosine = new_generator(model.autoencoder, model.prior, splits, config.seed)
+        shares = (config.condition_drop, config.text_share)
+        chance = Chance(config.seed, config.flip, *shares, generator.latent_shape)
+        shop = open_workshop(generator, splits, chance, world, device)
+        watch = Watch(runtime.work / "samples.png", runtime.sink)
+        curves: list[dict[str, Any]] = []
+        for name, phase in PHASES.items():
+            trainer = Trainer(phase(shop), _recipe(config, name), world)
+            curves += trainer.run(runtime.work, runtime.sink, watch).curves
+        sampling = _choose_sampling(generator, splits["val"], clip, config, device)
+        figures = _figures(curves, generator, sampling) | {"text_cosine": cosine}
+        if world.leads:
+            content = {
+                "clip": index.clip,
+                "clip_config": clip.model_dump(),
+                "sampling": asdict(sampling),
+                "training": {"precision": config.precision, "images_seen": figures["images_seen"]},
+            }
+            with replacing(out) as folder:
+                write_model(folder, generator, content, curves)
+        world.wait()
+    images = sum(len(split.images) for split in splits.values())
+    return Summary(Rows(images, images), figures, precision=config.precision)
+
+
+def _read_splits(shards: Path, size_px: int) -> "dict[str, Split]":
+    from bucolic.data.shards import read_split
+
+    if size_px % DOWNSCALE:
+        raise DataError(
+            f"{shards}: pictures of {size_px} px, but the model needs a multiple of {DOWNSCALE}: "
+            "set shard.size_px"
+        )
+    splits = {"train": read_split(shards, "train"), "val": read_split(shards, "val")}
+    for name, split in splits.items():
+        if not len(split.captions):
+            raise DataError(f"{shards}: {name} holds no captioned image: select more (filter)")
+    return splits
+
+
+def _clip_config(provenance: dict[str, Any]) -> ClipConfig:
+    known = {name: provenance[name] for name in ("model", "pretrained", "precision")}
+    # The embed stage has refused, or been told to allow, a mismatch before.
+    return ClipConfig(**known, allow_mismatch=True)
+
+
+def _recipe(config: TrainConfig, phase: str) -> "Recipe":
+    from bucolic.training.loop import Recipe
+
+    shared = ("batch_size", "weight_decay", "gradient_norm", "ema_decay", "precision")
+    values = {name: getattr(config, name) for name in (*shared, "validations")}
+    own = {name: getattr(config, f"{phase}_{name}") for name in ("images", "lr")}
+    return Recipe(**values, **own)
+
+
+def _choose_sampling(
+    generator: "Generator", val: "Split", clip: ClipConfig, config: TrainConfig, device: str
+) -> "Sampling":
+    from bucolic.training.guidance import Sampling, choose_sampling
+
+    if len(config.guidances) == len(config.steps) == 1:
+        return Sampling(config.guidances[0], config.steps[0])
+    from bucolic.clip.towers import load_towers
+    from bucolic.training.judge import Judge
+
+    judge = Judge(generator, load_towers(clip, device), val, config.judged_prompts, config.seed)
+    return choose_sampling(judge, guidances=config.guidances, steps=config.steps)
+
+
+def _figures(
+    curves: list[dict[str, Any]], generator: "Generator", sampling: "Sampling"
+) -> dict[str, Any]:
+    """What the kept weights reached on val, where they were found, and what they cost."""
+    parts = {"autoencoder": generator.autoencoder, "prior": generator.prior}
+    rows = {name: [row for row in curves if row["phase"] == name] for name in parts}
+    best = {name: min(found, key=lambda row: row["val_loss"]) for name, found in rows.items()}
+    autoencoder, prior = best["autoencoder"], best["prior"]
+    return {
+        "val_psnr_db": autoencoder["val_psnr_db"],
+        "val_bound_nats": autoencoder["val_loss"],
+        "kl_nats": autoencoder["val_kl_nats"],
+        "sigma": autoencoder["val_sigma"],
+        "val_flow_loss": prior["val_loss"],
+        "train_flow_loss": prior["train_loss"],
+        "images_seen": {name: found[-1]["images_seen"] for name, found in rows.items()},
+        "best_at_images": {name: row["images_seen"] for name, row in best.items()},
+        "parameters": {n: sum(p.numel() for p in part.parameters()) for n, part in parts.items()},
+        "guidance": sampling.guidance,
+        "steps": sampling.steps,
+    }
