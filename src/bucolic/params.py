@@ -5,12 +5,13 @@ other way round.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from bucolic.clip.config import ClipConfig
 from bucolic.config import Section
@@ -103,7 +104,7 @@ def _check_clip(params: Params, project: Path) -> None:
         )
 
 
-def sections(params: Params, names: Mapping[str, object] | list[str]) -> dict[str, Any]:
+def sections(params: Params, names: Iterable[str]) -> dict[str, Any]:
     """The named sections as JSON types, defaults filled in."""
     content = params.model_dump(mode="json")
     return {name: content[name] for name in names}

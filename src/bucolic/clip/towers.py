@@ -39,14 +39,14 @@ class Towers:
     """Loaded towers with their preprocessing.
 
     Attributes:
-        model: open_clip's model, in evaluation mode on `device`.
+        model: open_clip's model, in evaluation mode on `device`; open_clip is not typed.
         preprocess: open_clip's own transform, RGB picture to float32 [3, h, w].
         tokenize: texts to int64 [n, context length].
         device: torch device.
         provenance: what a vector's origin is compared by; see data/embeddings.py.
     """
 
-    model: nn.Module
+    model: Any
     preprocess: Callable[[Image.Image], Tensor]
     tokenize: Callable[[Sequence[str]], Tensor]
     device: str
@@ -86,7 +86,7 @@ class Towers:
             return np.full(len(tokens), context)
         # The end-of-text token has the highest id of CLIP's vocabulary.
         used = tokens.argmax(dim=-1).numpy() + 1
-        return np.minimum(-(-used // TOKEN_STEP) * TOKEN_STEP, context)
+        return np.minimum(-(-used // TOKEN_STEP) * TOKEN_STEP, context).astype(np.int64)
 
     def _padded(self, encode: Callable[[Tensor], Tensor], batch: Tensor, rows: int) -> Vectors:
         padded = torch.zeros((rows, *batch.shape[1:]), dtype=batch.dtype)
@@ -150,7 +150,7 @@ def weights_of(config: ClipConfig) -> str:
 
 
 def _provenance(
-    config: ClipConfig, model: nn.Module, preprocess: object, device: str
+    config: ClipConfig, model: Any, preprocess: object, device: str
 ) -> dict[str, Any]:
     drawings = config.model == meadow_clip.NAME
     packages = ("open_clip_torch", "torch", "torchvision", "pillow")
@@ -167,7 +167,7 @@ def _provenance(
     }
 
 
-def _weights_digest(config: ClipConfig, model: nn.Module) -> str:
+def _weights_digest(config: ClipConfig, model: Any) -> str:
     path = Path(weights_of(config))
     if path.is_file():
         return file_digest(path)
@@ -179,7 +179,7 @@ def _weights_digest(config: ClipConfig, model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _embed_dim(model: nn.Module) -> int:
+def _embed_dim(model: Any) -> int:
     with torch.inference_mode():
         tokens = torch.zeros(1, int(model.context_length), dtype=torch.long)
         device = next(model.parameters()).device
@@ -190,7 +190,7 @@ def _one_line(preprocess: object) -> str:
     return " ".join(part for part in str(preprocess).split() if " at 0x" not in part)
 
 
-def _is_causal(model: nn.Module) -> bool:
+def _is_causal(model: Any) -> bool:
     """Whether texts may be cut after their end: causal attention, pooled at the end token."""
     return isinstance(model, open_clip.CLIP) and (
         model.attn_mask is not None and getattr(model, "text_pool_type", "") == "argmax"
@@ -198,7 +198,7 @@ def _is_causal(model: nn.Module) -> bool:
 
 
 @contextmanager
-def _context_of(model: nn.Module, length: int) -> Iterator[None]:
+def _context_of(model: Any, length: int) -> Iterator[None]:
     """Let an open_clip.CLIP take texts of `length` tokens; it adds all its positions otherwise."""
     if not _is_causal(model) or length == model.context_length:
         yield

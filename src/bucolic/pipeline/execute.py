@@ -128,13 +128,13 @@ def _outcome(summary: Summary) -> dict[str, Any]:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    known = isinstance(error, BucolicError)
+    known = error if isinstance(error, BucolicError) else None
     where = traceback.extract_tb(error.__traceback__)[-1]
     problem = {
-        "kind": error.kind if known else type(error).__name__,
+        "kind": known.kind if known else type(error).__name__,
         "message": str(error) or type(error).__name__,
         "where": f"{Path(where.filename).name}:{where.lineno}",
-        "retryable": error.retryable if known else False,
+        "retryable": known.retryable if known else False,
     }
     return {"status": "failed", "error": problem}
 
