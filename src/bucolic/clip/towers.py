@@ -86,7 +86,8 @@ class Towers:
             return np.full(len(tokens), context)
         # The end-of-text token has the highest id of CLIP's vocabulary.
         used = tokens.argmax(dim=-1).numpy() + 1
-        return np.minimum(-(-used // TOKEN_STEP) * TOKEN_STEP, context).astype(np.int64)
+        rounded: NDArray[np.int64] = -(-used // TOKEN_STEP) * TOKEN_STEP
+        return np.minimum(rounded, context)
 
     def _padded(self, encode: Callable[[Tensor], Tensor], batch: Tensor, rows: int) -> Vectors:
         padded = torch.zeros((rows, *batch.shape[1:]), dtype=batch.dtype)

@@ -24,7 +24,7 @@ def theme_words(name: str) -> list[str]:
 
 
 def write_preset(name: str, root: Path) -> str | None:
-    """Write `root`/params.yaml; returns the name the former one was kept under, if there was one."""
+    """Write `root`/params.yaml; returns the name that a former one was kept under."""
     text, path = preset_text(name), root / PARAMS_FILE
     kept = None
     if path.exists():
