@@ -1,0 +1,24 @@
+"""The environment that everything started from here gets: quiet tools, the right interpreter."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+QUIET = {
+    "DO_NOT_TRACK": "true",  # MLflow accepts only the word "true"
+    "DVC_NO_ANALYTICS": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return os.environ for a child: no telemetry, unbuffered, this environment's bin first.
+
+    A worker or a cron job may run without the environment activated; `dvc` and `bucolic` must be
+    found all the same, and be the ones that belong to this interpreter.
+    """
+    folder = str(Path(sys.executable).parent)
+    path = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
+    return {**os.environ, **QUIET, "PYTHONUNBUFFERED": "1", "PATH": path, **(extra or {})}

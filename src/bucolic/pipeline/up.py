@@ -1,0 +1,249 @@
+"""`bucolic up`: Prefect server and worker, deployments, MLflow pages; one Ctrl-C ends all of it.
+
+Everything runs on this machine's loopback address, as children of this process, each in a process
+group of its own, with its output in .work/logs/NAME.log.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bucolic.errors import TransientError
+from bucolic.pipeline.environment import child_environment
+from bucolic.pipeline.process import end_tree
+from bucolic.places import find_home
+
+HOST = "127.0.0.1"
+PREFECT_PORT = 4200
+MLFLOW_PORT = 5001
+POOL = "bucolic-local"
+START_LIMIT_S = 240.0
+POLL_S = 0.5
+GUIDE = """\
+Prefect   http://{host}:{prefect}        runs, logs, artifacts
+MLflow    http://{host}:{mlflow}/#/experiments?workflowType=machine_learning
+          experiment bucolic, registered model bucolic-cvae
+logs      {logs}
+Run it:   prefect deployment run 'bucolic/local' --watch
+          prefect deployment run 'bucolic/local' --param 'keywords=["cow", "sheep"]' --watch
+Ctrl-C ends all of it."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A child that keeps running.
+
+    Attributes:
+        name: for messages, and of its log file.
+        command: program and arguments.
+        health: address that answers 200 once it is ready; "" for one that has no address.
+    """
+
+    name: str
+    command: Sequence[str]
+    health: str = ""
+
+
+class _Ended(Exception):  # noqa: N818 - not an error: somebody asked for the end
+    """SIGINT, SIGTERM or SIGHUP arrived."""
+
+
+def up(root: Path) -> int:
+    """Start everything, print where it is, wait for Ctrl-C, end everything; return an exit code.
+
+    Raises:
+        TransientError: a port is taken, or one of the children did not start or ended by itself.
+    """
+    home = find_home(root)
+    logs = root / ".work" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for port, use in ((PREFECT_PORT, "Prefect's server"), (MLFLOW_PORT, "MLflow's pages")):
+        _require_free(port, use)
+    try:
+        with _signals_raise(), ExitStack() as stack:
+            _start_all(stack, root, home, logs)
+    except _Ended:
+        print("ended")  # noqa: T201 - the command's own words
+    return 0
+
+
+def _start_all(stack: ExitStack, root: Path, home: Path, logs: Path) -> None:
+    """Start servers, then deployments, then the worker; then watch until something ends."""
+    environment = _environment(root)
+    print("starting Prefect and MLflow (a minute or so the first time)", flush=True)  # noqa: T201
+    children = {}
+    for server in (_prefect(), _mlflow(home)):
+        children[server.name] = stack.enter_context(_running(server, root, environment, logs))
+    for server in (_prefect(), _mlflow(home)):
+        _wait_until_ready(server, children[server.name], logs)
+    _deploy(root, environment, logs)
+    _end_abandoned_runs()
+    children["worker"] = stack.enter_context(_running(_worker(), root, environment, logs))
+    guide = GUIDE.format(host=HOST, prefect=PREFECT_PORT, mlflow=MLFLOW_PORT, logs=logs)
+    print(guide, flush=True)  # noqa: T201
+    _watch(children, logs)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """What every child gets; BUCOLIC_ROOT is what prefect.yaml's pull step reads."""
+    return child_environment(
+        {
+            "BUCOLIC_ROOT": str(root),
+            "PREFECT_HOME": str(root / ".work" / "prefect"),
+            "PREFECT_API_URL": f"http://{HOST}:{PREFECT_PORT}/api",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+    )
+
+
+def _prefect() -> Server:
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(PREFECT_PORT)]
+    return Server("prefect", command, f"http://{HOST}:{PREFECT_PORT}/api/health")
+
+
+def _mlflow(home: Path) -> Server:
+    command = ["mlflow", "server", "--host", HOST, "--port", str(MLFLOW_PORT), "--workers", "1"]
+    store = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
+    artifacts = ["--default-artifact-root", str(home / "mlartifacts")]
+    health = f"http://{HOST}:{MLFLOW_PORT}/health"
+    return Server("mlflow", [*command, *store, *artifacts], health)
+
+
+def _worker() -> Server:
+    return Server("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
+
+
+def _deploy(root: Path, environment: dict[str, str], logs: Path) -> None:
+    """Make the work pool and apply prefect.yaml."""
+    pool = ["work-pool", "create", POOL, "--type", "process", "--overwrite"]
+    log = logs / "deploy.log"
+    for arguments in (pool, ["deploy", "--all", "--prefect-file", str(root / "prefect.yaml")]):
+        command = ["prefect", "--no-prompt", *arguments]
+        with log.open("a") as file:
+            done = subprocess.run(
+                command, cwd=root, env=environment, stdout=file, stderr=file, check=False
+            )
+        if done.returncode:
+            raise TransientError(f"`prefect {arguments[0]}` failed: {_last_line(log)}; see {log}")
+
+
+def _end_abandoned_runs() -> None:
+    """Mark runs as crashed that a killed `make up` left as running.
+
+    The server has just started and no worker has: nothing can be running. Left alone such a run
+    would hold the deployment's only slot until its lease ends, minutes later.
+    """
+    left = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
+    state = {"type": "CRASHED", "message": "its worker was ended"}
+    for run in _post("flow_runs/filter", left):
+        _post(f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+
+
+def _post(path: str, content: Any) -> Any:
+    """Call Prefect's own HTTP interface; importing Prefect would take seconds more."""
+    request = urllib.request.Request(
+        f"http://{HOST}:{PREFECT_PORT}/api/{path}",
+        json.dumps(content).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+@contextmanager
+def _running(
+    server: Server, root: Path, environment: dict[str, str], logs: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a server in a group of its own, which does not outlive the block."""
+    with (logs / f"{server.name}.log").open("w") as log:
+        child = subprocess.Popen(
+            server.command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends them in order
+        )
+    try:
+        yield child
+    finally:
+        end_tree(child)
+
+
+def _wait_until_ready(server: Server, child: subprocess.Popen[str], logs: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while not _answers(server.health):
+        _require_alive(server.name, child, logs)
+        if time.monotonic() > deadline:
+            log = logs / f"{server.name}.log"
+            raise TransientError(
+                f"{server.name} did not answer within {START_LIMIT_S:.0f} s; see {log}"
+            )
+        time.sleep(POLL_S)
+
+
+def _watch(children: dict[str, subprocess.Popen[str]], logs: Path) -> None:
+    while True:
+        for name, child in children.items():
+            _require_alive(name, child, logs)
+        time.sleep(POLL_S)
+
+
+def _require_alive(name: str, child: subprocess.Popen[str], logs: Path) -> None:
+    if child.poll() is not None:
+        log = logs / f"{name}.log"
+        raise TransientError(f"{name} ended by itself: {_last_line(log)}; see {log}")
+
+
+def _require_free(port: int, use: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise TransientError(
+                f"port {port}, wanted for {use}, is taken: end what listens there "
+                f"(`ss -ltnp | grep {port}` names it), perhaps another `make up`"
+            ) from None
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - loopback, http
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    def end(_number: int, _frame: FrameType | None) -> None:
+        for number in former:  # a second Ctrl-C must not interrupt the ending
+            signal.signal(number, signal.SIG_IGN)
+        raise _Ended
+
+    former = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in former:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "without a word"

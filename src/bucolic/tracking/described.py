@@ -1,0 +1,129 @@
+"""A stage's record put into MLflow's words: name, tags, params, metrics, data sets.
+
+Pure functions over the record (its schema: pipeline/execute.py); nothing here imports MLflow.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from bucolic.files import fingerprint
+
+Record = Mapping[str, Any]
+FIRST_WORDS = 3
+MAX_DIGEST = 36  # of MLflow; an md5 with ".dir" behind it fits exactly
+UNFIT = re.compile(r"[^\w\-./ :]")  # what MLflow refuses in a metric's name
+PREFECT_PAGE = "http://127.0.0.1:4200/runs/flow-run"
+
+
+def theme(record: Record) -> str:
+    """The first keywords, as a person would call the run."""
+    words = list(record.get("keywords") or ())
+    return " ".join(words[:FIRST_WORDS]) + (" …" if len(words) > FIRST_WORDS else "")
+
+
+def run_name(record: Record) -> str:
+    """`STAGE: first keywords`."""
+    return f"{record['stage']}: {theme(record)}"
+
+
+def parent_name(record: Record) -> str:
+    """The first keywords and the commit."""
+    return f"{theme(record)} @ {(_git(record)['commit'] or 'no commit')[:9]}"
+
+
+def started_ms(record: Record) -> int:
+    """Start of the stage, milliseconds since 1970."""
+    return int(datetime.fromisoformat(record["started"]).timestamp() * 1000)
+
+
+def ended_ms(record: Record) -> int:
+    """End of the stage, milliseconds since 1970."""
+    return started_ms(record) + int(float(record.get("duration_s") or 0) * 1000)
+
+
+def tags(record: Record) -> dict[str, str]:
+    """What a run is found by: identity, code, data, place."""
+    git, environment = _git(record), record.get("environment") or {}
+    error = record.get("error") or {}
+    flow_run = environment.get("PREFECT__FLOW_RUN_ID") or environment.get("PREFECT_FLOW_RUN_ID")
+    found = {
+        **identity(record),
+        "keywords": ", ".join(record.get("keywords") or ()),
+        "mlflow.source.name": f"bucolic {record['stage']}",
+        "mlflow.source.git.commit": git["commit"],
+        "git.dirty": str(bool(git["dirty"])).lower(),
+        "device": record.get("device"),
+        "precision": record.get("precision"),
+        "dvc.stage": record["stage"],
+        "dvc.exp_name": environment.get("DVC_EXP_NAME"),
+        "prefect.flow_run_id": flow_run,
+        "prefect.flow_run": f"{PREFECT_PAGE}/{flow_run}" if flow_run else None,
+        "error.kind": error.get("kind"),
+        "error.message": error.get("message"),
+        **{f"input.{path}": digest for path, digest in (record.get("inputs") or {}).items()},
+        **{f"output.{path}": digest for path, digest in (record.get("outputs") or {}).items()},
+    }
+    return {UNFIT.sub("_", key): str(value) for key, value in found.items() if value is not None}
+
+
+def identity(record: Record) -> dict[str, str]:
+    """The tags by which a run is found again."""
+    return {
+        "record_id": record["record_id"],
+        "stage": record["stage"],
+        "pipeline_id": record["pipeline_id"],
+    }
+
+
+def params(record: Record) -> dict[str, str]:
+    """Params of the stage, `section.key`; lists as JSON."""
+    content = record.get("params") or {}
+    return {key: _text(value) for key, value in _leaves(content, ".")}
+
+
+def metrics(record: Record) -> dict[str, float]:
+    """Every number of the record and its figures, `group/name`."""
+    content = {
+        "duration_s": record.get("duration_s"),
+        "rows": record.get("rows") or {},
+        "new": record.get("new"),
+        "reused": record.get("reused"),
+        **(record.get("figures") or {}),
+    }
+    leaves = ((UNFIT.sub("_", key), value) for key, value in _leaves(content, "/"))
+    return {key: float(value) for key, value in leaves if is_number(value)}
+
+
+def datasets(record: Record) -> dict[str, str]:
+    """Inputs that are data, with DVC's digests."""
+    inputs = record.get("inputs") or {}
+    return {path: str(digest)[:MAX_DIGEST] for path, digest in inputs.items() if digest}
+
+
+def params_digest(record: Record) -> str:
+    """One digest of all params of the stage."""
+    return fingerprint(record.get("params") or {})
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a figure is a measured number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _leaves(content: Any, joint: str, key: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(content, Mapping):
+        yield key, content
+        return
+    for name, value in content.items():
+        yield from _leaves(value, joint, f"{key}{joint}{name}" if key else str(name))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _git(record: Record) -> Mapping[str, Any]:
+    return record.get("git") or {"commit": None, "dirty": False}

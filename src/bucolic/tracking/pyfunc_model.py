@@ -1,0 +1,55 @@
+"""The trained model as MLflow serves it: prompts in, PNG pictures out.
+
+MLflow stores this file itself and runs it when it loads the model (models-from-code), so nothing is
+pickled; the weights are safetensors in the artifact `model`.
+"""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+
+class PromptToPictures(PythonModel):
+    """Draws `n` pictures for each row of a column `prompt`.
+
+    The answer is a list of {"prompt": text, "pictures": [PNG file in base64, ...]}, one a row.
+    Params: n, seed, guidance, steps; the last two default to what was chosen on val.
+    """
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the weights once."""
+        from bucolic.generate import Bucolic  # noqa: PLC0415 - torch, when a model is loaded
+
+        self.model = Bucolic.from_pretrained(Path(context.artifacts["model"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Draw the pictures."""
+        prompts = [str(prompt) for prompt in model_input["prompt"]]
+        chosen = {name: value for name, value in (params or {}).items() if value is not None}
+        drawn = self.model.generate(prompts, **chosen)
+        pictures = [[_png(picture) for picture in of_prompt] for of_prompt in drawn]
+        pairs = zip(prompts, pictures, strict=True)
+        return [{"prompt": prompt, "pictures": files} for prompt, files in pairs]
+
+
+def _png(picture: np.ndarray) -> str:
+    """A uint8 [3, s, s] RGB array as a PNG file in base64."""
+    from PIL import Image  # noqa: PLC0415 - only once something is drawn
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+set_model(PromptToPictures())

@@ -1,0 +1,147 @@
+"""The registered model `bucolic-cvae`: a version for each new set of weights, and its champion.
+
+The rule for the alias `champion`, applied when evaluate reports on a version: against a champion
+judged on the same test data the higher score wins, a tie leaves things as they are; against one
+judged on other data the figures do not compare, and the newest takes the alias. The score is
+attributes_all_right, else r_precision, whichever is the first that is not null.
+"""
+
+import importlib.metadata
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bucolic.tracking import described
+from bucolic.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+MODEL = "bucolic-cvae"
+CHAMPION = "champion"
+DESCRIPTION = """\
+Draws pictures for prompts: a CVAE with a learned latent-flow prior, conditioned on CLIP.
+
+    model = mlflow.pyfunc.load_model("models:/bucolic-cvae@champion")
+    model.predict(pandas.DataFrame({"prompt": ["two cows under a blue sky"]}), params={"n": 4})
+
+A version is a set of weights; its tags say which data, params and commit they came from, and what
+evaluate measured. `champion` is the best on the newest test data."""
+EXAMPLE = "two cows under a blue sky"
+WEIGHTS = "models/current"
+TEST_DATA = "data/shards"
+SCORES = ("attributes_all_right", "r_precision")
+NEEDED = ("bucolic", "mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy")
+SERVED = ("*.safetensors", "*.json")  # no pickle, and no curves, which the run holds
+
+
+def register(store: Store, record: described.Record, run_id: str, weights: Path) -> str:
+    """Make a version of the weights that train left, unless there is one; return its number."""
+    digest = record["outputs"][WEIGHTS]
+    if known := _version_of(store, digest):
+        return str(known.version)
+    import mlflow  # noqa: PLC0415 - see store.open_store
+
+    uri = _log_model(run_id, weights)
+    tags = {
+        "weights_digest": digest,
+        "data_digest": str(record["inputs"].get(TEST_DATA)),
+        "params_digest": described.params_digest(record),
+        "keywords": ", ".join(record.get("keywords") or ()),
+        "commit": str((record.get("git") or {}).get("commit")),
+        "pipeline_id": record["pipeline_id"],
+        "record_id": record["record_id"],
+    }
+    version = mlflow.register_model(uri, MODEL, tags=tags).version
+    store.client.update_registered_model(MODEL, DESCRIPTION)
+    return str(version)
+
+
+def judge(store: Store, record: described.Record) -> None:
+    """Write evaluate's figures on the version it judged, and settle the champion."""
+    version = _version_of(store, record["inputs"].get(WEIGHTS))
+    if version is None:
+        return
+    metrics = (record.get("figures") or {}).get("metrics") or {}
+    test_data = str(record["inputs"].get(TEST_DATA))
+    found = {name: str(value) for name, value in metrics.items() if described.is_number(value)}
+    for name, value in {**found, "test_digest": test_data}.items():
+        store.client.set_model_version_tag(MODEL, version.version, name, value)
+    champion = _champion(store)
+    reason = _reason(metrics, test_data, champion.tags if champion else None)
+    if reason and not (champion and champion.version == version.version):
+        store.client.set_registered_model_alias(MODEL, CHAMPION, version.version)
+        store.client.set_model_version_tag(MODEL, version.version, "champion_because", reason)
+
+
+def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | None) -> str | None:
+    """Why a version should take the alias; None where it should not."""
+    if champion is None:
+        return "the first that was evaluated"
+    if champion.get("test_digest") != test_data:
+        return "the newest; the former champion was judged on other test data"
+    name = next((s for s in SCORES if described.is_number(metrics.get(s))), None)
+    if name is None or name not in champion:
+        return "the newest; the two have no score in common"
+    mine, theirs = float(metrics[name]), float(champion[name])
+    return f"{name} {mine:.4f} against {theirs:.4f}" if mine > theirs else None
+
+
+def _version_of(store: Store, digest: str | None) -> "ModelVersion | None":
+    versions = store.client.search_model_versions(f"name = '{MODEL}'")
+    return next((v for v in versions if v.tags.get("weights_digest") == digest), None)
+
+
+def _champion(store: Store) -> "ModelVersion | None":
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see store.open_store
+
+    try:
+        return store.client.get_model_version_by_alias(MODEL, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def _log_model(run_id: str, weights: Path) -> str:
+    """Log the pyfunc model under train's run; return its address."""
+    import mlflow  # noqa: PLC0415 - see store.open_store
+    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id):
+        served = Path(scratch) / "model"
+        served.mkdir()
+        for pattern in SERVED:
+            for file in weights.glob(pattern):
+                shutil.copyfile(file, served / file.name)
+        info = mlflow.pyfunc.log_model(
+            name=MODEL,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={"model": str(served)},
+            signature=_signature(),
+            input_example=pd.DataFrame({"prompt": [EXAMPLE]}),
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in NEEDED],
+        )
+    return str(info.model_uri)
+
+
+def _signature() -> "ModelSignature":
+    from mlflow.models import ModelSignature  # noqa: PLC0415 - see store.open_store
+    from mlflow.types.schema import (  # noqa: PLC0415
+        Array,
+        ColSpec,
+        DataType,
+        ParamSchema,
+        ParamSpec,
+        Schema,
+    )
+
+    prompt, picture = ColSpec(DataType.string, "prompt"), Array(DataType.string)
+    params = [
+        ParamSpec("n", DataType.long, 1),
+        ParamSpec("seed", DataType.long, 0),
+        ParamSpec("guidance", DataType.double, None),
+        ParamSpec("steps", DataType.long, None),
+    ]
+    outputs = Schema([prompt, ColSpec(picture, "pictures")])
+    return ModelSignature(Schema([prompt]), outputs, ParamSchema(params))

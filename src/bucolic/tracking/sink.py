@@ -1,0 +1,168 @@
+"""Curves and pictures streamed to MLflow while a stage runs.
+
+The series of each picture is in the run's artifacts under images/, the last one under samples/.
+A thread of its own does the sending, so the stage never waits for MLflow, and a failure there is
+one line in the log. What could not be streamed is sent from the record later (outbox.py).
+"""
+
+import io
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bucolic.report import NoSink, Sink
+from bucolic.tracking.described import Record
+from bucolic.tracking.store import Store, enabled, exclusive, open_store
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH = 500  # MLflow takes 1000 metrics at once
+CLOSE_S = 60.0
+STREAMED = "curves.streamed"
+LOG = logging.getLogger(__name__)
+Point = tuple[int, int, Mapping[str, float]]  # images seen, time in ms, scalars
+_Picture = tuple[str, bytes]  # name, content of the file
+_Item = tuple[int, int, dict[str, float] | _Picture]  # images seen, time in ms, content
+_open: list["MlflowSink"] = []
+
+
+def open_sink(home: Path, record: Record) -> Sink:
+    """Return a sink that streams into the run of `record`, or one that keeps nothing.
+
+    Args:
+        home: holder of mlflow.db.
+        record: the beginnings of a record: record_id, stage, pipeline_id, started, keywords, git.
+    """
+    if not enabled():
+        return NoSink()
+    sink = MlflowSink(home, record)
+    _open.append(sink)
+    return sink
+
+
+def close_sinks() -> None:
+    """Send what open sinks still hold; called before their records are sent."""
+    while _open:
+        _open.pop().close()
+
+
+class MlflowSink:
+    """A `report.Sink` over MLflow; see the module's docstring.
+
+    Attributes:
+        broken: MLflow failed, and nothing more is sent.
+    """
+
+    def __init__(self, home: Path, record: Record) -> None:
+        self.broken = False
+        self._home = home
+        self._record = record
+        self._items: queue.Queue[_Item | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="mlflow-sink", daemon=True)
+        self._thread.start()
+
+    def log(self, images_seen: int, values: Mapping[str, float]) -> None:
+        """Queue scalar values."""
+        self._put((images_seen, _now_ms(), dict(values)))
+
+    def picture(self, images_seen: int, name: str, path: Path) -> None:
+        """Queue a picture; its bytes are read now, as the file may be overwritten."""
+        if not self.broken:
+            self._put((images_seen, _now_ms(), (name, path.read_bytes())))
+
+    def close(self, limit_s: float = CLOSE_S) -> None:
+        """Send what is queued, waiting up to `limit_s` seconds."""
+        self._items.put(None)
+        self._thread.join(limit_s)
+        self.broken = self.broken or self._thread.is_alive()
+
+    def _put(self, item: _Item) -> None:
+        if not self.broken:
+            self._items.put(item)
+
+    def _work(self) -> None:
+        try:
+            with exclusive(self._home):
+                store = open_store(self._home)
+                run_id = store.run_of(self._record)
+            store.client.set_tag(run_id, "process", this_process())
+            latest: dict[str, bytes] = {}
+            while batch := self._next():
+                _send(store, run_id, batch)
+                latest.update(content for _, _, content in batch if isinstance(content, tuple))
+            for name, picture in latest.items():
+                store.client.log_image(run_id, _opened(picture), f"samples/{name}.png")
+            store.client.set_tag(run_id, STREAMED, "all")
+        except Exception as error:  # noqa: BLE001 - tracking never breaks a run
+            self.broken = True
+            LOG.warning("MLflow: curves are not streamed (%s); the record follows", one_line(error))
+
+    def _next(self) -> list[_Item]:
+        """The next items, waiting for the first; [] at the end."""
+        batch = []
+        item = self._items.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) == BATCH or self._items.empty():
+                return batch
+            item = self._items.get()
+        self._items.put(None)  # seen again by the next call, which then returns []
+        return batch
+
+
+def send_values(store: Store, run_id: str, points: list[Point]) -> None:
+    """Log scalars; points sent twice are kept once."""
+    from mlflow.entities import Metric  # noqa: PLC0415 - see store.open_store
+
+    metrics = [
+        Metric(name, float(value), time_ms, step)
+        for step, time_ms, values in points
+        for name, value in values.items()
+    ]
+    for start in range(0, len(metrics), BATCH):
+        store.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+
+def this_process() -> str:
+    """`host:pid`, by which a run whose process was killed is recognised."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _send(store: Store, run_id: str, batch: list[_Item]) -> None:
+    points: list[Point] = []
+    for step, time_ms, content in batch:
+        if isinstance(content, dict):
+            points.append((step, time_ms, content))
+        else:
+            _send_picture(store, run_id, step, time_ms, content)
+    send_values(store, run_id, points)
+
+
+def _send_picture(store: Store, run_id: str, step: int, time_ms: int, picture: _Picture) -> None:
+    """Log a picture by its step: MLflow's charts show the series with a slider."""
+    name, content = picture
+    image = _opened(content)
+    store.client.log_image(run_id, image, key=name, step=step, timestamp=time_ms, synchronous=True)
+
+
+def _opened(content: bytes) -> "Image":
+    import PIL.Image  # noqa: PLC0415 - only a stage that draws needs it
+
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def one_line(error: Exception) -> str:
+    """An exception in one line of at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

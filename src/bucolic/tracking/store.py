@@ -1,0 +1,131 @@
+"""MLflow's store: one experiment, a parent run per pipeline, a child run per stage execution.
+
+The database and the artifacts lie under HOME by absolute addresses, whatever folder a stage runs
+in. A tracking server named by MLFLOW_TRACKING_URI is used instead where the user sets one.
+"""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bucolic.tracking import described
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "bucolic"
+PARENT = "mlflow.parentRunId"
+LOCAL_PAGE = "http://127.0.0.1:5001"
+VIEW = "workflowType=machine_learning"  # else MLflow's pages open on their view for chat models
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # runs and curves, not chat traces
+SETTINGS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the outbox tries again; a stage must not wait
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """The opened experiment.
+
+    Attributes:
+        client: MLflow's.
+        experiment_id: of the experiment `bucolic`.
+        page: address where a browser finds MLflow.
+    """
+
+    client: "MlflowClient"
+    experiment_id: str
+    page: str
+
+    def address(self, run_id: str) -> str:
+        """Address of a run's page."""
+        return f"{self.page}/#/experiments/{self.experiment_id}/runs/{run_id}?{VIEW}"
+
+    def find(self, **tags: str) -> list["Run"]:
+        """Runs that carry all the tags, the latest first."""
+        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        return list(self.client.search_runs([self.experiment_id], wanted, max_results=1000))
+
+    def parent_of(self, record: described.Record) -> str:
+        """Id of the pipeline's run, made when its first stage reports."""
+        found = self.find(pipeline_id=record["pipeline_id"], kind="pipeline")
+        if found:
+            return str(found[0].info.run_id)
+        tags = {
+            "kind": "pipeline",
+            "pipeline_id": record["pipeline_id"],
+            "keywords": ", ".join(record.get("keywords") or ()),
+            "mlflow.source.name": "bucolic",
+            "mlflow.source.git.commit": str((record.get("git") or {}).get("commit")),
+        }
+        return self._create(described.parent_name(record), described.started_ms(record), tags)
+
+    def run_of(self, record: described.Record) -> str:
+        """Id of the stage execution's run, made where it is not there yet."""
+        found = self.find(record_id=record["record_id"], kind="stage")
+        if found:
+            return str(found[0].info.run_id)
+        parent = self.parent_of(record)
+        tags = {"kind": "stage", PARENT: parent, **described.identity(record)}
+        return self._create(described.run_name(record), described.started_ms(record), tags)
+
+    def _create(self, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
+        run = self.client.create_run(self.experiment_id, start_ms, dict(tags), run_name=name)
+        return str(run.info.run_id)
+
+
+def enabled() -> bool:
+    """Whether tracking is wanted: BUCOLIC_TRACKING=off switches it off."""
+    return os.environ.get("BUCOLIC_TRACKING", "on").lower() not in {"off", "0", "false", "no"}
+
+
+def open_store(home: Path) -> Store:
+    """Open MLflow's store, making database and experiment on the first call.
+
+    Call it under `exclusive(home)`: two processes that create one database disturb each other.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: PLC0415 - takes seconds; a stage that is not tracked must not pay them
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    asked = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = asked or f"sqlite:///{home}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri)
+    page = asked.rstrip("/") if asked and asked.startswith("http") else LOCAL_PAGE
+    return Store(client, _experiment(client, None if asked else home / "mlartifacts"), page)
+
+
+def _experiment(client: Any, artifacts: Path | None) -> str:
+    """Id of the experiment; one that was deleted by hand is brought back."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        location = artifacts.as_uri() if artifacts else None
+        return str(client.create_experiment(EXPERIMENT, location, tags=KIND))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+@contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Hold the one lock under which runs are made and records sent; waits for its turn."""
+    path = home / ".work" / "locks" / "tracking.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,85 @@
+"""Fixtures: records as execute.py leaves them, and one MLflow database made once."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_records import record_of, write_json
+
+from bucolic.pipeline.digests import digest
+from bucolic.tracking.store import SETTINGS, open_store
+
+Leave = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making one takes seconds, so tests copy it."""
+    home = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{home}/mlflow.db").search_experiments()
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def home(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A HOME with a database and nothing in it."""
+    for name in ("MLFLOW_TRACKING_URI", "BUCOLIC_TRACKING", "BUCOLIC_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    shutil.copyfile(database, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def client(home: Path) -> Any:
+    """MLflow's client on HOME's database."""
+    return open_store(home).client
+
+
+@pytest.fixture
+def leave(home: Path) -> Leave:
+    """Leave a record of a stage in the outbox, its outputs in the workspace; returns it."""
+
+    def leave_record(stage: str, **changes: Any) -> dict[str, Any]:
+        record = {**record_of(stage), "root": str(home), **changes}
+        if record["status"] == "ok":
+            outputs = [*changes.get("outputs", {}), f"reports/{stage}.json"]
+            write_json(home / f"reports/{stage}.json", record["figures"])
+            record["outputs"] = {path: digest(home / path) for path in outputs}
+            write_json(home / f"reports/records/{stage}.json", record)
+        write_json(home / f".work/outbox/{record['record_id']}.json", record)
+        return record
+
+    return leave_record
+
+
+@pytest.fixture
+def weights(home: Path) -> Callable[[int], str]:
+    """Write a model folder as train does, all but the network; returns its digest."""
+
+    def write(seed: int) -> str:
+        from safetensors.numpy import save_file
+
+        folder = home / "models" / "current"
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).normal(size=(4, 4)).astype(np.float32)
+        save_file({"w": noise}, folder / "decoder.safetensors")
+        write_json(folder / "config.json", {"version": 1, "seed": seed})
+        points = [{"images_seen": step, "loss": 1.0 / step} for step in (10, 20, 30)]
+        (folder / "curves.jsonl").write_text("".join(json.dumps(p) + "\n" for p in points))
+        return str(digest(folder))
+
+    return write

@@ -1,0 +1,135 @@
+"""The registered model: versions by weights, the champion's rule, loading through MLflow."""
+
+import base64
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bucolic.tracking.outbox import flush
+from bucolic.tracking.registry import CHAMPION, MODEL
+
+Weights = Callable[[int], str]
+TEST_A, TEST_B = "a" * 32 + ".dir", "b" * 32 + ".dir"
+
+
+@pytest.fixture
+def trained(home: Path, leave: Any, weights: Weights) -> Callable[..., None]:
+    """Train (weights by seed) and evaluate (scores, test data), and send both records."""
+
+    def run(seed: int, test_data: str, **metrics: float | None) -> None:
+        digest = weights(seed)
+        params = {"train": {"seed": seed}}
+        leave("train", record_id=f"train{seed}", outputs={"models/current": ""}, params=params)
+        leave(
+            "evaluate",
+            record_id=f"evaluate{seed}{test_data}",
+            started="2026-01-02T04:00:00+00:00",
+            inputs={"models/current": digest, "data/shards": test_data},
+            figures={"metrics": metrics},
+        )
+        assert flush(home, home) == 2
+
+    return run
+
+
+def champion(client: Any) -> Any:
+    """The version that carries the alias."""
+    return client.get_model_version_by_alias(MODEL, CHAMPION)
+
+
+def test_new_weights_make_a_version_and_known_ones_none(client: Any, trained: Callable[..., None]):
+    """Two trainings that end in the same weights are one version, which says what it came from."""
+    trained(1, TEST_A, attributes_all_right=0.5)
+    trained(1, TEST_B, attributes_all_right=0.5)
+    trained(2, TEST_A, attributes_all_right=0.5)
+    versions = client.search_model_versions(f"name = '{MODEL}'")
+    assert len(versions) == 2
+    assert len({version.tags["weights_digest"] for version in versions}) == 2
+    assert len({version.tags["params_digest"] for version in versions}) == 2
+    assert {version.tags["keywords"] for version in versions} == {"cow, sheep, hill, farm"}
+
+
+def test_the_better_of_two_on_the_same_test_is_champion(client: Any, trained: Callable[..., None]):
+    """On the same test data the higher score wins, a lower one does not, nor does a tie."""
+    trained(1, TEST_A, attributes_all_right=0.5)
+    trained(2, TEST_A, attributes_all_right=0.6)
+    best = champion(client)
+    assert best.tags["champion_because"] == "attributes_all_right 0.6000 against 0.5000"
+    trained(3, TEST_A, attributes_all_right=0.55)
+    trained(4, TEST_A, attributes_all_right=0.6)
+    assert champion(client).version == best.version
+
+
+def test_other_test_data_makes_the_newest_champion(client: Any, trained: Callable[..., None]):
+    """Scores on different test data do not compare: the newest takes the alias and says so."""
+    trained(1, TEST_A, attributes_all_right=0.9)
+    trained(2, TEST_B, attributes_all_right=0.1)
+    assert champion(client).tags["attributes_all_right"] == "0.1"
+    assert "other test data" in champion(client).tags["champion_because"]
+
+
+def test_a_null_score_gives_way_to_the_next(client: Any, trained: Callable[..., None]):
+    """Without attributes (photographs) R-precision decides."""
+    trained(1, TEST_A, attributes_all_right=None, r_precision=0.7)
+    trained(2, TEST_A, attributes_all_right=None, r_precision=0.6)
+    assert champion(client).tags["r_precision"] == "0.7"
+
+
+def test_the_version_loads_and_draws(
+    client: Any, trained: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    """models:/bucolic-cvae@champion loads without pickle; n, seed and guidance reach the model."""
+    import mlflow
+    import pandas as pd
+    from PIL import Image
+
+    trained(1, TEST_A, attributes_all_right=0.5)
+    fake = ModuleType("bucolic.generate")
+    fake.Bucolic = FakeBucolic  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bucolic.generate", fake)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{CHAMPION}")
+    asked = pd.DataFrame({"prompt": ["a cow", "two sheep"]})
+    answer = model.predict(asked, params={"n": 3, "seed": 7, "guidance": 1.5})
+    assert [row["prompt"] for row in answer] == ["a cow", "two sheep"]
+    assert [len(row["pictures"]) for row in answer] == [3, 3]
+    picture = Image.open(io.BytesIO(base64.b64decode(answer[1]["pictures"][2])))
+    assert np.asarray(picture)[0, 0].tolist() == [7, 15, 0]
+    files = list(Path(client._tracking_client.tracking_uri[10:]).parent.rglob("*"))
+    assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt"}]
+
+
+def test_a_wrong_column_is_refused(client: Any, trained: Callable[..., None]):
+    """The signature names the column `prompt`."""
+    import mlflow
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    trained(1, TEST_A, attributes_all_right=0.5)
+    fake = ModuleType("bucolic.generate")
+    fake.Bucolic = FakeBucolic  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "bucolic.generate", fake)
+        model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{CHAMPION}")
+    with pytest.raises(MlflowException, match="prompt"):
+        model.predict(pd.DataFrame({"text": ["a cow"]}))
+
+
+class FakeBucolic:
+    """Stands in for the trained model: its pictures tell the params it was given."""
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> "FakeBucolic":
+        """Check that the folder holds what a model folder holds, and nothing else."""
+        assert sorted(p.name for p in folder.iterdir()) == ["config.json", "decoder.safetensors"]
+        return cls()
+
+    def generate(self, prompts: list[str], *, n: int, seed: int, guidance: float) -> np.ndarray:
+        """Pictures of one colour: seed, ten times guidance, 0."""
+        colour = np.array([seed, 10 * guidance, 0], np.uint8)
+        return np.broadcast_to(colour[None, None, :, None, None], (len(prompts), n, 3, 8, 8))
