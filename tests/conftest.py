@@ -16,8 +16,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(autouse=True)
 def _untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes into the tracking store of the checkout it runs in."""
+    """No test writes into the tracking store of its checkout, or tells anyone that it ran."""
     monkeypatch.setenv("BUCOLIC_TRACKING", "off")
+    for name in ("DO_NOT_TRACK", "DVC_NO_ANALYTICS", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "true")
     monkeypatch.delenv("BUCOLIC_DEVICE", raising=False)
     monkeypatch.delenv("BUCOLIC_HOME", raising=False)
 

@@ -12,10 +12,11 @@ import io
 import json
 import multiprocessing
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bucolic.data.coco import SOURCE_SPLITS, SourceSplit
 from bucolic.data.fetch import RemoteFile
@@ -43,7 +44,7 @@ CHUNK_SCENES = 250
 # Below this many scenes, starting processes costs more than they save.
 WORTH_PROCESSES = 1000
 Chunk = tuple[str, int, int]
-Result = TypeVar("Result")
+Apply = Callable[[Callable[[Chunk], Any], Sequence[Chunk]], Iterable[Any]]
 
 
 def draw(source: MeadowSource, folder: Path, workers: int) -> CocoSource:
@@ -70,9 +71,10 @@ def draw(source: MeadowSource, folder: Path, workers: int) -> CocoSource:
 
 def draw_archive(source: MeadowSource, folder: Path, workers: int) -> dict[str, Any]:
     """Write all three archives and, last, their sizes and sha256; returns those."""
-    draw_annotations(source, folder, workers)
-    for split in SOURCE_SPLITS:
-        draw_images(source, folder, split, workers)
+    with _mapping(source, workers) as apply:
+        _write_annotations(source, folder, apply)
+        for split in SOURCE_SPLITS:
+            _write_images(source, folder, split, apply)
     names = [ANNOTATIONS, *(f"{split}.zip" for split in SOURCE_SPLITS)]
     digests = {name: _about(folder / name) for name in names}
     write_json(folder / DIGESTS, digests)
@@ -81,9 +83,32 @@ def draw_archive(source: MeadowSource, folder: Path, workers: int) -> dict[str, 
 
 def draw_annotations(source: MeadowSource, folder: Path, workers: int) -> None:
     """Write annotations_trainval2017.zip; no picture is drawn for it."""
+    with _mapping(source, workers) as apply:
+        _write_annotations(source, folder, apply)
+
+
+def draw_images(source: MeadowSource, folder: Path, split: SourceSplit, workers: int) -> None:
+    """Write SPLIT.zip, the pictures of one split as JPEG files, stored uncompressed."""
+    with _mapping(source, workers) as apply:
+        _write_images(source, folder, split, apply)
+
+
+@contextmanager
+def _mapping(source: MeadowSource, workers: int) -> Iterator[Apply]:
+    """Yield a function like `map`: in processes of their own where that pays."""
+    if workers < 2 or source.train + source.val + source.heldout < WORTH_PROCESSES:
+        yield map
+        return
+    # A forked child of a process with running threads can hang; a spawned one cannot.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield pool.map
+
+
+def _write_annotations(source: MeadowSource, folder: Path, apply: Apply) -> None:
     files: dict[str, bytes] = {}
     for split in SOURCE_SPLITS:
-        pieces = list(_map(functools.partial(_annotated, source), _chunks(source, split), workers))
+        pieces = list(apply(functools.partial(_annotated, source), _chunks(source, split)))
         entries = [entry for chunk, _ in pieces for entry in chunk]
         instances = [record for _, chunk in pieces for record in chunk]
         for kind, document in annotation_documents(entries, instances, split).items():
@@ -91,9 +116,8 @@ def draw_annotations(source: MeadowSource, folder: Path, workers: int) -> None:
     _write_zip(folder / ANNOTATIONS, sorted(files.items()), zipfile.ZIP_DEFLATED)
 
 
-def draw_images(source: MeadowSource, folder: Path, split: SourceSplit, workers: int) -> None:
-    """Write SPLIT.zip, the pictures of one split as JPEG files, stored uncompressed."""
-    pieces = _map(functools.partial(_pictures, source), _chunks(source, split), workers)
+def _write_images(source: MeadowSource, folder: Path, split: SourceSplit, apply: Apply) -> None:
+    pieces = apply(functools.partial(_pictures, source), _chunks(source, split))
     files = ((f"{split}/{name}", content) for piece in pieces for name, content in piece)
     _write_zip(folder / f"{split}.zip", files, zipfile.ZIP_STORED)
 
@@ -126,20 +150,6 @@ def _jpeg(scene: Scene) -> bytes:
     buffer = io.BytesIO()
     draw_scene(scene).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
-
-
-def _map(
-    work: Callable[[Chunk], Result], chunks: Sequence[Chunk], workers: int
-) -> Iterator[Result]:
-    """Apply `work` to every chunk, results in order; in processes of their own where it pays."""
-    scenes = sum(stop - start for _, start, stop in chunks)
-    if workers < 2 or scenes < WORTH_PROCESSES:
-        yield from map(work, chunks)
-        return
-    # A forked child of a process with running threads can hang; a spawned one cannot.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(work, chunks)
 
 
 def _write_zip(path: Path, files: Any, compression: int) -> None:

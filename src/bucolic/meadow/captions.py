@@ -89,9 +89,14 @@ def _draw_number(rng: np.random.Generator) -> int:
     return MOST_FACTS
 
 
+def tellable(truth: Mapping[str, str]) -> list[str]:
+    """Names of the facts that a caption may state; a street's lack of sheep is none."""
+    return [name for name, value in truth.items() if _sayable(truth, name, value)]
+
+
 def _by_interest(truth: Mapping[str, str], rng: np.random.Generator) -> list[str]:
     """All facts worth a word, in random order, the interesting ones first more often."""
-    names = [name for name, value in truth.items() if _sayable(truth, name, value)]
+    names = tellable(truth)
     weights = [
         INTEREST[name] * (INTEREST_IN_ABSENCE if truth[name] in ABSENT else 1) for name in names
     ]
@@ -188,4 +193,4 @@ _FRONTED = ("under", "beneath", "on", "at", "in", "near", "by", "beside", "below
 
 
 def _one(choices: Sequence[Choice], rng: np.random.Generator) -> Choice:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]

@@ -63,16 +63,16 @@ def paint_scenery(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> Non
         _fence(canvas, scene, rng)
 
 
-def _blue_sky(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
+def _blue_sky(canvas: Canvas, _: Scene, rng: np.random.Generator) -> None:
     x, y = rng.uniform(16, 112), rng.uniform(12, 22)
     canvas.ellipse(x, y, 10, 10, (190, 218, 226))
     canvas.ellipse(x, y, 7, 7, (255, 232, 130))
-    for _ in range(rng.integers(2, 4)):
+    for _number in range(rng.integers(2, 4)):
         _cloud(canvas, rng, (250, 252, 254), (226, 238, 248))
 
 
-def _grey_sky(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
-    for _ in range(rng.integers(5, 8)):
+def _grey_sky(canvas: Canvas, _: Scene, rng: np.random.Generator) -> None:
+    for _number in range(rng.integers(5, 8)):
         _cloud(canvas, rng, (190, 196, 202), (158, 166, 174), scale=1.5)
 
 
@@ -85,8 +85,8 @@ def _sunset_sky(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
         canvas.ellipse(left + 20, row, rng.uniform(16, 30), rng.uniform(1.2, 2.4), (246, 164, 132))
 
 
-def _night_sky(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
-    for _ in range(rng.integers(16, 26)):
+def _night_sky(canvas: Canvas, _: Scene, rng: np.random.Generator) -> None:
+    for _star in range(rng.integers(16, 26)):
         size = rng.uniform(0.5, 1.1)
         canvas.ellipse(rng.uniform(2, 126), rng.uniform(2, 44), size, size, (226, 230, 250))
     x, y = rng.uniform(16, 112), rng.uniform(13, 22)
@@ -223,13 +223,13 @@ def _sand(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
 
 
 def _road(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
-    _pavement(canvas, scene, rng)
+    _pavement(canvas, scene)
     row, shift = scene.horizon + 36, rng.uniform(0, 24)
     for left in np.arange(-shift, CANVAS_PX, 24):
         canvas.rectangle(left, row, left + 12, row + 2.4, light_of(scene, (244, 238, 214)))
 
 
-def _pavement(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
+def _pavement(canvas: Canvas, scene: Scene) -> None:
     kerb = scene.horizon + 9
     canvas.rectangle(0, scene.horizon, CANVAS_PX, kerb, light_of(scene, (204, 198, 192)))
     canvas.rectangle(0, kerb, CANVAS_PX, kerb + 1.2, light_of(scene, (134, 130, 132)))

@@ -1,0 +1,111 @@
+"""Which captions are false of a prompt's picture: the distractors and the shuffled prompts.
+
+With attributes, a caption contradicts a prompt when it gives another value to an attribute that
+the prompt states. Merely another scene would not do: many captions are true of both pictures.
+Without attributes, another image and another text (letters and digits alone) is all one can ask.
+"""
+
+import re
+
+import numpy as np
+
+from bucolic.data.coco import Attributes
+from bucolic.data.shards import Split
+from bucolic.evaluation.prompts import Prompts
+
+UNSTATED = -1
+
+
+class Contrast:
+    """Tells for any caption of a split which of its captions contradict it."""
+
+    def __init__(self, test: Split, attributes: Attributes | None) -> None:
+        """Code what each caption states as integers [captions, attributes]."""
+        self._image_rows = test.caption_rows
+        self._texts = np.array([normalised_text(text) for text in test.captions])
+        self._codes = None if attributes is None else _codes(test, attributes)
+
+    def contradicting(self, caption_row: int) -> np.ndarray:
+        """Whether each caption of the split contradicts the one at `caption_row`: bool [m]."""
+        if self._codes is None:
+            other_image = self._image_rows != self._image_rows[caption_row]
+            return np.asarray(other_image & (self._texts != self._texts[caption_row]))
+        says = self._codes[caption_row]
+        both_state = (self._codes != UNSTATED) & (says != UNSTATED)
+        return np.asarray(np.any(both_state & (self._codes != says), axis=1))
+
+
+def normalised_text(text: str) -> str:
+    """The text in lower case, with everything but letters and digits as single spaces."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def _codes(test: Split, attributes: Attributes) -> np.ndarray:
+    names = sorted(attributes.values)
+    lists = [attributes.values[name] for name in names]
+    rows = [attributes.states.get(int(caption), {}) for caption in test.caption_ids]
+    codes = [
+        [
+            values.index(says[name]) if name in says else UNSTATED
+            for name, values in zip(names, lists, strict=True)
+        ]
+        for says in rows
+    ]
+    return np.array(codes, dtype=np.int16).reshape(len(rows), len(names))
+
+
+def distractors(
+    contrast: Contrast, prompts: Prompts, caption_ids: np.ndarray, *, seed: int, number: int = 99
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw captions that contradict each prompt.
+
+    Each draw depends on the seed and the prompt's caption id alone.
+
+    Args:
+        contrast: the split's contradictions.
+        prompts: p prompts.
+        caption_ids: int64 [m], the split's caption ids.
+        seed: seed of the draws.
+        number: captions drawn for each prompt.
+
+    Returns:
+        int64 [k], the prompts that have enough such captions, and int64 [k, number], caption rows.
+    """
+    kept, drawn = [], []
+    for index, caption in enumerate(prompts.caption_rows):
+        candidates = np.flatnonzero(contrast.contradicting(int(caption)))
+        if len(candidates) >= number:
+            generator = np.random.default_rng([seed, int(caption_ids[caption])])
+            kept.append(index)
+            drawn.append(generator.choice(candidates, number, replace=False))
+    return np.array(kept, dtype=np.int64), np.array(drawn, dtype=np.int64).reshape(-1, number)
+
+
+def derangement(
+    contrast: Contrast, prompts: Prompts, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give each picture another's prompt, one that contradicts its own.
+
+    A random permutation is mended by swaps. Where no swap helps, as with very few prompts, the
+    picture is left out.
+
+    Returns:
+        int64 [k] and int64 [k], k at most p: picture pictures[i] is judged on prompt others[i].
+    """
+    allowed = pairwise(contrast, prompts)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(prompts))
+    for picture in generator.permutation(len(prompts)):
+        if not allowed[picture, order[picture]]:
+            partners = np.flatnonzero(allowed[picture, order] & allowed[:, order[picture]])
+            if len(partners):
+                partner = generator.choice(partners)
+                order[[picture, partner]] = order[[partner, picture]]
+    pictures = np.flatnonzero(allowed[np.arange(len(prompts)), order])
+    return pictures, order[pictures]
+
+
+def pairwise(contrast: Contrast, prompts: Prompts) -> np.ndarray:
+    """Whether prompt j contradicts prompt i: bool [p, p]."""
+    rows = [contrast.contradicting(int(row))[prompts.caption_rows] for row in prompts.caption_rows]
+    return np.array(rows, dtype=bool).reshape(len(prompts), len(prompts))

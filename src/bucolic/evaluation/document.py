@@ -1,0 +1,38 @@
+"""The content of reports/evaluate.json, a DVC metric.
+
+`metrics`, `heldout_combinations` (with its own `bounds`) and `bounds` hold figures, null where one
+does not apply; `reasons` says why, by dotted name; `counts` says what stands behind them: prompts,
+judges, and 95 % intervals by dotted name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bucolic.evaluation.figures import intervals, nested_values, reasons
+from bucolic.evaluation.jury import Jury
+from bucolic.evaluation.study import Outcome
+
+
+def document(
+    ordinary: Outcome, held_out: Outcome, jury: Jury, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the outcomes of both slices together; `about` goes into the counts."""
+    figures = ordinary.figures | held_out.figures
+    counts = {
+        **about,
+        **_judges(jury),
+        **ordinary.counts,
+        "heldout_combinations": held_out.counts,
+        "intervals": intervals(figures),
+    }
+    return {**nested_values(figures), "counts": counts, "reasons": reasons(figures)}
+
+
+def _judges(jury: Jury) -> dict[str, Any]:
+    drawn = jury.probe is not None
+    return {
+        "judge": f"{jury.name}, the CLIP that the model is conditioned on",
+        "kid_encoder": f"{jury.name}, embeddings at length sqrt(d)",
+        "attribute_judge": "bucolic.meadow's probe, trained on real renders" if drawn else None,
+        "pictures": "drawings" if drawn else "photographs",
+    }

@@ -1,0 +1,67 @@
+"""A figure is a value, or the reason why there is none; evaluate.json is made of nothing else.
+
+Figures are collected flat, under dotted names such as `bounds.real.kid`, and nested on writing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the evaluation.
+
+    Attributes:
+        value: the number; None where it does not apply.
+        reason: why there is none, in words for a reader of the report.
+        interval: 95 % interval of the value, where one was computed.
+    """
+
+    value: float | None
+    reason: str | None = None
+    interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.value is None) == (self.reason is not None), "either a value or a reason"
+
+
+Figures = dict[str, Figure]
+
+
+def absent(reason: str) -> Figure:
+    """A figure that does not apply, with its reason."""
+    return Figure(value=None, reason=reason)
+
+
+def under(prefix: str, figures: Mapping[str, Figure]) -> Figures:
+    """The same figures with `prefix.` before their names."""
+    return {f"{prefix}.{name}": figure for name, figure in figures.items()}
+
+
+def nested_values(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Values as nested dictionaries, dots in the names being levels; rounded to 6 decimals."""
+    tree: dict[str, Any] = {}
+    for name, figure in figures.items():
+        *levels, leaf = name.split(".")
+        branch = tree
+        for level in levels:
+            branch = branch.setdefault(level, {})
+        branch[leaf] = None if figure.value is None else round(figure.value, DECIMALS)
+    return tree
+
+
+def reasons(figures: Mapping[str, Figure]) -> dict[str, str]:
+    """Dotted name to reason, for the figures that have no value."""
+    return {name: figure.reason for name, figure in figures.items() if figure.reason is not None}
+
+
+def intervals(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
+    """Dotted name to [lower, upper], for the figures that have an interval."""
+    return {
+        name: [round(end, DECIMALS) for end in figure.interval]
+        for name, figure in figures.items()
+        if figure.interval is not None
+    }

@@ -1,0 +1,120 @@
+"""The learned conditional prior p(z|c): a rectified flow from noise to latents.
+
+A point moves on a straight line, x_t = (1 - t) noise + t z, from noise at time 0 to a latent at 1;
+the network predicts its velocity z - noise from x_t, t and c (arXiv 2209.03003). Guidance contrasts
+that velocity with the one predicted without a condition (arXiv 2207.12598).
+
+Dimensions: b rows, z latent channels, h latent side, e embedding, k condition width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bucolic.models.config import PriorConfig
+from bucolic.models.layers import (
+    ConditionEmbedding,
+    ResidualBlock,
+    SelfAttention,
+    convolution,
+    group_norm,
+    zeroed,
+)
+
+TIME_FREQUENCIES = 32
+FASTEST_RADIANS = 200.0  # of the quickest time wave over the unit interval
+
+
+def time_waves(times: Tensor) -> Tensor:
+    """Sines and cosines of times [b] in [0, 1] at geometrically spaced frequencies: [b, 64]."""
+    exponents = torch.arange(TIME_FREQUENCIES, device=times.device) / (TIME_FREQUENCIES - 1)
+    angles = times[:, None] * torch.exp(exponents * math.log(FASTEST_RADIANS))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class VelocityNetwork(nn.Module):
+    """Residual convolutions at the latents' own resolution, with attention after every second."""
+
+    def __init__(self, config: PriorConfig, latent_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        width, k = config.width, config.condition_width
+        self.condition = ConditionEmbedding(embed_dim, k)
+        self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, k), nn.SiLU(), nn.Linear(k, k))
+        self.stem = convolution(latent_channels, width)
+        self.blocks = nn.ModuleList(ResidualBlock(width, k) for _ in range(config.blocks))
+        self.attention = nn.ModuleList(SelfAttention(width) for _ in range(config.blocks // 2))
+        self.head = nn.Sequential(
+            group_norm(width), nn.SiLU(), zeroed(convolution(width, latent_channels))
+        )
+
+    def forward(self, points: Tensor, times: Tensor, condition: Tensor, dropped: Tensor) -> Tensor:
+        """Velocity [b, z, h, h] at points [b, z, h, h] and times [b] under condition [b, e]."""
+        embedded = functional.silu(
+            self.condition(condition, dropped) + self.time(time_waves(times))
+        )
+        features = self.stem(points)
+        for index, block in enumerate(self.blocks):
+            features = block(features, embedded)
+            if index % 2:
+                features = self.attention[index // 2](features)
+        velocity: Tensor = self.head(features).float()
+        return velocity
+
+
+class Prior(nn.Module):
+    """p(z|c) over latents normalised, channel by channel, with statistics of the train split."""
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, config: PriorConfig, latent_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        self.network = VelocityNetwork(config, latent_channels, embed_dim)
+        self.register_buffer("latent_mean", torch.zeros(1, latent_channels, 1, 1))
+        self.register_buffer("latent_std", torch.ones(1, latent_channels, 1, 1))
+
+    def set_statistics(self, latents: Tensor) -> None:
+        """Take mean and standard deviation of each channel from train latents [n, z, h, h]."""
+        self.latent_mean.copy_(latents.mean((0, 2, 3), keepdim=True))
+        self.latent_std.copy_(latents.std((0, 2, 3), keepdim=True).clamp(min=1e-4))
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Latents as the network sees them."""
+        return (latents - self.latent_mean) / self.latent_std
+
+    def flow_loss(
+        self, latents: Tensor, noise: Tensor, times: Tensor, condition: Tensor, dropped: Tensor
+    ) -> Tensor:
+        """Squared error of the velocity for normalised latents, averaged over each row: [b]."""
+        mix = times[:, None, None, None]
+        points = (1 - mix) * noise + mix * latents
+        velocity = self.network(points, times, condition, dropped)
+        return functional.mse_loss(velocity, latents - noise, reduction="none").flatten(1).mean(1)
+
+    def sample(self, noise: Tensor, condition: Tensor, *, guidance: float, steps: int) -> Tensor:
+        """Latents [b, z, h, h] reached from noise of that shape in Heun steps of equal length.
+
+        Args:
+            noise: standard normal, where the flow starts.
+            condition: [b, e].
+            guidance: 1 follows the condition, more exaggerates what the condition changes.
+            steps: Heun steps; each asks the network for two velocities (four when guided).
+        """
+        points, length = noise, 1 / steps
+        for step in range(steps):
+            begin = self._velocity(points, step * length, condition, guidance)
+            end_points = points + length * begin
+            end = self._velocity(end_points, (step + 1) * length, condition, guidance)
+            points = points + 0.5 * length * (begin + end)
+        return points * self.latent_std + self.latent_mean
+
+    def _velocity(self, points: Tensor, time: float, condition: Tensor, guidance: float) -> Tensor:
+        times = points.new_full((len(points),), time)
+        none = torch.zeros_like(times, dtype=torch.bool)
+        conditional: Tensor = self.network(points, times, condition, none)
+        if guidance == 1:
+            return conditional
+        free: Tensor = self.network(points, times, condition, ~none)
+        return free + guidance * (conditional - free)

@@ -1,0 +1,87 @@
+"""models/current/: a trained model on disk, version 1.
+
+- model.safetensors: every tensor of `Generator` under its own name, float32: the networks' averaged
+  weights, the embeddings' means, the ridge map, the latents' statistics. Nothing is unpickled.
+- config.json: version; clip, the provenance of the embeddings it was trained on; clip_config, what
+  loads those towers; size_px; embed_dim; autoencoder and prior, their shapes; sampling, the
+  guidance and steps chosen on the val split; training, how much it has seen.
+- curves.jsonl: train and held-out values side by side, one line for each validation.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from bucolic.errors import DataError
+from bucolic.files import write_json, write_text
+from bucolic.models.config import AutoencoderConfig, PriorConfig
+from bucolic.models.generator import Generator
+
+VERSION = 1
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+CURVES = "curves.jsonl"
+
+
+def write_model(
+    folder: Path,
+    generator: Generator,
+    content: Mapping[str, Any],
+    curves: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a trained model into a folder.
+
+    Args:
+        folder: made if it is not there.
+        generator: the model, on any device.
+        content: what config.json holds besides the version and the model's shapes.
+        curves: lines of curves.jsonl.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()}
+    (folder / WEIGHTS).write_bytes(save(tensors))
+    write_json(folder / CONFIG, {"version": VERSION} | generator.shapes | dict(content))
+    lines = [json.dumps(row, sort_keys=True, allow_nan=False) for row in curves]
+    write_text(folder / CURVES, "".join(f"{line}\n" for line in lines))
+
+
+def read_model(folder: Path, device: str) -> tuple[Generator, dict[str, Any]]:
+    """Read a model and its config.json.
+
+    Raises:
+        DataError: a file is missing, broken, of another version, or the two do not fit.
+    """
+    config = _read_config(folder / CONFIG)
+    weights = folder / WEIGHTS
+    try:
+        tensors = load_file(weights, device="cpu")
+        generator = Generator(
+            AutoencoderConfig(**config["autoencoder"]),
+            PriorConfig(**config["prior"]),
+            size_px=config["size_px"],
+            embed_dim=config["embed_dim"],
+        )
+        generator.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise DataError(f"{weights} is missing: run the train stage (dvc repro train)") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        raise DataError(f"{weights} does not fit {CONFIG} ({reason}): train again") from None
+    return generator.to(torch.device(device)).eval(), config
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: run the train stage (dvc repro train)") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON ({error}): train again") from None
+    if (found := config.get("version")) != VERSION:
+        raise DataError(f"{path} has version {found}, this package reads {VERSION}: train again")
+    return config

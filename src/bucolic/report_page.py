@@ -1,0 +1,279 @@
+"""reports/report.html: one static page about the last run, which opens anywhere, offline.
+
+Everything it shows is read from files that the stages left: figures (reports/STAGE.json), records
+(reports/records/STAGE.json), the sample grid, training curves and params.yaml. Stages that have not
+run yet are named as such. Pictures are inlined; of photographs only what the model drew.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bucolic.charts import training_charts
+from bucolic.files import write_text
+
+STAGES = ("annotations", "filter", "images", "embed", "shard", "train", "evaluate")
+HIGHER, LOWER, NEAR = "higher is better", "lower is better", "nearer to 1 is better"
+FAILURES_SHOWN = 20
+MLFLOW_URL = "http://127.0.0.1:5001/#/experiments?workflowType=machine_learning"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one figure of evaluate.json is presented."""
+
+    name: str
+    label: str
+    better: str
+    meaning: str
+    decimals: int = 3
+
+
+METRICS = (
+    Metric("attributes_all_right", "All attributes right", HIGHER,
+           "Share of prompts with every stated attribute seen in the picture."),
+    Metric("attribute_accuracy", "Attribute accuracy", HIGHER,
+           "Mean of the accuracies of species, count and colour, where a prompt states them."),
+    Metric("r_precision", "R-precision", HIGHER,
+           "Share of pictures nearer to their own prompt than to 99 that contradict it."),
+    Metric("clip_similarity", "CLIP similarity", HIGHER,
+           "Mean cosine of a picture's embedding with its prompt's."),
+    Metric("psnr_db", "Reconstruction PSNR, dB", HIGHER,
+           "Test images through the autoencoder and back.", 2),
+    Metric("ssim", "Reconstruction SSIM", HIGHER, "The same, by local structure; 1 is equal."),
+    Metric("sharpness_ratio", "Sharpness ratio", NEAR,
+           "Energy of fine detail, generated over real."),
+    Metric("kid", "KID", LOWER,
+           "Distance of generated from other real pictures; 0 is expected of real ones.", 4),
+)  # fmt: skip
+ARMS = (
+    ("metrics", "Model"),
+    ("bounds.real", "Test image"),
+    ("bounds.decode_from_posterior", "Its reconstruction"),
+    ("bounds.retrieval", "Nearest training image"),
+    ("bounds.shuffled_prompts", "Shuffled prompts"),
+    ("bounds.mean_image", "Mean image"),
+)
+SLICES = (
+    ("heldout_combinations", "Model, held out"),
+    ("metrics", "Model, ordinary"),
+    ("heldout_combinations.bounds.real", "Test image, held out"),
+    ("heldout_combinations.bounds.retrieval", "Retrieval, held out"),
+    ("bounds.retrieval", "Retrieval, ordinary"),
+)
+OF_PROMPTS = METRICS[:4]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure in a table; `note` is the number of its reason where there is no value."""
+
+    text: str
+    interval: str = ""
+    note: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric over several arms."""
+
+    metric: Metric
+    cells: tuple[Cell, ...]
+    indented: bool = False
+
+
+def render(root: Path) -> Path:
+    """Write ROOT/reports/report.html from what the stages left there.
+
+    Args:
+        root: the project's root.
+
+    Returns:
+        Path of the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("bucolic"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = root / "reports" / "report.html"
+    write_text(page, environment.get_template("report.html.j2").render(_context(root)))
+    return page
+
+
+def _context(root: Path) -> dict[str, Any]:
+    figures = {stage: _read(root / "reports" / f"{stage}.json") for stage in STAGES}
+    records = {stage: _read(root / "reports/records" / f"{stage}.json") for stage in STAGES}
+    failures = {stage: _read(root / ".work/failures" / f"{stage}.json") for stage in STAGES}
+    model = _read(root / "models/current/config.json") or {}
+    return {
+        **_head(root, records, model),
+        **_evaluation(root, figures["evaluate"]),
+        "stages": [_stage(stage, records[stage], failures[stage]) for stage in STAGES],
+        "charts": training_charts(root / "models/current/curves.jsonl"),
+        "counts": _keyword_counts(figures["filter"]),
+        "images": _failed_images(figures["images"]),
+        "mlflow_url": MLFLOW_URL,
+    }
+
+
+def _head(
+    root: Path, records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]
+) -> dict[str, Any]:
+    known = [record for record in records.values() if record]
+    last = max(known, key=lambda record: record.get("started", ""), default={})
+    clip = model.get("clip", {})
+    return {
+        "keywords": last.get("keywords", []),
+        "commit": last.get("git", {}).get("commit"),
+        "dirty": last.get("git", {}).get("dirty", False),
+        "commits": len({record.get("git", {}).get("commit") for record in known}),
+        "dataset": _dataset(records["annotations"]),
+        "clip": clip,
+        "mismatch": _mismatch(records),
+        "params": _text(root / "params.yaml"),
+    }
+
+
+def _dataset(record: dict[str, Any] | None) -> dict[str, str] | None:
+    """Root and digest of the data set, as the annotations stage recorded its input."""
+    inputs = (record or {}).get("inputs", {})
+    name = (record or {}).get("params", {}).get("dataset", {}).get("root") or next(
+        iter(inputs), None
+    )
+    return {"root": name, "digest": str(inputs.get(name, ""))} if name else None
+
+
+def _mismatch(records: Mapping[str, dict[str, Any] | None]) -> bool:
+    """Whether a stage ran with a CLIP that its user knew to be trained on other pictures."""
+    sections = [(record or {}).get("params", {}).get("clip", {}) for record in records.values()]
+    return any(section.get("allow_mismatch", False) for section in sections)
+
+
+def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {"evaluation": None, "samples": None, "comparison": None}
+    tables = _Tables(found)
+    drawn = found["counts"].get("pictures") == "drawings"
+    folder = root / "reports/figures"
+    evaluation = {
+        "arms": [label for _, label in ARMS],
+        "rows": tables.rows(METRICS, [arm for arm, _ in ARMS], attributes=True),
+        "slices": [label for _, label in SLICES],
+        "slice_rows": tables.rows(OF_PROMPTS, [arm for arm, _ in SLICES], attributes=True),
+        "has_held_out": bool(found["counts"].get("heldout_combinations", {}).get("prompts")),
+        "notes": tables.notes,
+        "counts": found["counts"],
+    }
+    return {
+        "evaluation": evaluation,
+        "samples": _inlined(folder / "samples.png"),
+        "comparison": _inlined(folder / "bounds.png") if drawn else None,
+    }
+
+
+class _Tables:
+    """Turns evaluate.json into cells, numbering the reasons of its nulls as notes."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self._found = found
+        self._reasons: dict[str, str] = found["reasons"]
+        self._intervals: dict[str, list[float]] = found["counts"].get("intervals", {})
+        self.notes: list[str] = []
+
+    def rows(
+        self, metrics: Sequence[Metric], arms: Sequence[str], *, attributes: bool
+    ) -> list[Row]:
+        """One row a metric, followed under attribute_accuracy by one an attribute."""
+        rows = []
+        for metric in metrics:
+            rows.append(Row(metric, self._cells(metric, arms)))
+            if attributes and metric.name == "attribute_accuracy":
+                rows += [Row(m, self._cells(m, arms), indented=True) for m in self._attributes()]
+        return rows
+
+    def _attributes(self) -> list[Metric]:
+        names = self._found["metrics"].get("attributes", {})
+        return [Metric(f"attributes.{name}", name, HIGHER, "") for name in names]
+
+    def _cells(self, metric: Metric, arms: Sequence[str]) -> tuple[Cell, ...]:
+        return tuple(self._cell(f"{arm}.{metric.name}", metric.decimals) for arm in arms)
+
+    def _cell(self, name: str, decimals: int) -> Cell:
+        value: Any = self._found
+        for level in name.split("."):
+            value = value.get(level) if isinstance(value, dict) else None
+        if not isinstance(value, int | float):
+            return Cell("none", note=self._note(self._reasons.get(name)))
+        ends = self._intervals.get(name)
+        interval = f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}" if ends else ""
+        return Cell(f"{value:.{decimals}f}", interval)
+
+    def _note(self, reason: str | None) -> int:
+        reason = reason or "not measured"
+        if reason not in self.notes:
+            self.notes.append(reason)
+        return self.notes.index(reason) + 1
+
+
+def _stage(
+    name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None
+) -> dict[str, Any]:
+    """One line of the stage table; a failure that nothing has mended since comes first."""
+    shown = failure or record or {}
+    rows = shown.get("rows") or {}
+    error = (failure or {}).get("error") or {}
+    return {
+        "name": name,
+        "status": "failed" if failure else "done" if record else "not run yet",
+        "message": error.get("message", ""),
+        "rows": [rows.get(key) for key in ("in", "out", "failed")],
+        "new": shown.get("new"),
+        "reused": shown.get("reused"),
+        "seconds": shown.get("duration_s"),
+        "device": shown.get("device"),
+        "started": str(shown.get("started", ""))[:16].replace("T", " "),
+    }
+
+
+def _keyword_counts(found: dict[str, Any] | None) -> list[dict[str, Any]]:
+    counts: dict[str, int] = (found or {}).get("keywords", {})
+    most = max(counts.values(), default=0) or 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"word": w, "images": n, "percent": round(100 * n / most, 1)} for w, n in ordered]
+
+
+def _failed_images(found: dict[str, Any] | None) -> dict[str, Any]:
+    status: dict[str, int] = (found or {}).get("status", {})
+    failures: dict[str, str] = (found or {}).get("failures", {})
+    return {
+        "known": found is not None,
+        "status": {name: number for name, number in status.items() if name != "ok"},
+        "failures": list(failures.items())[:FAILURES_SHOWN],
+        "left_out": max(0, len(failures) - FAILURES_SHOWN),
+    }
+
+
+def _inlined(path: Path) -> str | None:
+    """A PNG as a data URI; None where there is none."""
+    if not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none yet."""
+    text = _text(path)
+    content: dict[str, Any] | None = json.loads(text) if text else None
+    return content
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

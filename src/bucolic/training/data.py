@@ -1,0 +1,158 @@
+"""One split in the memory of the training device, and the batches drawn from it.
+
+Dimensions: n pictures, m captions, b rows of a batch, s picture side, z latent channels, h latent
+side, e embedding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bucolic.data.shards import Split
+from bucolic.models.conditioning import Conditioning, Pairs
+from bucolic.training.draws import generator, rows_at
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What training reads of one split.
+
+    Attributes:
+        pictures: uint8 [n, 3, s, s].
+        image_conditions: float32 [n, e].
+        text_conditions: float32 [m, e], grouped by picture.
+        text_starts: int64 [n + 1]; the texts of picture i are text_starts[i] to text_starts[i + 1].
+    """
+
+    pictures: Tensor
+    image_conditions: Tensor
+    text_conditions: Tensor
+    text_starts: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def to(self, device: str) -> "TrainingData":
+        """The same on another device."""
+        return TrainingData(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a split with all the chance that a step needs.
+
+    Attributes:
+        rows: int64 [b].
+        flipped: bool [b], pictures to mirror.
+        conditions: float32 [b, e].
+        dropped: bool [b], rows whose condition is withheld.
+        noise: float32 [b, z, h, h], standard normal.
+        times: float32 [b] in (0, 1), logit-normal (arXiv 2403.03206): the middle of the flow, where
+            the pictures are decided, more often than its ends.
+    """
+
+    rows: Tensor
+    flipped: Tensor
+    conditions: Tensor
+    dropped: Tensor
+    noise: Tensor
+    times: Tensor
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How batches are drawn.
+
+    Attributes:
+        seed: of the whole run.
+        flip: whether half of the pictures are mirrored.
+        condition_drop: share of rows trained without their condition.
+        text_share: share of rows conditioned on one of the picture's captions, mapped as a prompt
+            will be; the others are conditioned on the picture's own embedding.
+        latent_shape: z, h, h.
+    """
+
+    seed: int
+    flip: bool
+    condition_drop: float
+    text_share: float
+    latent_shape: tuple[int, int, int]
+
+    def without_drop(self) -> "Chance":
+        """The same for validation: nothing mirrored, every condition given."""
+        return replace(self, flip=False, condition_drop=0.0)
+
+
+def training_data(split: Split, conditioning: Conditioning) -> TrainingData:
+    """One split as tensors, its embeddings turned into conditions."""
+    order = split.caption_rows.argsort(kind="stable")
+    counts = torch.bincount(torch.from_numpy(split.caption_rows), minlength=len(split.images))
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return TrainingData(
+        pictures=torch.from_numpy(split.images),
+        image_conditions=conditioning.of_images(torch.from_numpy(split.image_vectors)),
+        text_conditions=conditioning.of_texts(torch.from_numpy(split.caption_vectors[order])),
+        text_starts=starts,
+    )
+
+
+def pairs_of(split: Split) -> Pairs:
+    """The embeddings of one split, as the ridge map is fitted on them."""
+    return Pairs(
+        images=torch.from_numpy(split.image_vectors),
+        texts=torch.from_numpy(split.caption_vectors),
+        rows=torch.from_numpy(split.caption_rows),
+    )
+
+
+def draw_batch(
+    data: TrainingData, chance: Chance, purpose: str, *, start: int, count: int
+) -> Batch:
+    """The batch that follows after `start` rows have been seen for this purpose."""
+    rows = rows_at(chance.seed, purpose, rows=len(data), start=start, count=count)
+    return batch_of(data, rows, chance, generator(chance.seed, purpose, "batch", start))
+
+
+def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Generator) -> Batch:
+    """A batch of the given rows, on the device of the data."""
+    count = len(rows)
+    uniform = torch.rand((4, count), generator=source)
+    noise = torch.randn((count, *chance.latent_shape), generator=source)
+    times = torch.randn(count, generator=source).sigmoid()
+    device = data.pictures.device
+    rows, uniform = rows.to(device), uniform.to(device)
+    return Batch(
+        rows=rows,
+        flipped=(uniform[0] < 0.5) & chance.flip,
+        conditions=_conditions(data, rows, uniform[1] < chance.text_share, uniform[2]),
+        dropped=uniform[3] < chance.condition_drop,
+        noise=noise.to(device),
+        times=times.to(device),
+    )
+
+
+def share_of(batch: Batch, rank: int, size: int) -> Batch:
+    """The part of a batch that process `rank` of `size` works on."""
+    each = len(batch.rows) // size
+    mine = slice(rank * each, (rank + 1) * each)
+    return Batch(*(tensor[mine] for tensor in vars(batch).values()))
+
+
+def fixed_batches(data: TrainingData, chance: Chance, *, limit: int, count: int) -> Sequence[Batch]:
+    """Batches of at most `count` of the first `limit` rows, drawn the same way at every call."""
+    rows = torch.arange(min(limit, len(data)))
+    source = generator(chance.seed, "validation")
+    return [batch_of(data, part, chance, source) for part in torch.split(rows, count)]
+
+
+def _conditions(data: TrainingData, rows: Tensor, by_text: Tensor, place: Tensor) -> Tensor:
+    """Each row's own embedding, or that of the caption at `place` in [0, 1) among its captions."""
+    images = data.image_conditions[rows]
+    if not len(data.text_conditions):
+        return images
+    starts, counts = data.text_starts[rows], data.text_starts[rows + 1] - data.text_starts[rows]
+    chosen = (starts + (place * counts).long()).clamp(max=len(data.text_conditions) - 1)
+    by_text = by_text & (counts > 0)
+    return torch.where(by_text[:, None], data.text_conditions[chosen], images)

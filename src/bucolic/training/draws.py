@@ -1,0 +1,32 @@
+"""Random numbers as a function of (seed, what for, images seen): a resumed run draws the same ones.
+
+Everything is drawn on the CPU, for the whole batch, whatever the device and the number of
+processes; each process takes its share.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bucolic.models.generator import picture_seed
+
+
+def generator(seed: int, *place: int | str) -> torch.Generator:
+    """A CPU generator for one purpose, independent of every other purpose's."""
+    return torch.Generator().manual_seed(picture_seed(seed, *place))
+
+
+def rows_at(seed: int, purpose: str, *, rows: int, start: int, count: int) -> Tensor:
+    """Rows `start` to `start + count` of an endless stream of shuffled passes: int64 [count].
+
+    Each pass over `rows` rows visits every row once, in an order of its own.
+    """
+    passes = _passes(seed, purpose, rows, start // rows, (start + count - 1) // rows)
+    offset = start % rows
+    return torch.cat(list(passes))[offset : offset + count]
+
+
+def _passes(seed: int, purpose: str, rows: int, first: int, last: int) -> Iterator[Tensor]:
+    for number in range(first, last + 1):
+        yield torch.randperm(rows, generator=generator(seed, purpose, "pass", number))

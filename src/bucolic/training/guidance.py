@@ -1,0 +1,83 @@
+"""Guidance and step count, chosen on the val split with CLIP as the judge and then frozen.
+
+Stronger guidance makes a picture fit its prompt better, up to a point, and costs variety. So the
+weakest guidance is taken that is within one standard error of the best (the one-standard-error
+rule of Breiman et al. 1984), and with it the fewest steps. All candidates draw the same prompts
+from the same noise, so the error is that of paired differences.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+Vectors = NDArray[np.float32]
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn; see `Prior.sample`."""
+
+    guidance: float
+    steps: int
+
+
+def choose_sampling(
+    score: Callable[[Sampling], Scores],
+    *,
+    guidances: Sequence[float],
+    steps: Sequence[int],
+) -> Sampling:
+    """Choose the weakest guidance at the most steps, then the fewest steps at that guidance.
+
+    Args:
+        score: one number for each prompt, larger is better, for the pictures drawn so.
+        guidances: candidates.
+        steps: candidates.
+    """
+    scores: dict[Sampling, Scores] = {}
+
+    def cheapest(candidates: list[Sampling]) -> Sampling:
+        for candidate in candidates:
+            if candidate not in scores:
+                scores[candidate] = score(candidate)
+                logger.info("%s scores %.4f on val", candidate, scores[candidate].mean())
+        return candidates[first_within_error([scores[c] for c in candidates])]
+
+    guidance = cheapest([Sampling(g, max(steps)) for g in sorted(guidances)]).guidance
+    return cheapest([Sampling(guidance, s) for s in sorted(steps)])
+
+
+def first_within_error(scores: Sequence[Scores]) -> int:
+    """Index of the first candidate whose paired gap to the best is within one standard error."""
+    best = max(scores, key=lambda values: values.mean())
+    for index, values in enumerate(scores):
+        gaps = best - values
+        error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else 0.0
+        if gaps.mean() <= error:
+            return index
+    raise AssertionError("the best candidate is within its own error")
+
+
+def match_scores(image_vectors: Vectors, text_vectors: Vectors, *, scale: float) -> Scores:
+    """Log probability of each picture's own text among all texts, by softmax over cosines.
+
+    Args:
+        image_vectors: raw embeddings [n, e] of the pictures drawn.
+        text_vectors: raw embeddings [n, e] of their prompts, in the same order.
+        scale: factor on the cosine before the softmax, as in CLIP's own loss.
+    """
+    logits = scale * _unit(image_vectors) @ _unit(text_vectors).T
+    logits -= logits.max(axis=1, keepdims=True)
+    scores: Scores = logits.diagonal() - np.log(np.exp(logits).sum(axis=1))
+    return scores
+
+
+def _unit(vectors: Vectors) -> Scores:
+    values = vectors.astype(np.float64)
+    unit: Scores = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit

@@ -1,0 +1,229 @@
+"""The training loop of one phase: draw, step, average, validate, keep; the same for both networks.
+
+Progress is counted in images. A run that was killed goes on from its last checkpoint and ends with
+the weights of an undisturbed one, bit for bit on a CPU with the same number of threads.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bucolic.errors import BucolicError, ParamsError
+from bucolic.report import Sink
+from bucolic.training.data import Batch, share_of
+from bucolic.training.distributed import World
+from bucolic.training.ema import Average
+from bucolic.training.state import (
+    Progress,
+    optimiser_tensors,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
+from bucolic.training.watch import Watch
+
+LR_WARMUP_SHARE = 0.05
+LR_FINAL_SHARE = 0.01
+KL_WARMUP_SHARE = 0.2
+ADAM_BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained.
+
+    Attributes:
+        images: budget in training images seen; rounded up to whole batches.
+        batch_size: images in a step, over all processes.
+        lr: peak of the learning rate; linear warm-up over 5 % of the budget, then a cosine.
+        weight_decay: decoupled, of weight matrices and kernels only.
+        gradient_norm: gradients are scaled down to this norm.
+        ema_decay: of the averaged weights, which are the ones that are kept.
+        precision: "fp32", or "bf16" for autocast.
+        validations: how often, evenly spread, the averaged weights are validated.
+    """
+
+    images: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    gradient_norm: float
+    ema_decay: float
+    precision: str
+    validations: int
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in the budget."""
+        return math.ceil(self.images / self.batch_size)
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of step `step`."""
+        warmup = max(1, round(LR_WARMUP_SHARE * self.steps))
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        done = (step - warmup) / max(1, self.steps - warmup)
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        return self.lr * (LR_FINAL_SHARE + (1 - LR_FINAL_SHARE) * cosine)
+
+    def kl_weight_at(self, step: int) -> float:
+        """Weight of the KL term, from 0 to 1 over the first fifth."""
+        return min(1.0, step / max(1.0, KL_WARMUP_SHARE * self.steps))
+
+    def validates_after(self, step: int) -> bool:
+        """Whether a validation follows the step that made `step` steps."""
+        places = (
+            step * self.validations // self.steps,
+            (step - 1) * self.validations // self.steps,
+        )
+        return places[0] != places[1]
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Phase(Generic[Network]):
+    """One network to train, and how to feed, judge and show it.
+
+    Attributes:
+        name: prefix of its files and values.
+        network: what is trained, in place.
+        objective: the loss around it.
+        draw: the batch that follows after so many images, of so many rows.
+        validate: values of averaged weights; "val_loss" decides which weights are kept.
+        show: writes a picture made with averaged weights to a path.
+    """
+
+    name: str
+    network: Network
+    objective: nn.Module
+    draw: Callable[[int, int], Batch]
+    validate: Callable[[Network], dict[str, float]]
+    show: Callable[[Network, Path], None]
+
+
+class Trainer(Generic[Network]):
+    """The moving parts of a phase: network, average, optimiser, progress."""
+
+    def __init__(self, phase: Phase[Network], recipe: Recipe, world: World) -> None:
+        if recipe.batch_size % world.size:
+            raise ParamsError(
+                f"train.batch_size: {recipe.batch_size} rows cannot be shared among "
+                f"{world.size} processes: choose a multiple"
+            )
+        self.phase, self.recipe, self.world = phase, recipe, world
+        self.network = phase.network
+        self.wrapped = world.wrap(phase.objective)
+        self.average = Average(self.network, recipe.ema_decay)
+        self.best = self._averaged_tensors()
+        self.optimiser = _optimiser(self.network, recipe)
+        self.progress = Progress()
+        self.device = next(self.network.parameters()).device.type
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps made."""
+        return self.progress.images_seen // self.recipe.batch_size
+
+    def run(self, folder: Path, sink: Sink, watch: Watch) -> Progress:
+        """Train to the end of the budget and leave the best averaged weights in the network."""
+        self._resume(folder)
+        watch.start(self.progress.images_seen)
+        while self.step < self.recipe.steps:
+            self._step()
+            if self.recipe.validates_after(self.step):
+                self._validate(sink)
+            if self.world.leads and (watch.due() or self.step == self.recipe.steps):
+                self._save(folder)
+                self._report(watch)
+        self.network.load_state_dict(self.best)
+        return self.progress
+
+    def _step(self) -> None:
+        recipe, step = self.recipe, self.step
+        batch = self.phase.draw(self.progress.images_seen, recipe.batch_size)
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.lr_at(step)
+        self.optimiser.zero_grad(set_to_none=True)
+        bf16 = recipe.precision == "bf16"
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=bf16):
+            loss, values = self.wrapped(
+                share_of(batch, self.world.rank, self.world.size), recipe.kl_weight_at(step)
+            )
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
+        self._stop_unless_finite(loss, norm)
+        self.optimiser.step()
+        self.average.update(self.network, step)
+        self.progress.images_seen += recipe.batch_size
+        values |= {"loss": loss, "gradient_norm": norm}
+        self.progress.add({name: float(value.detach()) for name, value in values.items()})
+
+    def _stop_unless_finite(self, loss: Tensor, norm: Tensor) -> None:
+        """Stop before a step that would spoil the weights and their average for good."""
+        if not torch.isfinite(norm):
+            seen = self.progress.images_seen
+            raise BucolicError(
+                f"training the {self.phase.name} diverged after {seen} images (loss "
+                f"{loss.item():.4g}, gradient norm {norm.item():.4g}): "
+                f"lower train.{self.phase.name}_lr"
+            )
+
+    def _validate(self, sink: Sink) -> None:
+        """Log held-out values beside the interval's means; keep the weights if they are best."""
+        found = self.phase.validate(self.average.network) | self.progress.take_means()
+        if found["val_loss"] < self.progress.best_loss:
+            self.progress.best_loss = found["val_loss"]
+            self.best = self._averaged_tensors()
+        seen = self.progress.images_seen
+        self.progress.curves.append({"phase": self.phase.name, "images_seen": seen} | found)
+        if self.world.leads:
+            sink.log(seen, {f"{self.phase.name}/{name}": value for name, value in found.items()})
+
+    def _averaged_tensors(self) -> dict[str, Tensor]:
+        return {name: t.detach().clone() for name, t in self.average.network.state_dict().items()}
+
+    def _report(self, watch: Watch) -> None:
+        network = self.average.network
+        watch.report(
+            self.phase.name,
+            self.progress.images_seen,
+            self.recipe.steps * self.recipe.batch_size,
+            lambda path: self.phase.show(network, path),
+        )
+
+    def _save(self, folder: Path) -> None:
+        groups = {
+            "weights": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "best": self.best,
+            "optimiser": optimiser_tensors(self.optimiser),
+        }
+        write_checkpoint(folder, self.phase.name, self.progress, groups)
+
+    def _resume(self, folder: Path) -> None:
+        found = read_checkpoint(folder, self.phase.name)
+        self.world.wait()
+        if found is None:
+            return
+        self.progress, groups = found
+        self.network.load_state_dict(groups["weights"])
+        self.average.network.load_state_dict(groups["average"])
+        for name, tensor in self.best.items():
+            tensor.copy_(groups["best"][name])
+        restore_optimiser(self.optimiser, groups["optimiser"])
+
+
+def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = list(network.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=ADAM_BETAS)

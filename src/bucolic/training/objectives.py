@@ -1,0 +1,95 @@
+"""What the two phases minimise: the autoencoder's evidence lower bound, then the prior's flow loss.
+
+An objective is a module around the network being trained, so that DistributedDataParallel can wrap
+it; its forward takes a batch and returns the loss with the values to log.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bucolic.models.cvae import Autoencoder, negative_bound
+from bucolic.models.generator import to_unit
+from bucolic.models.prior import Prior
+from bucolic.training.data import Batch, TrainingData
+
+Values = dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """A loss around one network."""
+
+    network: nn.Module
+
+    def __call__(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Values]:
+        """The scalar loss, and detached scalars to log."""
+
+
+class AutoencoderObjective(nn.Module):
+    """The negative evidence lower bound in nats per pixel value."""
+
+    def __init__(
+        self, network: Autoencoder, data: TrainingData, mean: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Wrap `network`.
+
+        Args:
+            network: what is trained.
+            data: where the batches' rows point.
+            mean: average of a scalar over all processes; sigma is shared by the whole batch.
+        """
+        super().__init__()
+        self.network = network
+        self.data = data
+        self.mean = mean
+
+    def forward(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Values]:
+        """The bound with one posterior sample a picture."""
+        pictures = to_unit(mirrored(self.data.pictures[batch.rows], batch.flipped))
+        posterior = self.network.encoder(pictures)
+        latents = posterior.sample(batch.noise)
+        reconstruction = self.network.decoder(latents, batch.conditions, batch.dropped)
+        error = self.mean((reconstruction.detach() - pictures).square().mean())
+        bound = negative_bound(
+            pictures, reconstruction, posterior, kl_weight=kl_weight, shared_error=error
+        )
+        return bound.loss, {"sigma": bound.sigma, "kl_nats": bound.kl_nats}
+
+
+@dataclass(frozen=True)
+class LatentData:
+    """Normalised latents of a split's pictures, [n, z, h, h], and of their mirror images."""
+
+    plain: Tensor
+    mirrored: Tensor
+
+    def at(self, batch: Batch) -> Tensor:
+        """The latents that a batch asks for."""
+        flipped = batch.flipped[:, None, None, None]
+        return torch.where(flipped, self.mirrored[batch.rows], self.plain[batch.rows])
+
+
+class PriorObjective(nn.Module):
+    """The rectified flow's squared velocity error."""
+
+    def __init__(self, network: Prior, latents: LatentData) -> None:
+        super().__init__()
+        self.network = network
+        self.latents = latents
+
+    def forward(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Values]:
+        """The flow loss at one time for each row; `kl_weight` plays no part."""
+        del kl_weight
+        latents = self.latents.at(batch)
+        rows = self.network.flow_loss(
+            latents, batch.noise, batch.times, batch.conditions, batch.dropped
+        )
+        return rows.mean(), {}
+
+
+def mirrored(pictures: Tensor, flipped: Tensor) -> Tensor:
+    """Pictures [b, c, h, w] with the rows marked in `flipped` [b] mirrored left to right."""
+    return torch.where(flipped[:, None, None, None], pictures.flip(-1), pictures)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from bucolic.models.config import AutoencoderConfig, PriorConfig
+from bucolic.models.generator import Generator, picture_seed, to_uint8, to_unit
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """A small model with weights that let every input matter."""
+    torch.manual_seed(0)
+    made = Generator(
+        AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16), size_px=32, embed_dim=12
+    )
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return made.to(memory_format=torch.channels_last)
+
+
+def test_a_picture_does_not_depend_on_its_company(generator: Generator):
+    """The same condition and seed give the same bytes alone, among 20, and in any place."""
+    conditions = torch.randn(20, 12)
+    seeds = [picture_seed(0, i) for i in range(20)]
+
+    together = generator.draw(conditions, seeds, guidance=2.0, steps=3)
+    alone = generator.draw(conditions[17:18], seeds[17:18], guidance=2.0, steps=3)
+    turned = generator.draw(conditions.flip(0), seeds[::-1], guidance=2.0, steps=3)
+
+    assert together.shape == (20, 3, 32, 32)
+    assert together.dtype == torch.uint8
+    assert torch.equal(together[17], alone[0])
+    assert torch.equal(together, turned.flip(0))
+
+
+def test_seed_and_condition_both_decide(generator: Generator):
+    """Another seed, or another condition, gives another picture."""
+    conditions = torch.randn(2, 12)
+
+    one, other_seed, other_condition = generator.draw(
+        conditions[[0, 0, 1]], [1, 2, 1], guidance=1.0, steps=2
+    )
+
+    assert not torch.equal(one, other_seed)
+    assert not torch.equal(one, other_condition)
+
+
+def test_encoding_keeps_order_and_count(generator: Generator):
+    """Rows come back in order through the padded batches."""
+    pictures = torch.randint(0, 256, (18, 3, 32, 32), dtype=torch.uint8)
+
+    latents = generator.encode(pictures)
+    last = generator.encode(pictures[17:])
+
+    assert latents.shape == (18, *generator.latent_shape)
+    assert torch.equal(latents[17:], last)
+    assert generator.decode(latents, torch.randn(18, 12)).shape == pictures.shape
+
+
+def test_conditions_do_not_depend_on_their_company(generator: Generator):
+    """A text's condition is the same alone and among others."""
+    vectors = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
+
+    together = generator.conditions_of_texts(vectors)
+
+    assert torch.equal(together[33:34], generator.conditions_of_texts(vectors[33:34]))
+    assert torch.equal(
+        generator.conditions_of_images(vectors)[5:6], generator.conditions_of_images(vectors[5:6])
+    )
+
+
+def test_seeds_are_far_apart():
+    """Neighbouring places get unrelated seeds, the same ones each time."""
+    seeds = {picture_seed(seed, p, i) for seed in range(5) for p in range(5) for i in range(5)}
+
+    assert len(seeds) == 125
+    assert picture_seed(0, 1, 2) == picture_seed(0, 1, 2) < 2**63
+
+
+def test_pixels_survive_the_way_to_the_unit_range_and_back():
+    """All 256 values come back, and what lies outside is clamped."""
+    values = torch.arange(256, dtype=torch.uint8)
+
+    assert torch.equal(values, to_uint8(to_unit(values)))
+    assert to_uint8(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]

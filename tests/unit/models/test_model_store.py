@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bucolic.errors import DataError
+from bucolic.models.config import AutoencoderConfig, PriorConfig
+from bucolic.models.generator import Generator
+from bucolic.models.store import read_model, write_model
+
+CONTENT: dict[str, Any] = {"sampling": {"guidance": 2.0, "steps": 8}, "clip": {"model": "x"}}
+CURVES = [{"phase": "prior", "images_seen": 64, "val_loss": 0.5}]
+
+
+@pytest.fixture
+def generator() -> Generator:
+    """A small model, not trained."""
+    torch.manual_seed(0)
+    return Generator(
+        AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16), size_px=32, embed_dim=12
+    )
+
+
+def test_a_model_comes_back_as_it_was_written(tmp_path: Path, generator: Generator):
+    """Every tensor, the statistics included, and the config come back."""
+    generator.prior.set_statistics(torch.randn(9, 4, 4, 4))
+    write_model(tmp_path / "current", generator, CONTENT, CURVES)
+
+    read, config = read_model(tmp_path / "current", "cpu")
+
+    tensors = read.state_dict()
+    assert all(
+        torch.equal(tensor, tensors[name]) for name, tensor in generator.state_dict().items()
+    )
+    assert config["sampling"] == CONTENT["sampling"]
+    assert (config["version"], config["size_px"], config["embed_dim"]) == (1, 32, 12)
+    assert json.loads((tmp_path / "current/curves.jsonl").read_text()) == CURVES[0]
+
+
+def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, generator: Generator):
+    """The same weights give the same bytes, in whatever memory format they are kept."""
+    write_model(tmp_path / "a", generator, CONTENT, CURVES)
+    write_model(tmp_path / "b", generator.to(memory_format=torch.channels_last), CONTENT, CURVES)
+
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_a_foreign_version_is_refused(tmp_path: Path, generator: Generator):
+    """A config of another version is named with both versions."""
+    write_model(tmp_path, generator, CONTENT, CURVES)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 7}))
+
+    with pytest.raises(DataError, match="version 7, this package reads 1"):
+        read_model(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_missing_and_broken_files_are_named(tmp_path: Path, generator: Generator, name: str):
+    """A missing or cut file gives one line that names it."""
+    write_model(tmp_path, generator, CONTENT, CURVES)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=name):
+        read_model(tmp_path, "cpu")
+
+    path.unlink()
+
+    with pytest.raises(DataError, match="missing"):
+        read_model(tmp_path, "cpu")
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path, generator: Generator):
+    """Weights that do not fit the config's shapes are refused in one line."""
+    write_model(tmp_path, generator, CONTENT, CURVES)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["prior"]["width"] = 64
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(DataError, match="does not fit") as caught:
+        read_model(tmp_path, "cpu")
+    assert "\n" not in str(caught.value)

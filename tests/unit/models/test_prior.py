@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bucolic.models.config import PriorConfig
+from bucolic.models.prior import Prior, time_waves
+
+CONFIG = PriorConfig(width=32, blocks=2, condition_width=16)
+
+
+class TowardsTarget(nn.Module):
+    """The exact velocity of a flow whose every path ends in one point; counts its calls.
+
+    Without a condition the point is zero.
+    """
+
+    def __init__(self, target: Tensor) -> None:
+        super().__init__()
+        self.target = target
+        self.conditional, self.free = 0, 0
+
+    def forward(self, points: Tensor, times: Tensor, _: Tensor, dropped: Tensor) -> Tensor:
+        """Velocity at points and times."""
+        self.free += bool(dropped.all())
+        self.conditional += not bool(dropped.any())
+        target = torch.where(dropped[:, None, None, None], 0.0, self.target)
+        return (target - points) / (1 - times[:, None, None, None]).clamp(min=1e-3)
+
+
+@pytest.fixture
+def prior() -> Prior:
+    """A small prior, not trained."""
+    torch.manual_seed(0)
+    return Prior(CONFIG, latent_channels=4, embed_dim=12)
+
+
+def test_sampling_follows_the_velocity_to_the_target(prior: Prior):
+    """With the exact velocity of a straight flow, Heun's steps end near the target."""
+    target = torch.randn(2, 4, 8, 8)
+    prior.network = TowardsTarget(target)
+
+    latents = prior.sample(torch.randn(2, 4, 8, 8), torch.zeros(2, 12), guidance=1, steps=64)
+
+    assert float((latents - target).abs().max()) < 0.1
+
+
+def test_guidance_one_never_asks_for_the_free_velocity(prior: Prior):
+    """Unguided steps cost two velocities, guided ones four."""
+    prior.network = network = TowardsTarget(torch.zeros(1))
+    noise, condition = torch.randn(1, 4, 8, 8), torch.zeros(1, 12)
+
+    prior.sample(noise, condition, guidance=1.0, steps=3)
+    assert (network.conditional, network.free) == (6, 0)
+    prior.sample(noise, condition, guidance=2.0, steps=3)
+    assert (network.conditional, network.free) == (12, 6)
+
+
+def test_guidance_exaggerates_what_the_condition_changes(prior: Prior):
+    """Guidance 2 goes twice as far from the free end as the condition does."""
+    prior.network = TowardsTarget(torch.full((1, 4, 8, 8), 1.5))
+
+    latents = prior.sample(torch.zeros(1, 4, 8, 8), torch.zeros(1, 12), guidance=2.0, steps=64)
+
+    assert latents.mean().item() == pytest.approx(3.0, rel=0.05)
+
+
+def test_samples_come_back_in_the_latents_own_scale(prior: Prior):
+    """Statistics of the train split are applied before the flow and undone after it."""
+    latents = torch.randn(50, 4, 8, 8) * torch.tensor([1.0, 2, 3, 4]).view(1, 4, 1, 1) + 7
+    prior.set_statistics(latents)
+    prior.network = TowardsTarget(torch.zeros(1))
+
+    normal = prior.normalise(latents)
+    samples = prior.sample(torch.randn(3, 4, 8, 8), torch.zeros(3, 12), guidance=1, steps=64)
+
+    assert normal.mean((0, 2, 3)).abs().max() < 1e-5
+    torch.testing.assert_close(torch.ones(4), normal.std((0, 2, 3)))
+    assert samples.mean().item() == pytest.approx(7, abs=0.1)
+
+
+def test_the_loss_is_the_squared_velocity_error(prior: Prior):
+    """A network that says zero is charged |z - noise|^2, and one that knows the answer nothing."""
+    latents, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
+    times, kept = torch.tensor([0.1, 0.5, 0.9]), torch.zeros(3, dtype=torch.bool)
+    arguments = (latents, noise, times, torch.zeros(3, 12), kept)
+
+    untrained = prior.flow_loss(*arguments)
+    prior.network = TowardsTarget(latents)
+    exact = prior.flow_loss(*arguments)
+
+    torch.testing.assert_close((latents - noise).square().mean((1, 2, 3)), untrained)
+    assert float(exact.max()) < 1e-8
+
+
+def test_condition_and_time_reach_the_velocity(prior: Prior):
+    """Trained weights make the velocity depend on the condition and on the time."""
+    for parameter in prior.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    points, kept = torch.randn(1, 4, 8, 8), torch.zeros(1, dtype=torch.bool)
+    condition, time = torch.randn(1, 12), torch.tensor([0.3])
+
+    velocity = prior.network(points, time, condition, kept)
+
+    assert not torch.allclose(velocity, prior.network(points, time, -condition, kept))
+    assert not torch.allclose(velocity, prior.network(points, time + 0.2, condition, kept))
+
+
+def test_near_times_have_near_waves_and_far_times_differ():
+    """The time embedding is smooth at its slow end and tells close times apart at its quick one."""
+    waves = time_waves(torch.tensor([0.0, 0.01, 1.0]))
+
+    assert waves.shape == (3, 64)
+    near, far = (waves[0] - waves[1]).norm(), (waves[0] - waves[2]).norm()
+    assert 0.5 < near < far

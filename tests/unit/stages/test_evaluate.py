@@ -1,0 +1,207 @@
+"""The stage with small stand-ins for the towers, the probe and the trained model."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import pytest
+from PIL import Image
+
+from bucolic.clip.config import ClipConfig
+from bucolic.data.coco import Caption
+from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
+from bucolic.errors import DataError
+from bucolic.report import Summary
+from bucolic.runtime import Runtime
+from bucolic.stages.evaluate import EvaluateConfig, evaluate
+
+SIZE_PX, EMBED_DIM = 16, 6
+PROVENANCE = {"model": "stand-in", "weights_sha256": "ab" * 32, "embed_dim": EMBED_DIM}
+
+
+class StandInTowers:
+    """Mean and spread of each channel."""
+
+    provenance: ClassVar[dict[str, Any]] = PROVENANCE
+
+    def embed_images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Float32 [n, 6]."""
+        arrays = [np.asarray(picture, np.float32) for picture in pictures]
+        return np.stack([np.concatenate([a.mean((0, 1)), a.std((0, 1))]) for a in arrays])
+
+
+class StandInProbe:
+    """Sees cows everywhere."""
+
+    def predict(self, images: np.ndarray) -> dict[str, list[str]]:
+        """One cow, black."""
+        everywhere = {"species": "cow", "colour": "black", "count": "1"}
+        return {name: [value] * len(images) for name, value in everywhere.items()}
+
+
+class StandInBucolic:
+    """Draws noise."""
+
+    config: dict[str, Any]
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, device: str = "auto") -> "StandInBucolic":
+        """Nothing to load."""
+        assert device == "cpu"
+        model = cls()
+        model.config = json.loads((folder / "config.json").read_text())
+        return model
+
+    def generate_from_vectors(
+        self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0
+    ) -> np.ndarray:
+        """Noise, uint8 [p, n, 3, 16, 16]."""
+        shape = (len(text_vectors), n, 3, SIZE_PX, SIZE_PX)
+        return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+    def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
+        """The images, inverted."""
+        assert len(images) == len(image_vectors)
+        return np.asarray(255 - images)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the stage load the stand-ins."""
+    monkeypatch.delenv("BUCOLIC_DEVICE", raising=False)
+    for name, function, what in (
+        ("bucolic.clip.towers", "load_towers", lambda *_: StandInTowers()),
+        ("bucolic.meadow.probe", "load_probe", StandInProbe),
+        ("bucolic.generate", "Bucolic", StandInBucolic),
+    ):
+        module = ModuleType(name)
+        setattr(module, function, what)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def _samples(first_id: int, number: int) -> list[Sample]:
+    generator = np.random.default_rng(first_id)
+    samples = []
+    for image_id in range(first_id, first_id + number):
+        pixels = generator.integers(0, 256, (SIZE_PX, SIZE_PX, 3)).astype(np.uint8)
+        captions = tuple(Caption(10 * image_id + k, f"photo {image_id}, {k}") for k in range(2))
+        samples.append(
+            Sample(
+                image_id=image_id,
+                png=to_square_png(Image.fromarray(pixels), SIZE_PX),
+                captions=captions,
+                image_vector=generator.normal(size=EMBED_DIM).astype(np.float32),
+                caption_vectors=generator.normal(size=(2, EMBED_DIM)).astype(np.float32),
+            )
+        )
+    return samples
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Shards of 12 and 8 images, a model's config.json, and an empty annotations folder."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    splits = {
+        name: write_split(shards, name, _samples(first, number), 100)
+        for name, first, number in (("train", 100, 12), ("val", 200, 2), ("test", 300, 8))
+    }
+    write_index(shards, ShardIndex(SIZE_PX, PROVENANCE, splits))
+    (tmp_path / "model").mkdir()
+    config = {"version": 1, "clip": PROVENANCE, "sampling": {"guidance": 2.0, "steps": 16}}
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    (tmp_path / "annotations").mkdir()
+    return tmp_path
+
+
+def run(root: Path) -> Summary:
+    """The stage on the small world."""
+    return evaluate(
+        root / "model",
+        root / "shards",
+        root / "annotations",
+        root / "figures",
+        config=EvaluateConfig(prompts=6),
+        clip=ClipConfig(),
+        runtime=Runtime(work=root / "work", cache=root / "cache", device="cpu"),
+    )
+
+
+def _write_attributes(root: Path) -> None:
+    truth = {"species": "cow", "colour": "black", "count": "1"}
+    ids = range(300, 308)
+    content = {
+        "version": 1,
+        "attributes": {
+            "species": ["cow", "sheep"],
+            "colour": ["black", "white"],
+            "count": ["1", "2"],
+        },
+        "images": [{"image_id": i, "slice": "ordinary", "truth": truth} for i in ids],
+        "captions": [
+            {"caption_id": 10 * i + k, "image_id": i, "states": truth}
+            for i in ids
+            for k in range(2)
+        ],
+    }
+    (root / "annotations/attributes_val2017.json").write_text(json.dumps(content))
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_photographs_end_well_with_nulls_and_reasons(root: Path):
+    """Eight test images without attributes: what can be measured is, the rest says why not."""
+    summary = run(root)
+    figures = summary.figures
+    assert (summary.rows.into, summary.rows.out, summary.rows.failed) == (8, 8, 0)
+    assert set(figures["bounds"]) == {
+        "real", "decode_from_posterior", "retrieval", "shuffled_prompts", "mean_image"
+    }  # fmt: skip
+    for name in ("psnr_db", "ssim", "sharpness_ratio", "clip_similarity"):
+        assert math.isfinite(figures["metrics"][name])
+    for name in ("attribute_accuracy", "attributes_all_right", "r_precision", "kid"):
+        assert figures["metrics"][name] is None
+        assert f"metrics.{name}" in figures["reasons"]
+    assert figures["counts"]["prompts"] == 6
+    assert figures["counts"]["sampling"] == {"guidance": 2.0, "steps": 16}
+    json.dumps(figures, allow_nan=False)
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_real_photographs_stay_out_of_the_figures(root: Path):
+    """Only generated pictures are written where the pictures are photographs."""
+    run(root)
+    assert [path.name for path in (root / "figures").iterdir()] == ["samples.png"]
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_drawings_are_judged_by_the_probe_and_compared(root: Path):
+    """With an attributes file there are attribute figures, and a grid of the bounds."""
+    _write_attributes(root)
+    figures = run(root).figures
+    assert figures["metrics"]["attributes"] == {"species": 1.0, "colour": 1.0, "count": 1.0}
+    assert figures["metrics"]["attributes_all_right"] == 1.0
+    assert figures["counts"]["attributes"] == {"colour": 6, "count": 6, "species": 6}
+    names = sorted(path.name for path in (root / "figures").iterdir())
+    assert names == ["bounds.png", "samples.png"]
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_model_of_another_clip_is_refused(root: Path):
+    """One line that names the three digests."""
+    config = {"version": 1, "clip": {**PROVENANCE, "weights_sha256": "cd" * 32}}
+    (root / "model/config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="model cdcdcdcdcdcd, shards abababababab"):
+        run(root)
+
+
+def test_the_config_refuses_no_prompts_and_unknown_keys():
+    """A typo or a zero is an error, not a default."""
+    for wrong in ({"prompts": 0}, {"prompst": 5}, {"seed": -1}):
+        with pytest.raises(pydantic.ValidationError):
+            EvaluateConfig.model_validate(wrong)

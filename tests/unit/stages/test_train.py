@@ -1,0 +1,291 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bucolic.data.coco import Caption
+from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
+from bucolic.errors import DataError
+from bucolic.report import Summary
+from bucolic.runtime import Runtime
+from bucolic.stages.train import ModelConfig, TrainConfig, train
+
+EMBED = 12
+CLIP = {"model": "ViT-B-32", "pretrained": None, "precision": "fp32", "embed_dim": EMBED}
+MODEL = ModelConfig.model_validate_json(
+    '{"autoencoder": {"latent_channels": 4, "width": 16, "encoder_blocks": 1, "decoder_blocks": 1,'
+    ' "condition_width": 16}, "prior": {"width": 32, "blocks": 2, "condition_width": 16}}'
+)
+CONFIG = TrainConfig(
+    autoencoder_images=96,
+    prior_images=240,
+    batch_size=8,
+    validations=3,
+    guidances=(2.0,),
+    steps=(2,),
+)
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@dataclass
+class Sink:
+    """Keeps what it is told; raises when a value of this name comes at this image count."""
+
+    stop_at: tuple[str, int] | None = None
+    values: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    def log(self, images_seen: int, values: Mapping[str, float]) -> None:
+        """Keep the values, or stop."""
+        for name, value in values.items():
+            if (name, images_seen) == self.stop_at:
+                raise KilledError
+            self.values[name, images_seen] = value
+
+    def picture(self, images_seen: int, name: str, path: Path) -> None:
+        """Look at the picture."""
+        assert images_seen > 0
+        assert name in {"autoencoder", "prior"}
+        assert Image.open(path).width > 100
+
+
+def write_shards(folder: Path, *, size_px: int = 32, val_images: int = 3) -> Path:
+    """Twenty train pictures of one colour each, with an embedding that knows it."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    basis = draw.normal(size=(3, EMBED))
+
+    def samples(count: int, first_id: int) -> list[Sample]:
+        made = []
+        for image_id in range(first_id, first_id + count):
+            colour = draw.integers(0, 256, 3)
+            png = io.BytesIO()
+            Image.new("RGB", (size_px, size_px), tuple(colour.tolist())).save(png, "PNG")
+            vector = ((colour / 128 - 1) @ basis).astype(np.float32)
+            noise = draw.normal(size=(2, EMBED)).astype(np.float32)
+            captions = tuple(Caption(10 * image_id + i, f"colour {colour}") for i in range(2))
+            made.append(Sample(image_id, png.getvalue(), captions, vector, vector + noise))
+        return made
+
+    counts = {"train": 20, "val": val_images, "test": 1}
+    entries = {
+        split: write_split(folder, split, samples(count, 100 * place), 16)
+        for place, (split, count) in enumerate(counts.items())
+    }
+    write_index(folder, ShardIndex(size_px, CLIP, entries))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards that all tests read."""
+    return write_shards(tmp_path_factory.mktemp("data") / "shards")
+
+
+def run(
+    shards: Path, folder: Path, config: TrainConfig = CONFIG, sink: Sink | None = None
+) -> Summary:
+    """Train a small model in a folder of its own."""
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    runtime = Runtime(work, folder / "cache", device="cpu", sink=sink or Sink())
+    return train(shards, folder / "current", model=MODEL, config=config, runtime=runtime)
+
+
+def read_bytes(folder: Path) -> dict[str, bytes]:
+    """The files that training wrote."""
+    return {path.name: path.read_bytes() for path in sorted((folder / "current").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Summary, Sink]:
+    """One run to compare the others with."""
+    folder, sink = tmp_path_factory.mktemp("undisturbed"), Sink()
+    return folder, run(shards, folder, sink=sink), sink
+
+
+def test_a_model_is_written_with_its_provenance(undisturbed: tuple[Path, Summary, Sink]):
+    """config.json holds shapes, CLIP, frozen sampling and images seen; no temporary file stays."""
+    folder, summary, _ = undisturbed
+
+    config = json.loads((folder / "current/config.json").read_text())
+
+    assert sorted(read_bytes(folder)) == ["config.json", "curves.jsonl", "model.safetensors"]
+    assert config["clip"] == CLIP
+    assert config["clip_config"]["model"] == "ViT-B-32"
+    assert config["sampling"] == {"guidance": 2.0, "steps": 2}
+    assert config["training"]["images_seen"] == {"autoencoder": 96, "prior": 240}
+    assert (config["version"], config["size_px"], config["embed_dim"]) == (1, 32, EMBED)
+    assert (summary.rows.into, summary.rows.out, summary.rows.failed) == (23, 23, 0)
+
+
+def test_both_networks_learn_and_the_summary_says_how_well(
+    undisturbed: tuple[Path, Summary, Sink],
+):
+    """Held-out losses fall in both phases; the figures are those of the best validation."""
+    _, summary, sink = undisturbed
+
+    for phase, budget in (("autoencoder", 96), ("prior", 240)):
+        places = (budget // 3, 2 * budget // 3, budget)
+        losses = [sink.values[f"{phase}/val_loss", seen] for seen in places]
+        assert losses[-1] < losses[0]
+    assert summary.figures["val_flow_loss"] == sink.values["prior/val_loss", 240]
+    assert summary.figures["val_psnr_db"] == sink.values["autoencoder/val_psnr_db", 96]
+    assert summary.figures["parameters"]["prior"] > 10_000
+    assert -1 <= summary.figures["text_cosine"] <= 1
+
+
+def test_curves_hold_train_and_held_out_values_side_by_side(
+    undisturbed: tuple[Path, Summary, Sink],
+):
+    """Each validation is a line with both splits' losses and the steps' gradient norm."""
+    lines = (undisturbed[0] / "current/curves.jsonl").read_text().splitlines()
+
+    rows = [json.loads(line) for line in lines]
+
+    assert [row["phase"] for row in rows] == ["autoencoder"] * 3 + ["prior"] * 3
+    assert [row["images_seen"] for row in rows] == [32, 64, 96, 80, 160, 240]
+    names = {"train_loss", "val_loss", "step_gradient_norm"}
+    assert all(names <= set(row) for row in rows)
+    assert {"val_psnr_db", "val_sigma", "val_kl_nats"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    "stop_at", [("autoencoder/val_loss", 64), ("prior/val_loss", 80), ("prior/val_loss", 240)]
+)
+def test_a_killed_run_leaves_the_same_bytes_in_the_end(
+    shards: Path,
+    undisturbed: tuple[Path, Summary, Sink],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: tuple[str, int],
+):
+    """Stopped in either phase and run again, every written file equals an undisturbed run's."""
+    monkeypatch.setattr("bucolic.training.watch.INTERVAL_S", 0.0)
+    with pytest.raises(KilledError):
+        run(shards, tmp_path, sink=Sink(stop_at))
+    assert not (tmp_path / "current").exists()
+
+    again = run(shards, tmp_path)
+
+    assert read_bytes(tmp_path) == read_bytes(undisturbed[0])
+    assert again == undisturbed[1]
+
+
+def test_another_seed_gives_another_model(
+    shards: Path, undisturbed: tuple[Path, Summary, Sink], tmp_path: Path
+):
+    """The seed reaches the weights."""
+    run(shards, tmp_path, CONFIG.model_copy(update={"seed": 1}))
+
+    assert (
+        read_bytes(tmp_path)["model.safetensors"] != read_bytes(undisturbed[0])["model.safetensors"]
+    )
+
+
+def test_a_batch_may_be_larger_than_the_split(shards: Path, tmp_path: Path):
+    """Twenty pictures fill a batch of 64; one validation suffices."""
+    update = {"batch_size": 64, "autoencoder_images": 64, "prior_images": 100, "validations": 10}
+
+    summary = run(shards, tmp_path, CONFIG.model_copy(update=update))
+
+    assert summary.figures["images_seen"] == {"autoencoder": 64, "prior": 128}
+
+
+def test_one_val_picture_is_enough(tmp_path: Path):
+    """A val split of a single picture trains and validates."""
+    few = write_shards(tmp_path / "shards", val_images=1)
+
+    summary = run(few, tmp_path)
+
+    assert summary.rows.out == 21
+    assert np.isfinite(summary.figures["val_flow_loss"])
+
+
+def test_unfit_shards_are_refused_in_one_line(tmp_path: Path):
+    """A side that is no multiple of 8, or a split without pictures, is named with what to do."""
+    with pytest.raises(DataError, match=r"36 px.*multiple of 8: set shard.size_px"):
+        run(write_shards(tmp_path / "a", size_px=36), tmp_path / "a")
+    with pytest.raises(DataError, match="val holds no captioned image"):
+        run(write_shards(tmp_path / "b", val_images=0), tmp_path / "b")
+
+
+def test_guidance_and_steps_are_chosen_on_val_by_clip(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With several candidates the towers judge val's pictures, and the choice is frozen."""
+    torch = pytest.importorskip("torch")
+    seen: list[int] = []
+
+    class Towers:
+        """Embeds a picture by its mean colour; sure of nothing, so the cheapest choice wins."""
+
+        model = torch.nn.Module()
+
+        def embed_images(self, pictures: list[Image.Image]) -> np.ndarray:
+            seen.append(len(pictures))
+            return np.ones((len(pictures), EMBED), np.float32)
+
+    Towers.model.logit_scale = torch.zeros(())
+    monkeypatch.setattr("bucolic.clip.towers.load_towers", lambda *_: Towers())
+    update = {"guidances": (3.0, 1.5), "steps": (4, 2), "judged_prompts": 2}
+
+    run(shards, tmp_path, CONFIG.model_copy(update=update))
+
+    config = json.loads((tmp_path / "current/config.json").read_text())
+    assert config["sampling"] == {"guidance": 1.5, "steps": 2}
+    assert seen == [2, 2, 2]
+
+
+def test_two_processes_train_one_model(shards: Path, tmp_path: Path):
+    """Under torchrun both ranks end with the same weights, near a single process's, one writes."""
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import hashlib, os, sys\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_train as t\n"
+        "from bucolic.models import store\n"
+        "from bucolic.training.loop import Trainer\n"
+        "whole = Trainer.run\n"
+        "def run(self, *args):\n"
+        "    progress = whole(self, *args)\n"
+        "    weights = b''.join(p.detach().numpy().tobytes() for p in self.network.parameters())\n"
+        "    name = f\"{self.phase.name}-{os.environ['RANK']}\"\n"
+        "    Path(sys.argv[2], name).write_text(hashlib.sha256(weights).hexdigest())\n"
+        "    return progress\n"
+        "Trainer.run = run\n"
+        "t.run(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+
+    done = subprocess.run(
+        [*command, str(script), str(shards), str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[:2000]
+    for phase in ("autoencoder", "prior"):
+        digests = {(tmp_path / f"{phase}-{rank}").read_text() for rank in range(2)}
+        assert len(digests) == 1
+    run(shards, tmp_path / "single")
+    losses = [
+        [json.loads(line)["val_loss"] for line in (folder / "current/curves.jsonl").open()]
+        for folder in (tmp_path, tmp_path / "single")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)

@@ -1,0 +1,228 @@
+import html.parser
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bucolic.report_page import ARMS, METRICS, STAGES, render
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+VALUES = {
+    "attributes_all_right": 0.612,
+    "attribute_accuracy": 0.701,
+    "r_precision": 0.644,
+    "clip_similarity": 0.512,
+    "psnr_db": 27.94,
+    "ssim": 0.871,
+    "sharpness_ratio": 0.52,
+    "kid": 0.0123,
+}
+CLIP = {
+    "model": "meadow-clip",
+    "weights_sha256": "fe" * 32,
+    "precision": "fp32",
+    "trained_on": "drawings",
+}
+
+
+class Outline(html.parser.HTMLParser):
+    """Collects images, links, external references and visible text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.references: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what a tag points to."""
+        found = dict(attrs)
+        if tag == "img":
+            self.images.append(found)
+        self.references += [found[name] or "" for name in ("src", "href") if name in found]
+
+    def handle_data(self, data: str) -> None:
+        """Keep the text."""
+        self.text += data
+
+
+def write(path: Path, content: Any) -> None:
+    """Write JSON, making folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def record(stage: str, **more: Any) -> dict[str, Any]:
+    """A record as a stage leaves it."""
+    return {
+        "stage": stage,
+        "status": "ok",
+        "started": "2027-01-02T03:04:05+00:00",
+        "duration_s": 12.34,
+        "rows": {"in": 1200, "out": 1199, "failed": 1},
+        "new": 1000,
+        "reused": 199,
+        "device": "cpu",
+        "params": {"clip": {"allow_mismatch": False}},
+        "inputs": {},
+        "git": {"commit": COMMIT, "dirty": False},
+        "keywords": ["cow", "<script>alert(1)</script>"],
+        **more,
+    }
+
+
+def evaluation(pictures: str = "drawings") -> dict[str, Any]:
+    """A complete evaluate.json, with one figure that does not apply."""
+    figures = {**VALUES, "attributes": {"species": 0.74, "count": 0.61, "colour": 0.75}}
+    bounds = {name.removeprefix("bounds."): dict(figures) for name, _ in ARMS[1:]}
+    bounds["real"]["psnr_db"] = None
+    return {
+        "metrics": figures,
+        "bounds": bounds,
+        "heldout_combinations": {**figures, "bounds": {"real": figures, "retrieval": figures}},
+        "counts": {
+            "prompts": 500,
+            "test_images": 812,
+            "judge": "meadow-clip (fefefefefefe)",
+            "kid_encoder": "meadow-clip (fefefefefefe)",
+            "attribute_judge": "the probe",
+            "pictures": pictures,
+            "heldout_combinations": {"prompts": 240},
+            "intervals": {"metrics.r_precision": [0.601, 0.685]},
+        },
+        "reasons": {"bounds.real.psnr_db": "some pictures equal their references"},
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project in which every stage has run."""
+    for stage in STAGES:
+        write(tmp_path / f"reports/records/{stage}.json", record(stage))
+    dataset = {
+        "inputs": {"datasets/meadow": "5eed.dir"},
+        "params": {"dataset": {"root": "datasets/meadow"}},
+    }
+    write(tmp_path / "reports/records/annotations.json", record("annotations", **dataset))
+    write(tmp_path / "reports/evaluate.json", evaluation())
+    write(tmp_path / "reports/filter.json", {"keywords": {"cow": 900, "sheep": 450}})
+    failures = {"status": {"ok": 1199, "not_found": 1}, "failures": {"77": "not_found: 404"}}
+    write(tmp_path / "reports/images.json", failures)
+    write(tmp_path / "models/current/config.json", {"clip": CLIP})
+    rows = [
+        {"phase": phase, "images_seen": 1000 * k, "train_loss": 5 / k, "val_loss": 6 / k}
+        for phase in ("autoencoder", "prior")
+        for k in range(1, 9)
+    ]
+    curves = "\n".join(json.dumps(row) for row in rows)
+    (tmp_path / "models/current/curves.jsonl").write_text(curves + "\n")
+    (tmp_path / "params.yaml").write_text("filter:\n  keywords: [cow]\n")
+    figures = tmp_path / "reports/figures"
+    figures.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    for name in ("samples.png", "bounds.png"):
+        Image.fromarray(noise).save(figures / name)
+    return tmp_path
+
+
+def outline(root: Path) -> Outline:
+    """The rendered page, parsed."""
+    parsed = Outline()
+    parsed.feed(render(root).read_text())
+    return parsed
+
+
+def test_the_page_shows_every_figure_with_its_interval_and_its_reason(root: Path):
+    """Values, an interval, a label a metric, and a note where there is no value."""
+    text = outline(root).text
+    for metric in METRICS:
+        assert metric.label in text
+        assert f"{VALUES[metric.name]:.{metric.decimals}f}" in text
+    assert "0.601 to 0.685" in text
+    assert "some pictures equal their references" in text
+
+
+def test_the_head_names_what_made_it_and_how_to_make_it_again(root: Path):
+    """Commit, digests, and two commands."""
+    text = outline(root).text
+    for part in (
+        COMMIT,
+        "datasets/meadow",
+        "5eed.dir",
+        "fe" * 32,
+        f"git checkout {COMMIT}",
+        "make demo",
+    ):
+        assert part in text
+
+
+def test_the_page_needs_no_network(root: Path):
+    """Everything is inlined; the only links lead to notes on the page and to the local MLflow."""
+    parsed = outline(root)
+    assert parsed.references
+    for reference in parsed.references:
+        assert reference.startswith(("data:image/png;base64,", "#note-", "http://127.0.0.1:5001"))
+    assert len(parsed.images) == 2
+    assert all(image["alt"] for image in parsed.images)
+
+
+def test_what_users_write_is_text_not_markup(root: Path):
+    """A keyword with markup in it is shown, not run."""
+    page = render(root).read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_real_photographs_are_not_inlined(root: Path):
+    """Of photographs only what the model drew is on the page."""
+    write(root / "reports/evaluate.json", evaluation("photographs"))
+    parsed = outline(root)
+    assert len(parsed.images) == 1
+    assert "that the model drew" in (parsed.images[0]["alt"] or "")
+
+
+def test_a_mismatched_clip_is_said_plainly(root: Path):
+    """clip.allow_mismatch puts a warning on the page, and nothing else does."""
+    warning = "Scores on photographs mean little here"
+    assert warning not in outline(root).text
+    mismatched = record("evaluate", params={"clip": {"allow_mismatch": True}})
+    write(root / "reports/records/evaluate.json", mismatched)
+    assert warning in outline(root).text
+
+
+def test_stages_that_have_not_run_are_named_as_such(tmp_path: Path):
+    """An empty project has a page too."""
+    text = outline(tmp_path).text
+    assert text.count("not run yet") >= len(STAGES)
+    assert "The evaluate stage has not run yet" in text
+    assert "No curves yet" in text
+
+
+def test_a_failed_stage_is_shown_with_its_message(root: Path):
+    """The failure of the last attempt is on the page, whatever an older record says."""
+    failed = record(
+        "train", status="failed", error={"message": "training diverged: lower the rate"}
+    )
+    write(root / ".work/failures/train.json", failed)
+    text = outline(root).text
+    assert "train failed:" in text
+    assert "training diverged: lower the rate" in text
+
+
+def test_failed_images_and_keywords_are_listed(root: Path):
+    """Reasons of failed images, and images for each keyword."""
+    text = outline(root).text
+    assert "not_found: 404" in text
+    assert "900" in text
+    assert "450" in text
+
+
+def test_uncommitted_changes_are_said(root: Path):
+    """A dirty tree cannot be made again from its commit."""
+    git = {"commit": COMMIT, "dirty": True}
+    newest = record("train", started="2027-02-01T00:00:00+00:00", git=git)
+    write(root / "reports/records/train.json", newest)
+    assert "uncommitted changes" in outline(root).text

@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bucolic.data.shards import Split
+from bucolic.models.conditioning import Conditioning
+from bucolic.training.data import (
+    Chance,
+    TrainingData,
+    batch_of,
+    draw_batch,
+    fixed_batches,
+    share_of,
+    training_data,
+)
+from bucolic.training.draws import generator
+
+CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, latent_shape=(4, 4, 4))
+
+
+def test_texts_are_grouped_by_picture(splits: dict[str, Split]):
+    """Captions in any order end beside their picture's other captions."""
+    split = splits["train"]
+    order = np.random.default_rng(0).permutation(len(split.captions))
+    mixed = replace(
+        split,
+        caption_rows=split.caption_rows[order],
+        caption_vectors=split.caption_vectors[order],
+    )
+    conditioning = Conditioning(split.image_vectors.shape[1])
+
+    data = training_data(mixed, conditioning)
+
+    assert data.text_starts.tolist() == list(range(0, 81, 2))
+    own = conditioning.of_texts(torch.from_numpy(split.caption_vectors))
+    for row in range(len(data)):
+        mine = slice(2 * row, 2 * row + 2)
+        torch.testing.assert_close(
+            own[mine].sort(0).values, data.text_conditions[mine].sort(0).values
+        )
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_conditions_are_the_picture_s_own_or_one_of_its_captions(data: TrainingData, share: float):
+    """Without texts each row gets its own embedding, with texts alone one of its two captions."""
+    chance = replace(CHANCE, text_share=share)
+
+    batch = draw_batch(data, chance, "prior", start=0, count=40)
+
+    for row, condition in zip(batch.rows, batch.conditions, strict=True):
+        captions = data.text_conditions[2 * row : 2 * row + 2]
+        allowed = captions if share else data.image_conditions[row : row + 1]
+        assert any(torch.equal(condition, one) for one in allowed)
+
+
+def test_every_caption_gets_its_turn(data: TrainingData):
+    """Over many draws of one picture both of its captions are used."""
+    chance = replace(CHANCE, text_share=1.0)
+
+    batch = batch_of(data, torch.full((64,), 39), chance, generator(0))
+
+    used = {tuple(condition.tolist()) for condition in batch.conditions}
+    assert used == {tuple(c.tolist()) for c in data.text_conditions[78:80]}
+
+
+def test_a_picture_without_captions_keeps_its_own_embedding(data: TrainingData):
+    """Rows with no text fall back to the picture, also at the end of the split."""
+    bare = replace(
+        data,
+        text_conditions=data.text_conditions[:2],
+        text_starts=torch.tensor([0, 2] + [2] * 39),
+    )
+
+    batch = batch_of(bare, torch.tensor([0, 39]), replace(CHANCE, text_share=1.0), generator(0))
+
+    assert not torch.equal(batch.conditions[0], data.image_conditions[0])
+    assert torch.equal(batch.conditions[1], data.image_conditions[39])
+
+
+def test_chances_are_met_on_average(data: TrainingData):
+    """About a tenth of the rows loses its condition, half is mirrored, times fill (0, 1)."""
+    batch = draw_batch(data, CHANCE, "prior", start=0, count=8000)
+
+    assert batch.dropped.float().mean().item() == pytest.approx(0.1, abs=0.015)
+    assert batch.flipped.float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert batch.noise.std().item() == pytest.approx(1, abs=0.01)
+    assert 0 < batch.times.min() < 0.1
+    assert 0.9 < batch.times.max() < 1
+
+
+def test_a_batch_depends_on_the_images_seen_alone(data: TrainingData):
+    """Drawn again at the same place a batch is the same; at another place it is not."""
+    one, again = (draw_batch(data, CHANCE, "prior", start=64, count=16) for _ in range(2))
+    later = draw_batch(data, CHANCE, "prior", start=80, count=16)
+
+    assert all(torch.equal(vars(one)[name], vars(again)[name]) for name in vars(one))
+    assert not torch.equal(one.noise, later.noise)
+
+
+def test_processes_share_a_batch_without_overlap(data: TrainingData):
+    """The shares of two processes, put together, are the batch."""
+    batch = draw_batch(data, CHANCE, "prior", start=0, count=10)
+
+    shares = [share_of(batch, rank, 2) for rank in range(2)]
+
+    for name, whole in vars(batch).items():
+        assert torch.equal(whole, torch.cat([vars(share)[name] for share in shares]))
+
+
+def test_validation_looks_at_the_same_draws_each_time(data: TrainingData):
+    """Fixed batches cover the first rows in order, nothing mirrored or dropped, equal each time."""
+    one, again = (fixed_batches(data, CHANCE.without_drop(), limit=25, count=10) for _ in range(2))
+
+    assert [len(batch.rows) for batch in one] == [10, 10, 5]
+    assert torch.cat([batch.rows for batch in one]).tolist() == list(range(25))
+    assert not any(bool(batch.flipped.any() | batch.dropped.any()) for batch in one)
+    assert all(torch.equal(a.noise, b.noise) for a, b in zip(one, again, strict=True))

@@ -1,0 +1,186 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bucolic.errors import BucolicError, ParamsError
+from bucolic.training.data import Batch
+from bucolic.training.distributed import World
+from bucolic.training.draws import generator
+from bucolic.training.loop import Phase, Recipe, Trainer
+from bucolic.training.watch import Watch
+
+RECIPE = Recipe(
+    images=640,
+    batch_size=16,
+    lr=0.05,
+    weight_decay=0.01,
+    gradient_norm=1.0,
+    ema_decay=0.9,
+    precision="fp32",
+    validations=4,
+)
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+class Sink:
+    """Keeps what it is told, and stops the run at one image count."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.values: dict[int, Mapping[str, float]] = {}
+        self.stop_at = stop_at
+
+    def log(self, images_seen: int, values: Mapping[str, float]) -> None:
+        """Keep the values, or stop."""
+        if images_seen == self.stop_at:
+            raise KilledError
+        self.values[images_seen] = values
+
+    def picture(self, images_seen: int, name: str, path: Path) -> None:
+        """Pictures are not looked at here."""
+
+
+class Squared(nn.Module):
+    """Mean squared error of a linear network against a fixed linear map."""
+
+    def __init__(self, network: nn.Linear) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch, kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and the weight as a value to log."""
+        loss = (self.network(batch.conditions) - batch.conditions.flip(1)).square().mean()
+        return loss, {"weight": torch.tensor(kl_weight)}
+
+
+def make_phase(scale: float = 1.0) -> Phase[nn.Linear]:
+    """A phase on inputs of a given size."""
+    torch.manual_seed(0)
+    network = nn.Linear(4, 4)
+
+    def draw(seen: int, count: int) -> Batch:
+        conditions = scale * torch.randn(count, 4, generator=generator(0, "toy", seen))
+        nothing = torch.zeros(count)
+        return Batch(nothing, nothing, conditions, nothing, nothing, nothing)
+
+    def validate(network: nn.Linear) -> dict[str, float]:
+        with torch.no_grad():
+            return {"val_loss": float(Squared(network)(draw(-1, 64), 1.0)[0])}
+
+    return Phase("toy", network, Squared(network), draw, validate, lambda *_: None)
+
+
+def run(folder: Path, sink: Sink, interval_s: float = 1e9) -> tuple[nn.Linear, Trainer[nn.Linear]]:
+    """Train the toy network to its end."""
+    phase = make_phase()
+    trainer = Trainer(phase, RECIPE, World())
+    trainer.run(folder, sink, Watch(folder / "samples.png", sink, interval_s))
+    return phase.network, trainer
+
+
+def test_training_learns_and_spends_its_budget(tmp_path: Path):
+    """The held-out loss falls far, the budget is spent, and validations are spread over it."""
+    sink = Sink()
+
+    _, trainer = run(tmp_path, sink)
+
+    assert list(sink.values) == [160, 320, 480, 640]
+    assert trainer.progress.images_seen == 640
+    losses = [values["toy/val_loss"] for values in sink.values.values()]
+    assert losses[-1] < 0.25 * losses[0]
+    assert all(row["step_gradient_norm"] > 0 for row in trainer.progress.curves)
+
+
+@pytest.mark.parametrize("stop_at", [160, 480])
+def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path, stop_at: int):
+    """Stopped at any validation and started again, weights and curves are equal to the last bit."""
+    whole, whole_trainer = run(tmp_path / "whole", Sink())
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", Sink(stop_at), interval_s=0)
+
+    again, again_trainer = run(tmp_path / "killed", Sink(), interval_s=0)
+
+    assert torch.equal(whole.weight, again.weight)
+    assert whole_trainer.progress == again_trainer.progress
+
+
+def test_a_finished_phase_is_not_trained_again(tmp_path: Path):
+    """Run again, a finished phase gives its best weights at once."""
+    first, _ = run(tmp_path, Sink())
+    sink = Sink()
+
+    second, _ = run(tmp_path, sink)
+
+    assert torch.equal(first.weight, second.weight)
+    assert sink.values == {}
+
+
+def test_the_best_validated_weights_are_the_ones_kept(tmp_path: Path):
+    """When later validations are worse, the network ends with the weights of the best one."""
+    phase = make_phase()
+    seen: list[Tensor] = []
+
+    def validate(network: nn.Linear) -> dict[str, float]:
+        seen.append(network.weight.detach().clone())
+        return {"val_loss": [3.0, 1.0, 2.0, 4.0][len(seen) - 1]}
+
+    worsening = Phase("toy", phase.network, phase.objective, phase.draw, validate, phase.show)
+    progress = Trainer(worsening, RECIPE, World()).run(
+        tmp_path, Sink(), Watch(tmp_path / "samples.png", Sink())
+    )
+
+    assert torch.equal(seen[1], phase.network.weight)
+    assert progress.best_loss == 1.0
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(tmp_path: Path):
+    """The message says which network, when, and what to lower; the weights are still finite."""
+    phase = make_phase(scale=1e30)
+
+    with pytest.raises(BucolicError, match=r"toy diverged after 0 images.*lower train.toy_lr"):
+        Trainer(phase, RECIPE, World()).run(
+            tmp_path, Sink(), Watch(tmp_path / "samples.png", Sink())
+        )
+    assert phase.network.weight.isfinite().all()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    """Three processes cannot share sixteen rows."""
+    with pytest.raises(ParamsError, match="16 rows cannot be shared among 3"):
+        Trainer(make_phase(), RECIPE, World(0, 3))
+
+
+def test_the_learning_rate_rises_then_falls():
+    """Linear to its peak over a twentieth, then along a cosine to a hundredth."""
+    rates = [RECIPE.lr_at(step) for step in range(RECIPE.steps)]
+
+    assert RECIPE.steps == 40
+    assert rates[:2] == [0.025, 0.05]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[21] == pytest.approx(0.05 * (0.01 + 0.99 / 2), rel=1e-6)
+    assert rates[-1] < 0.02 * 0.05
+
+
+def test_the_kl_term_is_phased_in_over_a_fifth():
+    """Weight 0 at the start, 1 from a fifth of the budget on."""
+    weights = [RECIPE.kl_weight_at(step) for step in (0, 4, 8, 39)]
+
+    assert weights == [0, 0.5, 1, 1]
+
+
+@pytest.mark.parametrize(("images", "validations"), [(640, 4), (100, 7), (16, 5)])
+def test_validations_are_as_many_as_asked_and_the_last_one_is_at_the_end(
+    images: int, validations: int
+):
+    """Never more than one a step, and always one after the last step."""
+    recipe = Recipe(**(vars(RECIPE) | {"images": images, "validations": validations}))
+
+    places = [step for step in range(1, recipe.steps + 1) if recipe.validates_after(step)]
+
+    assert len(places) == min(validations, recipe.steps)
+    assert places[-1] == recipe.steps

@@ -1,0 +1,98 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from bucolic.models.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae import Autoencoder
+from bucolic.models.prior import Prior
+from bucolic.training.data import Batch, Chance, TrainingData, draw_batch
+from bucolic.training.objectives import (
+    AutoencoderObjective,
+    LatentData,
+    PriorObjective,
+    mirrored,
+)
+
+Mean = Callable[[torch.Tensor], torch.Tensor]
+CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, latent_shape=(4, 4, 4))
+
+
+def test_only_marked_pictures_are_mirrored():
+    """A marked row is turned left to right, the other one is left alone."""
+    pictures = torch.arange(12).view(2, 1, 2, 3)
+
+    turned = mirrored(pictures, torch.tensor([True, False]))
+
+    assert turned[0, 0].tolist() == [[2, 1, 0], [5, 4, 3]]
+    assert torch.equal(pictures[1], turned[1])
+
+
+def test_latents_follow_the_mirrored_pictures():
+    """A mirrored row gets the latents of the mirrored picture."""
+    latents = LatentData(torch.zeros(5, 4, 4, 4), torch.ones(5, 4, 4, 4))
+    data = TrainingData(
+        torch.zeros(5, 3, 32, 32, dtype=torch.uint8),
+        torch.zeros(5, 2),
+        torch.zeros(0, 2),
+        torch.zeros(6, dtype=torch.long),
+    )
+    batch = draw_batch(data, CHANCE, "prior", start=0, count=20)
+
+    found = latents.at(batch)
+
+    assert torch.equal(batch.flipped.float(), found.flatten(1).mean(1))
+    assert 0 < batch.flipped.sum() < 20
+
+
+def test_two_halves_average_to_the_gradient_of_the_whole(data: TrainingData):
+    """With sigma shared, mean gradients of two half batches are those of the whole batch."""
+    torch.manual_seed(0)
+    network = Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), embed_dim=12)
+    batch = draw_batch(data, CHANCE, "autoencoder", start=0, count=8)
+    halves = [
+        type(batch)(*(tensor[part] for tensor in vars(batch).values()))
+        for part in (slice(4), slice(4, 8))
+    ]
+    errors: list[torch.Tensor] = []
+
+    def collect(value: torch.Tensor) -> torch.Tensor:
+        errors.append(value)
+        return value
+
+    def gradient(batches: list[Batch], mean: Mean) -> torch.Tensor:
+        objective = AutoencoderObjective(network, data, mean)
+        network.zero_grad()
+        for part in batches:
+            (objective(part, 0.5)[0] / len(batches)).backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters()])
+
+    whole = gradient([batch], collect)
+    split = gradient(halves, lambda _: errors[0])
+
+    torch.testing.assert_close(whole, split, rtol=1e-3, atol=1e-6)
+
+
+def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
+    """Thirty steps on one batch lower either loss by a fifth or more."""
+    torch.manual_seed(0)
+    chance = replace(CHANCE, flip=False)
+    batch = draw_batch(data, chance, "prior", start=0, count=8)
+    latents = LatentData(*(torch.randn(40, 4, 4, 4),) * 2)
+    objectives = [
+        AutoencoderObjective(
+            Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12), data, lambda value: value
+        ),
+        PriorObjective(Prior(PriorConfig(32, 2, 16), 4, 12), latents),
+    ]
+
+    for objective in objectives:
+        optimiser = torch.optim.AdamW(objective.network.parameters(), lr=3e-3)
+        losses = []
+        for _ in range(30):
+            loss, _values = objective(batch, 1.0)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0] - 0.2 * abs(losses[0])

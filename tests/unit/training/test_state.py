@@ -1,0 +1,94 @@
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bucolic.training.state import (
+    Progress,
+    optimiser_tensors,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
+
+
+def test_a_checkpoint_comes_back_to_the_last_bit(tmp_path: Path):
+    """Tensors, counters, curves and running sums come back as they were."""
+    progress = Progress(320, 0.1 + 0.2, [{"phase": "prior", "val_loss": 1 / 3}], {"loss": 2 / 3}, 5)
+    weights = {"a.weight": torch.randn(3, 4), "a.bias": torch.randn(3)}
+
+    write_checkpoint(
+        tmp_path, "prior", progress, {"weights": weights, "best": {"x": torch.ones(1)}}
+    )
+    found = read_checkpoint(tmp_path, "prior")
+
+    assert found is not None
+    assert found[0] == progress
+    assert sorted(found[1]) == ["best", "weights"]
+    assert all(torch.equal(tensor, found[1]["weights"][name]) for name, tensor in weights.items())
+
+
+def test_the_last_two_checkpoints_of_a_phase_are_kept(tmp_path: Path):
+    """Older files of the same phase go, other phases' stay."""
+    write_checkpoint(tmp_path, "autoencoder", Progress(64), {"weights": {"x": torch.ones(1)}})
+    for seen in (64, 128, 192, 1_000_000):
+        write_checkpoint(tmp_path, "prior", Progress(seen), {"weights": {"x": torch.ones(1)}})
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "autoencoder-000000000064.safetensors",
+        "prior-000000000192.safetensors",
+        "prior-000001000000.safetensors",
+    ]
+
+
+def test_a_damaged_checkpoint_costs_one_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The one before a cut file is used, and the file is named."""
+    for seen in (64, 128):
+        write_checkpoint(tmp_path, "prior", Progress(seen), {"weights": {"x": torch.ones(9)}})
+    newest = tmp_path / "prior-000000000128.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-8])
+
+    with caplog.at_level(logging.WARNING):
+        found = read_checkpoint(tmp_path, "prior")
+
+    assert found is not None
+    assert found[0].images_seen == 64
+    assert newest.name in caplog.text
+
+
+def test_no_checkpoint_means_a_fresh_start(tmp_path: Path):
+    """An empty or missing folder holds nothing."""
+    assert read_checkpoint(tmp_path, "prior") is None
+    assert read_checkpoint(tmp_path / "none", "prior") is None
+
+
+def test_a_restored_optimiser_takes_the_same_step():
+    """Two networks with the same weights and optimiser state stay equal after another step."""
+    torch.manual_seed(0)
+    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    optimisers = [torch.optim.AdamW(network.parameters(), lr=0.1) for network in (one, other)]
+    one(torch.randn(5, 3)).square().sum().backward()
+    optimisers[0].step()
+
+    other.load_state_dict(one.state_dict())
+    restore_optimiser(optimisers[1], optimiser_tensors(optimisers[0]))
+    batch = torch.randn(5, 3)
+    for network, optimiser in zip((one, other), optimisers, strict=True):
+        optimiser.zero_grad()
+        network(batch).square().sum().backward()
+        optimiser.step()
+
+    assert torch.equal(one.weight, other.weight)
+
+
+def test_means_cover_the_steps_since_the_last_validation():
+    """Taking the means empties the sums."""
+    progress = Progress()
+    progress.add({"loss": 1.0})
+    progress.add({"loss": 2.0})
+
+    assert progress.take_means() == {"step_loss": 1.5}
+    progress.add({"loss": 5.0})
+    assert progress.take_means() == {"step_loss": 5.0}
