@@ -54,6 +54,8 @@ def main() -> None:
     logging.getLogger("bucolic").setLevel(logging.INFO)
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Threads that spin while they wait bring a machine that does other work too to a crawl.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
