@@ -150,9 +150,7 @@ def weights_of(config: ClipConfig) -> str:
     return config.pretrained
 
 
-def _provenance(
-    config: ClipConfig, model: Any, preprocess: object, device: str
-) -> dict[str, Any]:
+def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str) -> dict[str, Any]:
     drawings = config.model == meadow_clip.NAME
     packages = ("open_clip_torch", "torch", "torchvision", "pillow")
     return {

@@ -133,6 +133,8 @@ def open_originals(
     if len(archives) == len(splits) and _prefers_archive(source, chosen, archives, fetch):
         return ArchiveOriginals(_fetch_all(archives, cache / "archives"))
     urls = {split: source.images[split].urls for split in splits}
+    if single := [split for split in splits if not urls[split]]:
+        raise DataError(f"images of {single[0]} have no address each: set images.fetch: auto")
     kept = cache / "images" / fingerprint(source.model_dump(mode="json"))
     return UrlOriginals(urls, kept, connections=connections)
 

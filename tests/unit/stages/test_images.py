@@ -146,6 +146,15 @@ def test_an_archive_gives_the_same_tars(coco_folder: Path, selection: Path, buck
     assert {"/train2017.zip": 1} == dict(bucket.asked)
 
 
+def test_images_without_addresses_cannot_be_fetched_singly(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """Where the source names archives alone, fetch: files is told to be auto."""
+    root = served(bucket, coco_folder, urls=[])
+    with pytest.raises(DataError, match="images of train2017 have no address each"):
+        get(root, selection, fetch="files")
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA"])
 def test_every_colour_mode_decodes_to_rgb(mode: str):
     """Greyscale, CMYK and transparent files become RGB pictures of the same size."""
