@@ -12,8 +12,8 @@ class ClipConfig(Section):
 
     Attributes:
         model: "meadow-clip", or an open_clip architecture such as "ViT-B-32".
-        pretrained: open_clip's tag of the weights ("laion2b_s34b_b79k") or a local file; null for
-            meadow-clip, whose weights ship in the package.
+        pretrained: open_clip's tag of the weights ("laion2b_s34b_b79k") or a local file; not looked
+            at for meadow-clip, whose weights ship in the package.
         precision: arithmetic of the towers; vectors are stored as float32 either way.
         allow_mismatch: use a CLIP that was trained on drawings on photographs all the same; its
             scores then mean little.

@@ -142,7 +142,7 @@ def weights_of(config: ClipConfig) -> str:
     Raises:
         ParamsError: no weights named for a model whose weights do not ship in the package.
     """
-    if config.model == meadow_clip.NAME and config.pretrained is None:
+    if config.model == meadow_clip.NAME:
         return str(meadow_clip.WEIGHTS)
     if config.pretrained is None:
         tags = open_clip.list_pretrained_tags_by_model(config.model)
