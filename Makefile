@@ -16,6 +16,7 @@ help: ## Say what there is to make
 setup: .venv/ready ## Make the environment: .venv with the package and everything it needs
 
 .venv/ready: pyproject.toml constraints.txt
+	@command -v git >/dev/null || { echo "bucolic needs git: install it first"; exit 1; }
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "bucolic needs a Git checkout: git clone it, a downloaded archive is not enough"; exit 1; }
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "bucolic needs Python 3.11 or newer with venv and pip: name one with make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -28,9 +29,9 @@ demo: setup ## Run the whole pipeline on the drawn data set, and say where the r
 	bucolic track
 	bucolic report
 	@echo
-	@echo "report       reports/report.html"
-	@echo "sample grid  reports/figures/samples.png"
-	@echo "MLflow UI    make up, then http://127.0.0.1:5001"
+	@echo "report       reports/report.html           open it in a browser"
+	@echo "sample grid  reports/figures/samples.png   open it in any viewer"
+	@echo "MLflow UI    http://127.0.0.1:5001         make up"
 	@echo "draw         source .venv/bin/activate && bucolic generate 'two cows under a blue sky' --out cows.png"
 
 test: setup ## Run the tests

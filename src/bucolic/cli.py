@@ -58,6 +58,12 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def _render(root: Path) -> None:
+    from bucolic.report_page import render
+
+    click.echo(f"report: {render(root)}")
+
+
 def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
     """Make a verb of a stage: `call` runs its function in the project's root."""
     name = call.__name__.strip("_")
@@ -72,6 +78,8 @@ def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
             execute(name, root, call, open_sink if name == "train" else None)
         finally:
             send(root, wait=name in {"train", "evaluate"})
+        if name == "evaluate":
+            _render(root)
 
     return main.command(name, help=call.__doc__)(verb)
 
@@ -200,9 +208,7 @@ def track() -> None:
 @main.command()
 def report() -> None:
     """Render reports/report.html from the figures and records there are."""
-    from bucolic.report_page import render
-
-    click.echo(render(find_root(Path.cwd())))
+    _render(find_root(Path.cwd()))
 
 
 @main.command()

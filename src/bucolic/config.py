@@ -9,4 +9,4 @@ class Section(BaseModel):
     Strict validation is what catches `train.lr: abc` or a misspelt key; DVC itself accepts both.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

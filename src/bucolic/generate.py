@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.clip.towers import Towers, load_towers
+from bucolic.data.embeddings import check_same_towers
 from bucolic.errors import DataError, ParamsError
 from bucolic.models.generator import Generator, picture_seed
 from bucolic.models.store import read_model
@@ -67,12 +68,7 @@ class Bucolic:
             DataError: the CLIP that can be had now is another one.
         """
         towers = load_towers(ClipConfig(**self.config["clip_config"]), self.device)
-        for name in ("model", "weights_sha256", "preprocessing"):
-            if towers.provenance[name] != self.config["clip"][name]:
-                raise DataError(
-                    f"the model was trained on embeddings of another CLIP ({name} differs): "
-                    "restore those weights, or run the pipeline again from embed"
-                )
+        check_same_towers(towers.provenance, self.config["clip"], "the model")
         return towers
 
     def generate(

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bucolic.charts import training_charts
 from bucolic.files import write_text
+from bucolic.pipeline.execute import pipeline_id
 
 STAGES = ("annotations", "filter", "images", "embed", "shard", "train", "evaluate")
 HIGHER, LOWER, NEAR = "higher is better", "lower is better", "nearer to 1 is better"
@@ -108,10 +109,16 @@ def render(root: Path) -> Path:
     return page
 
 
+def _failure(root: Path, stage: str) -> dict[str, Any] | None:
+    """The failure of a stage, unless it is of other params or another commit than today's."""
+    failure = _read(root / ".work/failures" / f"{stage}.json")
+    return failure if failure and failure.get("pipeline_id") == pipeline_id(root) else None
+
+
 def _context(root: Path) -> dict[str, Any]:
     figures = {stage: _read(root / "reports" / f"{stage}.json") for stage in STAGES}
     records = {stage: _read(root / "reports/records" / f"{stage}.json") for stage in STAGES}
-    failures = {stage: _read(root / ".work/failures" / f"{stage}.json") for stage in STAGES}
+    failures = {stage: _failure(root, stage) for stage in STAGES}
     model = _read(root / "models/current/config.json") or {}
     return {
         **_head(root, records, model),

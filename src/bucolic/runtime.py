@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bucolic.errors import ParamsError
 from bucolic.report import NoSink, Sink
 
 
@@ -31,12 +32,18 @@ class Runtime:
 
 
 def choose_device(asked: str = "auto") -> str:
-    """Return the torch device to use: BUCOLIC_DEVICE, else `asked`, else the best there is."""
-    asked = os.environ.get("BUCOLIC_DEVICE", asked)
-    if asked != "auto":
-        return asked
+    """Return the torch device to use: BUCOLIC_DEVICE, else `asked`, else the best there is.
+
+    Raises:
+        ParamsError: this machine has no such device.
+    """
     import torch  # noqa: PLC0415 - heavy, and needed only by stages that compute
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    asked = os.environ.get("BUCOLIC_DEVICE", asked)
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there["cpu"] = True
+    if asked == "auto":
+        return next(kind for kind, present in there.items() if present)
+    if not there.get(asked.split(":", maxsplit=1)[0]):
+        raise ParamsError(f"device {asked!r} is not there: choose auto, cpu, cuda or mps")
+    return asked

@@ -46,7 +46,7 @@ def words_of(project: Path) -> str:
             "size_px: '64'",
             'shard.size_px: Input should be a valid integer, not "64"',
         ),
-        ("size_px: 64", "size_px: 64\ntrain: {seed: abc}", "train.seed: Input should be a valid"),
+        ("\n  seed: 0", "\n  seed: abc", "train.seed: Input should be a valid"),
         ("root: datasets/meadow", "{}", "dataset.root: Field required"),
         ("shard:", "shard: [", "is not valid YAML at line"),
         ("clip:", "surprise: 1\nclip:", "surprise is no known key"),
@@ -72,7 +72,7 @@ def test_keywords_must_be_a_list_of_words(project: Path, value: str):
 def test_yaml_is_read_as_dvc_reads_it(project: Path):
     """`no` is a word and 5e-4 a number, as in YAML 1.2."""
     change(project, words_of(project), "[no, cow]")
-    change(project, "size_px: 64", "size_px: 64\ntrain: {autoencoder_lr: 5e-4}")
+    change(project, "\n  seed: 0", "\n  autoencoder_lr: 5e-4\n  seed: 0")
     params = load_params(project)
     assert ("no", "cow") == params.filter.keywords
     assert 0.0005 == params.train.autoencoder_lr

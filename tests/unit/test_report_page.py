@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bucolic.pipeline.execute import pipeline_id
 from bucolic.report_page import ARMS, METRICS, STAGES, render
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -202,14 +203,15 @@ def test_stages_that_have_not_run_are_named_as_such(tmp_path: Path):
 
 
 def test_a_failed_stage_is_shown_with_its_message(root: Path):
-    """The failure of the last attempt is on the page, whatever an older record says."""
-    failed = record(
-        "train", status="failed", error={"message": "training diverged: lower the rate"}
-    )
-    write(root / ".work/failures/train.json", failed)
+    """The failure of the last attempt is on the page, unless it was with other params."""
+    error = {"message": "training diverged: lower the rate"}
+    failed = record("train", status="failed", error=error)
+    write(root / ".work/failures/train.json", {**failed, "pipeline_id": pipeline_id(root)})
     text = outline(root).text
     assert "train failed:" in text
     assert "training diverged: lower the rate" in text
+    write(root / ".work/failures/train.json", {**failed, "pipeline_id": "of another run"})
+    assert "train failed:" not in outline(root).text
 
 
 def test_failed_images_and_keywords_are_listed(root: Path):

@@ -11,7 +11,7 @@ The layout is COCO's own, one file a kind and source split:
 
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -100,7 +100,19 @@ def read_captioned_images(folder: Path) -> list[CaptionedImage]:
     if not present:
         raise DataError(f"{folder} holds no captions_train2017.json or captions_val2017.json")
     images = [image for split in present for image in _read_split(folder, split)]
-    return sorted(images, key=lambda image: (image.image_id, image.source_split))
+    _require_unique((image.image_id for image in images), "image", folder)
+    _require_unique((c.caption_id for image in images for c in image.captions), "caption", folder)
+    return sorted(images, key=lambda image: image.image_id)
+
+
+def _require_unique(ids: Iterable[int], kind: str, folder: Path) -> None:
+    """Ids join everything below, so train2017 and val2017 must not share any."""
+    counts = Counter(ids)
+    if repeated := [number for number, count in counts.items() if count > 1]:
+        raise DataError(
+            f"{folder}: {kind} id {repeated[0]} stands there {counts[repeated[0]]} times: "
+            "give each its own, over train2017 and val2017 together"
+        )
 
 
 def _read_split(folder: Path, split: SourceSplit) -> Iterable[CaptionedImage]:

@@ -101,12 +101,19 @@ def _first_that_works(urls: Sequence[str], fetch: Callable[[str], Content]) -> C
 def _get(session: requests.Session, url: str) -> bytes:
     if url.startswith("file:"):
         return _read_local(url)
-    try:
-        response = session.get(url, timeout=TIMEOUT_S)
-    except requests.RequestException as error:
-        raise TransientError(f"{url}: {_reason(error)}; run the same command again") from None
-    _check_status(response, url)
-    return response.content
+    for left in reversed(range(RETRIES)):
+        try:
+            response = session.get(url, timeout=TIMEOUT_S)
+        except requests.exceptions.ChunkedEncodingError as error:
+            # The connection broke inside the body, which urllib3's Retry does not cover.
+            if not left:
+                raise TransientError(f"{url}: {_reason(error)}; run again") from None
+            continue
+        except requests.RequestException as error:
+            raise TransientError(f"{url}: {_reason(error)}; run the same command again") from None
+        _check_status(response, url)
+        return response.content
+    raise AssertionError("the last try returns or raises")
 
 
 def _read_local(url: str) -> bytes:

@@ -20,10 +20,10 @@ class Originals(Protocol):
     """Reads image files; safe to call from several threads.
 
     Attributes:
-        fetched: how many files came over the network so far.
+        fetched: ids of the images that came over the network; None where none ever does.
     """
 
-    fetched: int
+    fetched: set[int] | None
 
     def read(self, image: CaptionedImage) -> bytes:
         """Bytes of the file; NotThereError where there is none."""
@@ -35,7 +35,7 @@ class Originals(Protocol):
 class FolderOriginals:
     """Images of a folder in COCO layout."""
 
-    fetched = 0
+    fetched: set[int] | None = None
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class FolderOriginals:
 class ArchiveOriginals:
     """Images inside COCO's zip archives, one for each source split."""
 
-    fetched = 0
+    fetched: set[int] | None = None
 
     def __init__(self, archives: dict[SourceSplit, Path]) -> None:
         self._bundles = {split: _open_zip(path) for split, path in archives.items()}
@@ -82,7 +82,7 @@ class UrlOriginals:
         self._urls = urls
         self._kept = kept
         self._session = open_session(connections)
-        self.fetched = 0
+        self.fetched: set[int] | None = set()
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the kept copy, else fetch it from the first address that has it."""
@@ -92,7 +92,8 @@ class UrlOriginals:
         urls = [url.format(file_name=image.file_name) for url in self._urls[image.source_split]]
         content = fetch_bytes(self._session, urls)
         write_bytes(path, content)
-        self.fetched += 1
+        assert self.fetched is not None
+        self.fetched.add(image.image_id)  # one bytecode, so safe from several threads
         return content
 
     def forget(self, image: CaptionedImage) -> None:

@@ -163,13 +163,16 @@ def _members(sample: Sample) -> dict[str, Any]:
 
 
 def _read_samples(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    from webdataset import WebDataset  # noqa: PLC0415 - imports torch where it is installed
+    import webdataset  # noqa: PLC0415 - imports torch where it is installed
 
     if not paths:
         return
     if missing := [path for path in paths if not path.exists()]:
         raise DataError(f"{missing[0]} is missing: run the shard stage again")
-    yield from WebDataset([str(path) for path in paths], shardshuffle=False)
+    # No splitting among nodes: under torchrun every process reads the whole split.
+    yield from webdataset.DataPipeline(
+        webdataset.SimpleShardList([str(path) for path in paths]), webdataset.tarfile_to_samples()
+    )
 
 
 def _collate(samples: list[dict[str, Any]], index: ShardIndex) -> Split:

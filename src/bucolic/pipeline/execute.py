@@ -52,7 +52,9 @@ class Execution:
         return self.root / ".work" / "stages" / self.stage.name / fingerprint(decided_by)
 
 
-def execute(name: str, root: Path, call: StageCall, open_sink: OpenSink | None = None) -> Path:
+def execute(
+    name: str, root: Path, call: StageCall, open_sink: OpenSink | None = None
+) -> Path | None:
     """Run a stage of dvc.yaml and leave its figures and record.
 
     Args:
@@ -62,13 +64,18 @@ def execute(name: str, root: Path, call: StageCall, open_sink: OpenSink | None =
         open_sink: from the beginnings of the record to where curves go; none keeps nothing.
 
     Returns:
-        Path of the record's copy in the outbox.
+        Path of the record's copy in the outbox; None in the further processes of torchrun.
 
     Raises:
         BucolicError: what the stage raised; a record of the failure has been left.
     """
     params = load_params(root)
     stage = next(stage for stage in read_graph(root) if stage.name == name)
+    if int(os.environ.get("RANK", "0")) > 0:
+        # Started by torchrun: the first process holds the lock, reports and tells MLflow.
+        execution = prepare(stage, root, params)
+        call(params, _workplace(execution, NoSink()))
+        return None
     with holding(root / ".work" / "locks" / f"{name}.lock"):
         execution = prepare(stage, root, params)
         return _run(execution, call, open_sink)
@@ -85,15 +92,18 @@ def prepare(stage: Stage, root: Path, params: Params) -> Execution:
 def _run(execution: Execution, call: StageCall, open_sink: OpenSink | None) -> Path:
     record, started_s = _begin(execution), time.monotonic()
     sink = open_sink(record) if open_sink else NoSink()
-    runtime = Runtime(work=execution.work, cache=execution.home / ".cache", sink=sink)
-    runtime.work.mkdir(parents=True, exist_ok=True)
     try:
-        summary = call(execution.params, runtime)
+        summary = call(execution.params, _workplace(execution, sink))
     except BaseException as error:
         _leave_failure(execution, {**record, **_failure(error), "duration_s": _since(started_s)})
         raise
     ending = {"status": "ok", "duration_s": _since(started_s)}
     return _leave(execution, {**record, **ending, **_outcome(summary)})
+
+
+def _workplace(execution: Execution, sink: Sink) -> Runtime:
+    execution.work.mkdir(parents=True, exist_ok=True)
+    return Runtime(work=execution.work, cache=execution.home / ".cache", sink=sink)
 
 
 def _begin(execution: Execution) -> dict[str, Any]:
@@ -109,7 +119,7 @@ def _begin(execution: Execution) -> dict[str, Any]:
         "params": sections(execution.params, execution.stage.params),
         "inputs": execution.inputs,
         "git": git,
-        "pipeline_id": _pipeline_id(execution.root, git["commit"]),
+        "pipeline_id": pipeline_id(execution.root),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "environment": {name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }
@@ -148,7 +158,7 @@ def _leave(execution: Execution, record: dict[str, Any]) -> Path:
     record = {**record, "outputs": {out: digest(execution.root / out) for out in outs}}
     write_json(reports / "records" / f"{name}.json", record)
     remove(execution.root / ".work" / "failures" / f"{name}.json")
-    remove(execution.work.parent)
+    remove(execution.work)
     return _post(execution, record)
 
 
@@ -196,5 +206,6 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _pipeline_id(root: Path, commit: str | None) -> str:
-    return fingerprint([digest(root / "params.yaml"), commit])
+def pipeline_id(root: Path) -> str:
+    """What all stages of one run of the pipeline share: the params and the commit."""
+    return fingerprint([digest(root / "params.yaml"), _git(root, "rev-parse", "HEAD") or None])

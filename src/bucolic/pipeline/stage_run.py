@@ -15,7 +15,8 @@ from bucolic.files import remove
 from bucolic.pipeline.process import stream
 
 Status = Literal["ran", "cached", "failed"]
-BUSY = "is busy, it is being blocked by"  # DVC's per-path lock, which does not wait
+# DVC's per-path lock, which does not wait, and our own, which turns a second process away.
+BUSY = ("is busy, it is being blocked by", "is running already as process")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def _failed(stage: str, duration_s: float, record: dict[str, Any], lines: list[str]) -> Outcome:
     error = record.get("error") or {}
     message = error.get("message") or _last_error(lines)
-    busy = any(BUSY in line for line in lines)
+    busy = any(sign in line for line in lines for sign in BUSY)
     return Outcome(
         stage, "failed", duration_s, record, message, bool(error.get("retryable")) or busy
     )

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from bucolic.errors import ParamsError
 from bucolic.files import replacing, write_text
@@ -40,10 +41,14 @@ def write_theme(name: str, root: Path) -> list[str]:
     if not path.exists():
         raise ParamsError(f"{path} is missing: write one with bucolic preset meadow")
     yaml = YAML()
-    content = yaml.load(path)
+    try:
+        content = yaml.load(path)
+        section = content["filter"]
+    except (YAMLError, KeyError, TypeError) as error:
+        raise ParamsError(f"{path} has no filter section that can be read: mend it") from error
     sequence = yaml.seq(words)
     sequence.fa.set_flow_style()
-    content["filter"]["keywords"] = sequence
+    section["keywords"] = sequence
     with replacing(path) as temporary:
         yaml.dump(content, temporary)
     return words

@@ -77,7 +77,14 @@ def _count_records(folder: Path) -> dict[str, int]:
     paths = sorted(folder.iterdir())
     if not any(path.name.startswith("captions_") for path in paths):
         raise DataError(f"no {' or '.join(_captions_names())} in the data set: check dataset.root")
-    return {path.name: len(read_json(path).get("annotations", [])) for path in paths}
+    return {path.name: _count(path) for path in paths}
+
+
+def _count(path: Path) -> int:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is no COCO annotation file: it holds no object")
+    return len(content.get("annotations", []))
 
 
 def _captions_names() -> Iterable[str]:

@@ -1,6 +1,7 @@
 """embed: CLIP vectors of the chosen images and of all their captions, computing only new ones."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 from bucolic.clip.config import ClipConfig
 from bucolic.data.coco import Caption
 from bucolic.data.embeddings import (
+    SAME_TOWERS,
     CaptionEmbeddings,
     ImageEmbeddings,
     Vectors,
@@ -24,10 +26,12 @@ from bucolic.files import fingerprint, replacing
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime, choose_device
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from bucolic.clip.towers import Towers
 
-STORE_KEY = ("model", "weights_sha256", "preprocessing", "precision", "device", "embed_dim")
+STORE_KEY = (*SAME_TOWERS, "device", "versions")
 
 
 def embed(
@@ -48,6 +52,8 @@ def embed(
     """
     from bucolic.clip.towers import load_towers
 
+    if clip.allow_mismatch:
+        logger.warning("clip.allow_mismatch is set: scores of %s may mean little here", clip.model)
     towers = load_towers(clip, choose_device(runtime.device))
     folder = fingerprint([towers.provenance[key] for key in STORE_KEY])
     store = runtime.cache / "embeddings" / folder

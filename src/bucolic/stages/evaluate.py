@@ -11,7 +11,6 @@ from pydantic import Field
 
 from bucolic.clip.config import ClipConfig
 from bucolic.config import Section
-from bucolic.errors import DataError
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime, choose_device
 
@@ -79,7 +78,9 @@ def evaluate(
     device = choose_device(runtime.device)
     artist, towers = Bucolic.from_pretrained(model, device), load_towers(clip, device)
     shards_clip = read_index(shards).clip
-    _require_one_clip(model=artist.config["clip"], shards=shards_clip, params=towers.provenance)
+    _require_one_clip(
+        **{"the model": artist.config["clip"], "data/shards": shards_clip}, params=towers.provenance
+    )
     attributes = read_all_attributes(annotations)
     study = Study(
         test=read_split(shards, "test"),
@@ -108,12 +109,11 @@ def _probe(attributes: "Attributes | None") -> Any:
 
 
 def _require_one_clip(**provenances: dict[str, Any]) -> None:
-    digests = {name: clip["weights_sha256"] for name, clip in provenances.items()}
-    if len(set(digests.values())) > 1:
-        found = ", ".join(f"{name} {digest[:12]}" for name, digest in digests.items())
-        raise DataError(
-            f"model, shards and params.yaml are of different CLIPs ({found}): run dvc repro"
-        )
+    from bucolic.data.embeddings import check_same_towers
+
+    expected = provenances.pop("params")
+    for where, found in provenances.items():
+        check_same_towers(expected, found, where)
 
 
 def _save_grids(folder: Path, ordinary: "Outcome", held_out: "Outcome", *, drawn: bool) -> None:

@@ -109,7 +109,7 @@ def _check_threshold(rows: Sequence[ImageRow], config: ImagesConfig) -> None:
         )
 
 
-def _summarise(rows: Sequence[ImageRow], fetched: int) -> Summary:
+def _summarise(rows: Sequence[ImageRow], fetched: set[int] | None) -> Summary:
     good = [row for row in rows if row.status == "ok"]
     figures = {
         "status": dict(sorted(Counter(row.status for row in rows).items())),
@@ -118,4 +118,5 @@ def _summarise(rows: Sequence[ImageRow], fetched: int) -> Summary:
         "failures": {str(r.image_id): f"{r.status}: {r.reason}" for r in rows if r.status != "ok"},
     }
     counts = Rows(len(rows), len(good), len(rows) - len(good))
-    return Summary(counts, figures=figures, new=fetched, reused=len(good) - fetched)
+    new = None if fetched is None else sum(row.image_id in fetched for row in good)
+    return Summary(counts, figures, new=new, reused=None if new is None else len(good) - new)

@@ -1,6 +1,6 @@
 """shard: resize each image once and pack pixels, captions and vectors into WebDataset tars."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from bucolic.data.coco import Caption
 from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, read_embeddings, rows_of
 from bucolic.data.images import ImageRow, decode, read_contents
 from bucolic.data.images import read_index as read_images
-from bucolic.data.selection import read_selection
+from bucolic.data.selection import SelectedImage, read_selection
 from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
 from bucolic.data.split import SPLITS
 from bucolic.engine import ordered_map
@@ -58,13 +58,14 @@ def shard(
     """
     image_vectors, captions, clip = read_embeddings(embeddings)
     pack = _Packer(images, image_vectors, captions, config.size_px, runtime.workers)
-    splits = {row.image.image_id: row for row in read_selection(selection)}
+    chosen = {row.image.image_id: row for row in read_selection(selection)}
     good = [row for row in read_images(images) if row.status == "ok"]
+    _require_one_selection(good, chosen, image_vectors, captions)
     with replacing(out) as folder:
         folder.mkdir()
         entries: dict[str, dict[str, Any]] = {}
         for name in SPLITS:
-            rows = [row for row in good if splits[row.image_id].split == name]
+            rows = [row for row in good if chosen[row.image_id].split == name]
             if not rows:
                 raise DataError(f"no image of {name} could be read: see data/images/index.parquet")
             entries[name] = write_split(folder, name, pack.samples(rows), config.images_per_shard)
@@ -73,6 +74,28 @@ def shard(
         name: {k: entry[k] for k in ("images", "captions")} for name, entry in entries.items()
     }
     return Summary(Rows(len(good), sum(e["images"] for e in entries.values())), figures=counts)
+
+
+def _require_one_selection(
+    rows: Sequence[ImageRow],
+    chosen: Mapping[int, SelectedImage],
+    images: ImageEmbeddings,
+    captions: CaptionEmbeddings,
+) -> None:
+    """Images, embeddings and selection must be of the same files and captions, not just ids."""
+    expected = [
+        (row.image_id, caption.caption_id)
+        for row in rows
+        for caption in (chosen[row.image_id].image.captions if row.image_id in chosen else ())
+    ]
+    found = list(zip(captions.image_ids.tolist(), captions.caption_ids.tolist(), strict=True))
+    files = {(row.image_id, row.sha256) for row in rows}
+    embedded = set(zip(images.image_ids.tolist(), images.sha256, strict=True))
+    if files != embedded or expected != found or not files:
+        raise DataError(
+            "data/selection.parquet, data/images and data/embeddings are not of the same images "
+            "and captions: run dvc repro"
+        )
 
 
 class _Packer:

@@ -128,7 +128,7 @@ def train(
                 write_model(folder, generator, content, curves)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
-    return Summary(Rows(images, images), figures, precision=config.precision)
+    return Summary(Rows(images, images), figures, device=device, precision=config.precision)
 
 
 def _read_splits(shards: Path, size_px: int) -> "dict[str, Split]":

@@ -46,11 +46,7 @@ def flush(home: Path, root: Path) -> int:
             if not records:
                 return 0
             store = open_store(home)
-            for path, record in records:
-                _send(store, home, record)
-                _note(store, home, root, record)
-                remove(path)
-                sent += 1
+            sent = sum(_deliver(store, home, root, path, record) for path, record in records)
             _end_killed(store)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
         left = len(list(folder.glob("*.json")))
@@ -58,6 +54,18 @@ def flush(home: Path, root: Path) -> int:
             "MLflow: %s; %d records wait, `bucolic track` sends them", one_line(error), left
         )
     return sent
+
+
+def _deliver(store: Store, home: Path, root: Path, path: Path, record: Record) -> bool:
+    """Send one record; one that MLflow refuses waits on and does not hold up the others."""
+    try:
+        _send(store, home, record)
+        _note(store, home, root, record)
+    except Exception as error:  # noqa: BLE001 - tracking never breaks a run
+        LOG.warning("MLflow: %s: %s; it waits in %s", record["stage"], one_line(error), path)
+        return False
+    remove(path)
+    return True
 
 
 def _waiting(folder: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -104,3 +104,11 @@ def test_a_server_that_is_away_is_transient(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(TransientError) as caught:
         fetch_bytes(open_session(), ["http://127.0.0.1:9/b.jpg"])
     assert 1 == len(str(caught.value).splitlines())
+
+
+def test_a_transfer_that_breaks_inside_the_body_is_tried_again(bucket: Bucket):
+    """One reset in the middle of an image does not fail the stage."""
+    (bucket.folder / "b.jpg").write_bytes(CONTENT)
+    bucket.cut["/b.jpg"] = 1000
+    assert fetch_bytes(open_session(), [f"{bucket.url}/b.jpg"]) == CONTENT
+    assert 2 == bucket.asked["/b.jpg"]

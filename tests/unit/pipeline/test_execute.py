@@ -133,3 +133,20 @@ def test_a_busy_stage_is_not_run_twice(project: Path):
     lock = project / ".work/locks/filter.lock"
     with holding(lock), pytest.raises(TransientError, match="running already"):
         execute("filter", project, lambda _params, _runtime: works(project))
+
+
+def test_further_processes_of_torchrun_only_work(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """A process of higher rank shares the first one's work folder and takes no lock or record."""
+    folders = []
+
+    def work(_params: Params, runtime: Runtime) -> Summary:
+        folders.append(runtime.work)
+        return works(project)
+
+    monkeypatch.setenv("RANK", "1")
+    with holding(project / ".work/locks/filter.lock"):
+        assert execute("filter", project, work) is None
+    assert not (project / "reports").exists()
+    monkeypatch.setenv("RANK", "0")
+    execute("filter", project, work)
+    assert folders[0] == folders[1]

@@ -87,3 +87,13 @@ def test_truncated_annotations_are_named(coco_folder: Path):
     with pytest.raises(DataError, match=r"captions_train2017.json is not valid JSON") as caught:
         select(coco_folder, keywords=("cow",))
     assert 1 == len(str(caught.value).splitlines())
+
+
+def test_an_id_in_both_source_splits_is_refused(coco_folder: Path):
+    """Ids join the tables below, so a val2017 numbered like train2017 stops here."""
+    folder = coco_folder / "annotations"
+    (folder / "captions_val2017.json").write_bytes(
+        (folder / "captions_train2017.json").read_bytes()
+    )
+    with pytest.raises(DataError, match="image id 1 stands there 2 times"):
+        select(coco_folder, keywords=("cow",))

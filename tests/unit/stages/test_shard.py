@@ -1,0 +1,140 @@
+"""The shard stage: what belongs together is packed together, with the same bytes each time."""
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bucolic.data.embeddings import (
+    CaptionEmbeddings,
+    ImageEmbeddings,
+    write_captions,
+    write_images,
+)
+from bucolic.data.images import read_index as read_images
+from bucolic.data.selection import read_selection
+from bucolic.data.shards import read_index, read_split
+from bucolic.errors import DataError
+from bucolic.report import Summary
+from bucolic.runtime import Runtime
+from bucolic.stages.filter import FilterConfig, select_images
+from bucolic.stages.images import ImagesConfig, get_images
+from bucolic.stages.shard import ShardConfig, shard
+
+CLIP = {
+    "model": "m",
+    "weights_sha256": "0" * 64,
+    "preprocessing": "p",
+    "precision": "fp32",
+    "embed_dim": 4,
+}
+
+
+@pytest.fixture
+def made(coco_folder: Path, tmp_path: Path) -> Path:
+    """Selection, images and embeddings whose vectors hold the ids they belong to."""
+    config = FilterConfig(keywords=("thing",), val_share=0.3, test_share=0.3)
+    select_images(coco_folder / "annotations", tmp_path / "selection.parquet", config=config)
+    runtime = Runtime(work=tmp_path / "work", cache=tmp_path / "cache", workers=2)
+    selection, images = tmp_path / "selection.parquet", tmp_path / "images"
+    get_images(coco_folder, selection, images, config=ImagesConfig(), runtime=runtime)
+    embed(tmp_path, CLIP)
+    return tmp_path
+
+
+def embed(folder: Path, caption_clip: dict[str, object]) -> None:
+    """Write embeddings in which each vector is its own id, four times."""
+    rows = read_images(folder / "images")
+    ids = np.array([row.image_id for row in rows], np.int64)
+    digests = tuple(str(row.sha256) for row in rows)
+    write_images(
+        folder / "embeddings/images.parquet", ImageEmbeddings(ids, digests, four(ids)), CLIP
+    )
+    chosen = read_selection(folder / "selection.parquet")
+    pairs = [(row.image.image_id, c) for row in chosen for c in row.image.captions]
+    caption_ids = np.array([caption.caption_id for _, caption in pairs], np.int64)
+    captions = CaptionEmbeddings(
+        caption_ids,
+        np.array([image_id for image_id, _ in pairs], np.int64),
+        tuple(caption.text for _, caption in pairs),
+        four(caption_ids),
+    )
+    write_captions(folder / "embeddings/captions.parquet", captions, caption_clip)
+
+
+def four(ids: np.ndarray) -> np.ndarray:
+    """Each id four times, float32 [n, 4]."""
+    return np.repeat(ids[:, None], 4, axis=1).astype(np.float32)
+
+
+def pack(folder: Path) -> Summary:
+    """Run the stage."""
+    return shard(
+        folder / "selection.parquet",
+        folder / "images",
+        folder / "embeddings",
+        folder / "shards",
+        config=ShardConfig(size_px=32, images_per_shard=7),
+        runtime=Runtime(work=folder / "work", cache=folder / "cache", workers=2),
+    )
+
+
+def test_pictures_captions_and_vectors_stay_together(made: Path):
+    """Each sample holds its own image's pixels, all its captions and the vectors of both."""
+    summary = pack(made)
+    index = read_index(made / "shards")
+    assert (40, 40) == (summary.rows.into, sum(s["images"] for s in index.splits.values()))
+    seen = set()
+    for name in ("train", "val", "test"):
+        split = read_split(made / "shards", name)
+        seen |= set(split.image_ids.tolist())
+        assert (len(split.image_ids), 3, 32, 32) == split.images.shape
+        np.testing.assert_array_equal(split.image_vectors, four(split.image_ids))
+        np.testing.assert_array_equal(split.caption_vectors, four(split.caption_ids))
+        owners = split.image_ids[split.caption_rows]
+        np.testing.assert_array_equal(split.caption_ids // 10, owners)
+        assert len(split.captions) == 2 * len(split.image_ids)
+    assert seen == set(range(1, 41))
+
+
+def test_shards_are_the_same_bytes_each_time(made: Path):
+    """Two runs write equal tars and an equal index; no clock gets in."""
+    digests = []
+    for _ in range(2):
+        pack(made)
+        paths = sorted((made / "shards").iterdir())
+        digests.append({p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in paths})
+    assert digests[0] == digests[1]
+    with tarfile.open(made / "shards/train-000000.tar") as tar:
+        assert {0} == {member.mtime for member in tar}
+        assert 4 * 7 == len(tar.getmembers())
+
+
+def test_captions_of_other_towers_are_refused(made: Path):
+    """Images embedded by one CLIP and captions by another never meet in a shard."""
+    embed(made, {**CLIP, "weights_sha256": "1" * 64})
+    with pytest.raises(DataError, match="another CLIP"):
+        pack(made)
+
+
+def test_embeddings_of_another_file_are_refused(made: Path):
+    """Vectors are joined by the file's digest, not by an id that may have got a new file."""
+    from bucolic.data.embeddings import read_embeddings
+
+    images, _, _ = read_embeddings(made / "embeddings")
+    other = ImageEmbeddings(images.image_ids, ("f" * 64, *images.sha256[1:]), images.vectors)
+    write_images(made / "embeddings/images.parquet", other, CLIP)
+    with pytest.raises(DataError, match="not of the same images"):
+        pack(made)
+
+
+def test_shards_of_an_unknown_version_are_refused(made: Path):
+    """A reader does not guess at a format it does not know."""
+    pack(made)
+    path = made / "shards/index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
+    with pytest.raises(DataError, match="not of version 1"):
+        read_split(made / "shards", "train")
