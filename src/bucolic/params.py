@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.config import Section
 from bucolic.data.source import DatasetConfig, FolderSource, MeadowSource, read_source
@@ -25,7 +26,6 @@ from bucolic.stages.shard import ShardConfig
 from bucolic.stages.train import ModelConfig, TrainConfig
 
 PARAMS_FILE = "params.yaml"
-DRAWINGS_CLIP = "meadow-clip"
 
 
 class Params(Section):
@@ -90,7 +90,7 @@ def _first_problem(error: ValidationError) -> str:
 def _check_clip(params: Params, project: Path) -> None:
     """Refuse a CLIP trained on drawings for photographs: its vectors would mean little."""
     clip = params.clip
-    if clip.model != DRAWINGS_CLIP or clip.allow_mismatch:
+    if clip.model != meadow_clip.NAME or clip.allow_mismatch:
         return
     try:
         source = read_source(dataset_root(project, params.dataset.root))

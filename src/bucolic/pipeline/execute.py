@@ -2,7 +2,7 @@
 
 The stage functions know paths and configuration only. What surrounds them is here: params.yaml is
 validated whole, a second process of the same stage is turned away, partial work is kept under a
-fingerprint of everything that decides the result, and whatever happens leaves a record.
+fingerprint of everything that decides the result, and every execution leaves a record.
 """
 
 import importlib.metadata
