@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from meadow_data import Recipe, Renders, Truth, render, say
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +23,7 @@ from torch.nn import functional
 from bucolic.clip import meadow_clip
 from bucolic.meadow.captions import Caption, choose_facts, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
+from meadow_data import Recipe, Renders, Truth, render, say
 
 SEED = 97
 SCENES = 5000

@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import measure_meadow_clip
 import numpy as np
 import open_clip
 import torch
-from meadow_data import Recipe, Truth, render, say
-from measure_meadow_clip import ALTERNATIVES as VALUES
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+import measure_meadow_clip
 from bucolic.clip import meadow_clip
 from bucolic.meadow.captions import Caption, choose_facts, tellable, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
+from meadow_data import Recipe, Truth, render, say
+from measure_meadow_clip import ALTERNATIVES as VALUES
 
 MERGE_COUNT = 4000
 BATCH = 256

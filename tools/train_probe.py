@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from meadow_data import Recipe, Renders, Truth, render, say
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from bucolic.meadow import probe
 from bucolic.meadow.scenes import ATTRIBUTES
+from meadow_data import Recipe, Renders, Truth, render, say
 
 BATCH = 128
 PEAK_LR = 3e-3

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_records import record_of, write_json
 
 from bucolic.pipeline.digests import digest
 from bucolic.tracking.store import SETTINGS, open_store
+from made_records import record_of, write_json
 
 Leave = Callable[..., dict[str, Any]]
 
