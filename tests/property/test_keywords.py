@@ -20,6 +20,5 @@ def test_word_is_found_whole_in_any_case(word: str, sentence: str):
 @given(WORDS, LETTERS)
 def test_word_is_not_found_inside_another(word: str, before: str):
     """Letters before a word make it another word; substring finds it all the same."""
-    assert not pattern_of(word, "word").fullmatch(before + word) or before + word == word
     assert pattern_of(word, "word").search(f"x{before}{word}y") is None
     assert pattern_of(word, "substring").search(f"x{before}{word}y")
