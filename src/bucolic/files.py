@@ -89,11 +89,12 @@ def _sweep(path: Path) -> None:
     """Remove what killed processes left while they wrote `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not is_alive(int(pid)):
             remove(left)
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has the number `pid`."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucolic.keywords import pattern_of
+from bucolic.keywords import pattern_of, plurals
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12)
 LETTERS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=3)
@@ -19,6 +19,8 @@ def test_word_is_found_whole_in_any_case(word: str, sentence: str):
 
 @given(WORDS, LETTERS)
 def test_word_is_not_found_inside_another(word: str, before: str):
-    """Letters before a word make it another word; substring finds it all the same."""
+    """Letters before a word make another word, but for its own plurals; substring finds both."""
+    longer = before + word
+    assert bool(pattern_of(word, "word").fullmatch(longer)) == (longer in plurals(word))
     assert pattern_of(word, "word").search(f"x{before}{word}y") is None
     assert pattern_of(word, "substring").search(f"x{before}{word}y")

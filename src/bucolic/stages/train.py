@@ -1,6 +1,6 @@
 """train: shards in, models/current/ out; the autoencoder first, then the prior over its latents."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,16 +8,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from bucolic.clip.config import ClipConfig
 from bucolic.config import Section
-from bucolic.errors import DataError
 from bucolic.files import replacing
-from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
+from bucolic.models.config import AutoencoderConfig, PriorConfig
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime, choose_device
 
 if TYPE_CHECKING:
-    from bucolic.data.shards import Split
-    from bucolic.models.generator import Generator
-    from bucolic.training.guidance import Sampling
     from bucolic.training.loop import Recipe
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -93,17 +89,18 @@ def train(
         ParamsError: the batch cannot be shared among the processes.
         BucolicError: a loss is no longer finite.
     """
-    from bucolic.data.shards import read_index
     from bucolic.models.store import write_model
-    from bucolic.training.build import new_generator, open_workshop
+    from bucolic.training.build import new_generator, open_workshop, read_data
     from bucolic.training.data import Chance
     from bucolic.training.distributed import joined
+    from bucolic.training.figures import reached
+    from bucolic.training.judge import choose_on_val
     from bucolic.training.loop import Trainer
     from bucolic.training.phases import PHASES
     from bucolic.training.watch import Watch
 
-    index = read_index(shards)
-    splits, clip = _read_splits(shards, index.size_px), _clip_config(index.clip)
+    index, splits = read_data(shards)
+    clip = _clip_config(index.clip)
     device = choose_device(runtime.device)
     with joined(device) as world:
         generator, cosine = new_generator(model.autoencoder, model.prior, splits, config.seed)
@@ -115,8 +112,16 @@ def train(
         for name, phase in PHASES.items():
             trainer = Trainer(phase(shop), _recipe(config, name), world)
             curves += trainer.run(runtime.work, runtime.sink, watch).curves
-        sampling = _choose_sampling(generator, splits["val"], clip, config, device)
-        figures = _figures(curves, generator, sampling) | {"text_cosine": cosine}
+        sampling = choose_on_val(
+            generator,
+            splits["val"],
+            clip,
+            guidances=config.guidances,
+            steps=config.steps,
+            prompts=config.judged_prompts,
+            seed=config.seed,
+        )
+        figures = reached(curves, generator, sampling) | {"text_cosine": cosine}
         if world.leads:
             content = {
                 "clip": index.clip,
@@ -131,21 +136,6 @@ def train(
     return Summary(Rows(images, images), figures, device=device, precision=config.precision)
 
 
-def _read_splits(shards: Path, size_px: int) -> "dict[str, Split]":
-    from bucolic.data.shards import read_split
-
-    if size_px % DOWNSCALE:
-        raise DataError(
-            f"{shards}: pictures of {size_px} px, but the model needs a multiple of {DOWNSCALE}: "
-            "set shard.size_px"
-        )
-    splits = {"train": read_split(shards, "train"), "val": read_split(shards, "val")}
-    for name, split in splits.items():
-        if not len(split.captions):
-            raise DataError(f"{shards}: {name} holds no captioned image: select more (filter)")
-    return splits
-
-
 def _clip_config(provenance: dict[str, Any]) -> ClipConfig:
     known = {name: provenance[name] for name in ("model", "pretrained", "precision")}
     # The embed stage has refused, or been told to allow, a mismatch before.
@@ -155,44 +145,6 @@ def _clip_config(provenance: dict[str, Any]) -> ClipConfig:
 def _recipe(config: TrainConfig, phase: str) -> "Recipe":
     from bucolic.training.loop import Recipe
 
-    shared = ("batch_size", "weight_decay", "gradient_norm", "ema_decay", "precision")
-    values = {name: getattr(config, name) for name in (*shared, "validations")}
-    own = {name: getattr(config, f"{phase}_{name}") for name in ("images", "lr")}
-    return Recipe(**values, **own)
-
-
-def _choose_sampling(
-    generator: "Generator", val: "Split", clip: ClipConfig, config: TrainConfig, device: str
-) -> "Sampling":
-    from bucolic.training.guidance import Sampling, choose_sampling
-
-    if len(config.guidances) == len(config.steps) == 1:
-        return Sampling(config.guidances[0], config.steps[0])
-    from bucolic.clip.towers import load_towers
-    from bucolic.training.judge import Judge
-
-    judge = Judge(generator, load_towers(clip, device), val, config.judged_prompts, config.seed)
-    return choose_sampling(judge, guidances=config.guidances, steps=config.steps)
-
-
-def _figures(
-    curves: list[dict[str, Any]], generator: "Generator", sampling: "Sampling"
-) -> dict[str, Any]:
-    """What the kept weights reached on val, where they were found, and what they cost."""
-    parts = {"autoencoder": generator.autoencoder, "prior": generator.prior}
-    rows = {name: [row for row in curves if row["phase"] == name] for name in parts}
-    best = {name: min(found, key=lambda row: row["val_loss"]) for name, found in rows.items()}
-    autoencoder, prior = best["autoencoder"], best["prior"]
-    return {
-        "val_psnr_db": autoencoder["val_psnr_db"],
-        "val_bound_nats": autoencoder["val_loss"],
-        "kl_nats": autoencoder["val_kl_nats"],
-        "sigma": autoencoder["val_sigma"],
-        "val_flow_loss": prior["val_loss"],
-        "train_flow_loss": prior["train_loss"],
-        "images_seen": {name: found[-1]["images_seen"] for name, found in rows.items()},
-        "best_at_images": {name: row["images_seen"] for name, row in best.items()},
-        "parameters": {n: sum(p.numel() for p in part.parameters()) for n, part in parts.items()},
-        "guidance": sampling.guidance,
-        "steps": sampling.steps,
-    }
+    own = {"images": f"{phase}_images", "lr": f"{phase}_lr"}
+    names = {field.name: own.get(field.name, field.name) for field in fields(Recipe)}
+    return Recipe(**{field: getattr(config, name) for field, name in names.items()})

@@ -7,13 +7,12 @@ HOME/.work/tracked/RECORD_ID.json, by which others point at the run without aski
 
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bucolic.files import remove, write_json
+from bucolic.files import is_alive, remove, write_json
 from bucolic.tracking import described, registry
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
@@ -205,15 +204,5 @@ def _end_killed(store: Store) -> None:
     )
     for run in running:
         where, _, pid = run.data.tags.get("process", "").partition(":")
-        if where == host and not _alive(int(pid)):
+        if where == host and not is_alive(int(pid)):
             store.client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

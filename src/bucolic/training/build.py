@@ -1,15 +1,36 @@
 """The beginning of training: an untrained model, and the data where it is trained."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
-from bucolic.data.shards import Split
-from bucolic.models.config import AutoencoderConfig, PriorConfig
+from bucolic.data.shards import ShardIndex, Split, read_index, read_split
+from bucolic.errors import DataError
+from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator
 from bucolic.training.data import Chance, pairs_of, training_data
 from bucolic.training.distributed import World
 from bucolic.training.phases import Workshop
+
+
+def read_data(shards: Path) -> tuple[ShardIndex, dict[str, Split]]:
+    """Read the index, and the splits that training looks at: train and val.
+
+    Raises:
+        DataError: shards of another version, of an unfit size, or a split without captions.
+    """
+    index = read_index(shards)
+    if index.size_px % DOWNSCALE:
+        raise DataError(
+            f"{shards}: pictures of {index.size_px} px, but the model needs a multiple of "
+            f"{DOWNSCALE}: set shard.size_px"
+        )
+    splits = {"train": read_split(shards, "train"), "val": read_split(shards, "val")}
+    for name, split in splits.items():
+        if not len(split.captions):
+            raise DataError(f"{shards}: {name} holds no captioned image: select more (filter)")
+    return index, splits
 
 
 def new_generator(

@@ -1,15 +1,20 @@
 """CLIP as the judge of sampling settings, on the val split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
-from bucolic.clip.towers import Towers
+from bucolic.clip.config import ClipConfig
 from bucolic.data.shards import Split
 from bucolic.models.generator import Generator, picture_seed
-from bucolic.training.guidance import Sampling, Scores, match_scores
+from bucolic.training.guidance import Sampling, Scores, choose_sampling, match_scores
+
+if TYPE_CHECKING:
+    from bucolic.clip.towers import Towers
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Judge:
     """
 
     generator: Generator
-    towers: Towers
+    towers: "Towers"
     val: Split
     prompts: int
     seed: int
@@ -42,3 +47,26 @@ class Judge:
         pictures = [Image.fromarray(p.transpose(1, 2, 0)) for p in drawn.numpy()]
         scale = float(torch.as_tensor(self.towers.model.logit_scale).exp())
         return match_scores(self.towers.embed_images(pictures), vectors, scale=scale)
+
+
+def choose_on_val(
+    generator: Generator,
+    val: Split,
+    clip: ClipConfig,
+    *,
+    guidances: Sequence[float],
+    steps: Sequence[int],
+    prompts: int,
+    seed: int,
+) -> Sampling:
+    """Choose guidance and steps by CLIP's judgement of val's prompts; see guidance.py.
+
+    One candidate each is taken as it is, without loading CLIP.
+    """
+    if len(guidances) == len(steps) == 1:
+        return Sampling(guidances[0], steps[0])
+    from bucolic.clip.towers import load_towers  # noqa: PLC0415 - heavy, and not always needed
+
+    towers = load_towers(clip, generator.conditioning.image_mean.device.type)
+    judge = Judge(generator, towers, val, prompts, seed)
+    return choose_sampling(judge, guidances=guidances, steps=steps)
