@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
+# Beside weights stands what their training reached: for people, read by no stage.
+REACHED = {"figures.json", "probe.json"}
 
 
 def main() -> int:
@@ -93,9 +95,12 @@ def data_files(folder: Path, named: str) -> Iterator[Path]:
         return
     path = folder / named
     if path.is_file() and path.suffix != ".py":
-        yield path
+        files = [path]
     elif path.is_dir() and "/" not in named and not list(path.glob("*.py")):
-        yield from (p for p in sorted(path.rglob("*")) if p.is_file())
+        files = [p for p in sorted(path.rglob("*")) if p.is_file()]
+    else:
+        files = []
+    yield from (p for p in files if p.name not in REACHED)
 
 
 if __name__ == "__main__":

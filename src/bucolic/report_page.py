@@ -1,18 +1,20 @@
 """reports/report.html: one static page about the last run, which opens anywhere, offline.
 
 Everything it shows is read from files that the stages left: figures (reports/STAGE.json), records
-(reports/records/STAGE.json), the sample grid, training curves and params.yaml. Stages that have not
-run yet are named as such. Pictures are inlined; of photographs only what the model drew.
+(reports/records/STAGE.json), the sample grid and training curves. Stages that have not run yet are
+named as such. Pictures are inlined; of photographs only what the model drew.
 """
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from ruamel.yaml import YAML
 
 from bucolic.charts import training_charts
 from bucolic.files import write_text
@@ -121,7 +123,7 @@ def _context(root: Path) -> dict[str, Any]:
     failures = {stage: _failure(root, stage) for stage in STAGES}
     model = _read(root / "models/current/config.json") or {}
     return {
-        **_head(root, records, model),
+        **_head(records, model),
         **_evaluation(root, figures["evaluate"]),
         "stages": [_stage(stage, records[stage], failures[stage]) for stage in STAGES],
         "charts": training_charts(root / "models/current/curves.jsonl"),
@@ -131,9 +133,7 @@ def _context(root: Path) -> dict[str, Any]:
     }
 
 
-def _head(
-    root: Path, records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]
-) -> dict[str, Any]:
+def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -> dict[str, Any]:
     known = [record for record in records.values() if record]
     last = max(known, key=lambda record: record.get("started", ""), default={})
     clip = model.get("clip", {})
@@ -145,8 +145,19 @@ def _head(
         "dataset": _dataset(records["annotations"]),
         "clip": clip,
         "mismatch": _mismatch(records),
-        "params": _text(root / "params.yaml"),
+        "params": _params(records),
     }
+
+
+def _params(records: Mapping[str, dict[str, Any] | None]) -> str:
+    """A params.yaml of the sections that the stages ran with, which today's may not be."""
+    found: dict[str, Any] = {}
+    for record in records.values():
+        found |= (record or {}).get("params", {})
+    yaml, text = YAML(), StringIO()
+    yaml.default_flow_style = None  # the innermost lists and mappings on a line of their own
+    yaml.dump(found, text)
+    return text.getvalue() if found else ""
 
 
 def _dataset(record: dict[str, Any] | None) -> dict[str, str] | None:

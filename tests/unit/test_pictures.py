@@ -1,40 +1,118 @@
-"""Saving generated pictures."""
+"""Grids of pictures, and saving generated ones."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageFont
 
-from bucolic.pictures import save_pictures
+from bucolic.pictures import (
+    CELL_PX,
+    GAP_PX,
+    LINE_PX,
+    enlarged,
+    grid,
+    save_pictures,
+    stacked,
+    wrapped,
+)
 
 PROMPTS = ("Two cows, under a blue sky", "a horse")
+STEP = CELL_PX + GAP_PX
 
 
 def drawn(count: int) -> np.ndarray:
-    """Flat pictures, each of its own grey."""
-    greys = np.arange(2 * count, dtype=np.uint8).reshape(2, count, 1, 1, 1)
-    return np.broadcast_to(greys, (2, count, 3, 64, 64)).copy()
+    """Noise for two prompts, uint8 [2, count, 3, 64, 64]."""
+    return np.random.default_rng(0).integers(0, 256, (2, count, 3, 64, 64)).astype(np.uint8)
+
+
+def cell(sheet: Image.Image, row: int, column: int) -> np.ndarray:
+    """Every fourth pixel of a cell of a grid without captions, as [3, 64, 64]."""
+    left, top = GAP_PX // 2 + column * STEP, GAP_PX // 2 + row * STEP
+    pixels = np.asarray(sheet)[top : top + CELL_PX, left : left + CELL_PX]
+    return pixels[::4, ::4].transpose(2, 0, 1)
 
 
 def test_a_png_is_one_grid(tmp_path: Path):
-    """Five pictures of two prompts make four rows of at most four, enlarged four times."""
-    paths = save_pictures(drawn(5), PROMPTS, tmp_path / "grid.png", seed=7)
+    """Five pictures of two prompts make four rows of at most four, in the prompts' order."""
+    pictures = drawn(5)
+    paths = save_pictures(pictures, PROMPTS, tmp_path / "grid.png", seed=7)
     assert [tmp_path / "grid.png"] == paths
-    with Image.open(paths[0]) as grid:
-        assert (4 * 260 - 4, 4 * 260 - 4) == grid.size
-        assert [0, 4, 5, 9] == [grid.getpixel((128, 260 * row + 128))[0] for row in range(4)]
-        assert ("; ".join(PROMPTS), "7") == (grid.text["prompt"], grid.text["seed"])
+    with Image.open(paths[0]) as sheet:
+        assert (4 * STEP, 4 * STEP) == sheet.size
+        assert ("; ".join(PROMPTS), "7") == (sheet.text["prompt"], sheet.text["seed"])
+        for prompt in range(2):
+            for i in range(5):
+                found = cell(sheet, 2 * prompt + i // 4, i % 4)
+                assert np.array_equal(found, pictures[prompt, i])
+        assert (cell(sheet, 1, 1) == 255).all()
 
 
 def test_any_other_name_is_a_folder_of_single_pictures(tmp_path: Path):
     """Each picture is a file in its own size, named by prompt and number, its prompt inside."""
-    paths = save_pictures(drawn(2), PROMPTS, tmp_path / "out", seed=0)
+    pictures = drawn(2)
+    paths = save_pictures(pictures, PROMPTS, tmp_path / "out", seed=3)
     assert [
         "00-000-two-cows-under-a-blue-sky.png",
         "00-001-two-cows-under-a-blue-sky.png",
         "01-000-a-horse.png",
         "01-001-a-horse.png",
     ] == [path.name for path in paths]
-    with Image.open(paths[3]) as picture:
-        assert ((64, 64), 3) == (picture.size, picture.getpixel((0, 0))[0])
-        assert "a horse" == picture.text["prompt"]
+    for path, prompt, picture in zip(
+        paths, np.repeat(PROMPTS, 2), pictures.reshape(4, 3, 64, 64), strict=True
+    ):
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(image).transpose(2, 0, 1), picture)
+            assert (prompt, "3") == (image.text["prompt"], image.text["seed"])
+
+
+@pytest.mark.parametrize(("size_px", "side_px", "scale"), [(8, 24, 3), (8, 31, 3), (8, 5, 1)])
+def test_a_pixel_becomes_a_square(size_px: int, side_px: int, scale: int):
+    """Pictures grow by the largest whole factor that fits, and never shrink."""
+    picture = drawn(1)[0, 0, :, :size_px, :size_px]
+    expected = picture.repeat(scale, 1).repeat(scale, 2).transpose(1, 2, 0)
+    assert np.array_equal(np.asarray(enlarged(picture, side_px)), expected)
+
+
+def test_captions_of_one_row_stand_under_the_last():
+    """Two captions for two rows of two: the first row keeps its height, the last has the text."""
+    pictures = drawn(2).reshape(4, 3, 64, 64)
+    bare, captioned = grid(pictures, 2), grid(pictures, 2, captions=["a cow", "two sheep"])
+    assert (2 * STEP, 2 * STEP) == bare.size
+    assert (2 * STEP, 2 * STEP + LINE_PX) == captioned.size
+    height = 2 * STEP - GAP_PX // 2
+    assert np.array_equal(np.asarray(bare)[:height], np.asarray(captioned)[:height])
+    left, right = np.split(np.asarray(captioned)[height:], 2, axis=1)
+    assert left.min() < 128
+    assert right.min() < 128
+    assert not np.array_equal(left, right)
+
+
+def test_a_long_word_stays_out_of_the_next_column():
+    """A word wider than its picture is cut at its own column's edge."""
+    pictures = drawn(1)[:, 0]
+    sheet = np.asarray(grid(pictures, 2, captions=["w" * 200, ""]))
+    assert sheet[STEP:, :STEP].min() < 128
+    assert (sheet[STEP:, STEP:] == 255).all()
+
+
+def test_stacked_images_stand_flush_left():
+    """The narrower of two images is filled up with paper."""
+    black, grey = Image.new("RGB", (2, 3), "black"), Image.new("RGB", (4, 1), (9, 9, 9))
+    pixels = np.asarray(stacked([black, grey]))
+    assert (4, 4, 3) == pixels.shape
+    assert (pixels[:3, :2] == 0).all()
+    assert (pixels[:3, 2:] == 255).all()
+    assert (pixels[3] == 9).all()
+
+
+def test_words_are_kept_and_lines_fit():
+    """Nothing is cut off, and no line is wider than asked unless one word is."""
+    font = ImageFont.load_default(15)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    text = "three brown alpacas stand behind a fence on a snowy hill under a grey sky"
+    lines = wrapped(text, font, 120)
+    assert " ".join(lines) == text
+    assert len(lines) > 3
+    assert max(font.getlength(line) for line in lines) <= 120
+    assert [] == wrapped(" ", font, 120)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 from bucolic.pipeline.execute import pipeline_id
 from bucolic.report_page import ARMS, METRICS, STAGES, render
@@ -108,6 +109,8 @@ def root(tmp_path: Path) -> Path:
         "params": {"dataset": {"root": "datasets/meadow"}},
     }
     write(tmp_path / "reports/records/annotations.json", record("annotations", **dataset))
+    chosen = record("filter", params={"filter": {"keywords": ["cow", "no"], "match": "word"}})
+    write(tmp_path / "reports/records/filter.json", chosen)
     write(tmp_path / "reports/evaluate.json", evaluation())
     write(tmp_path / "reports/filter.json", {"keywords": {"cow": 900, "sheep": 450}})
     failures = {"status": {"ok": 1199, "not_found": 1}, "failures": {"77": "not_found: 404"}}
@@ -120,7 +123,7 @@ def root(tmp_path: Path) -> Path:
     ]
     curves = "\n".join(json.dumps(row) for row in rows)
     (tmp_path / "models/current/curves.jsonl").write_text(curves + "\n")
-    (tmp_path / "params.yaml").write_text("filter:\n  keywords: [cow]\n")
+    (tmp_path / "params.yaml").write_text("filter:\n  keywords: [alpaca]\n")
     figures = tmp_path / "reports/figures"
     figures.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
@@ -158,6 +161,17 @@ def test_the_head_names_what_made_it_and_how_to_make_it_again(root: Path):
         "make demo",
     ):
         assert part in text
+
+
+def test_the_params_are_those_that_the_stages_ran_with(root: Path):
+    """params.yaml may have been edited since; the page ends with what made its figures."""
+    text = outline(root).text
+    shown = text[text.index("dataset: {") : text.index("match: word") + len("match: word")]
+    assert YAML(typ="safe").load(shown) == {
+        "dataset": {"root": "datasets/meadow"},
+        "filter": {"keywords": ["cow", "no"], "match": "word"},
+    }
+    assert "alpaca" not in text
 
 
 def test_the_page_needs_no_network(root: Path):

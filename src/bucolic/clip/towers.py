@@ -8,12 +8,10 @@ Cutting the padding off a text is exact where the tower is causal and reads its 
 of 77 tokens on average.
 """
 
-import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +22,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bucolic.clip import meadow_clip
+from bucolic.clip.checkpoint import loading_error, weights_digest, weights_of
 from bucolic.clip.config import ClipConfig
-from bucolic.errors import ParamsError
-from bucolic.files import file_digest
 
 IMAGE_ROWS = 64
 TEXT_ROWS = 128
@@ -112,7 +109,8 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
         device: torch device.
 
     Raises:
-        ParamsError: open_clip knows no such model, or its weights cannot be had.
+        ParamsError: open_clip knows no such model, or no such weights of it.
+        TransientError: the hub that holds the weights cannot be reached now.
     """
     if config.model == meadow_clip.NAME:
         meadow_clip.register()
@@ -122,10 +120,7 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
             config.model, pretrained=pretrained, device=device
         )
     except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise ParamsError(
-            f"clip: {config.model} with {pretrained} cannot be loaded: {reason}"
-        ) from None
+        raise loading_error(config, error) from None
     model.eval().requires_grad_(requires_grad=False)
     return Towers(
         model=model,
@@ -136,28 +131,14 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
     )
 
 
-def weights_of(config: ClipConfig) -> str:
-    """What open_clip takes as `pretrained`: a tag of its own, or a local file.
-
-    Raises:
-        ParamsError: no weights named for a model whose weights do not ship in the package.
-    """
-    if config.model == meadow_clip.NAME:
-        return str(meadow_clip.WEIGHTS)
-    if config.pretrained is None:
-        tags = open_clip.list_pretrained_tags_by_model(config.model)
-        raise ParamsError(f"clip.pretrained: {config.model} needs one of {tags} or a weights file")
-    return config.pretrained
-
-
 def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str) -> dict[str, Any]:
     drawings = config.model == meadow_clip.NAME
     packages = ("open_clip_torch", "torch", "torchvision", "pillow")
     return {
         "model": config.model,
         "pretrained": config.pretrained,
-        "weights_sha256": _weights_digest(config, model),
-        "preprocessing": _one_line(preprocess),
+        "weights_sha256": weights_digest(config, model),
+        "preprocessing": " ".join(str(preprocess).split()),
         "precision": config.precision,
         "device": torch.device(device).type,
         "embed_dim": _embed_dim(model),
@@ -166,27 +147,11 @@ def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str)
     }
 
 
-def _weights_digest(config: ClipConfig, model: Any) -> str:
-    path = Path(weights_of(config))
-    if path.is_file():
-        return file_digest(path)
-    # A tag names weights on a hub: what counts is what was loaded.
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _embed_dim(model: Any) -> int:
     with torch.inference_mode():
         tokens = torch.zeros(1, int(model.context_length), dtype=torch.long)
         device = next(model.parameters()).device
         return int(model.encode_text(tokens.to(device)).shape[-1])
-
-
-def _one_line(preprocess: object) -> str:
-    return " ".join(part for part in str(preprocess).split() if " at 0x" not in part)
 
 
 def _is_causal(model: Any) -> bool:

@@ -94,9 +94,7 @@ def read_captioned_images(folder: Path) -> list[CaptionedImage]:
     Raises:
         DataError: no captions file at all, broken JSON, or a record without its fields.
     """
-    present = [
-        split for split in SOURCE_SPLITS if annotation_file(folder, "captions", split).exists()
-    ]
+    present = present_splits(folder)
     if not present:
         raise DataError(f"{folder} holds no captions_train2017.json or captions_val2017.json")
     images = [image for split in present for image in _read_split(folder, split)]

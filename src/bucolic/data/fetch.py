@@ -18,6 +18,7 @@ from urllib3.util import Retry
 from bucolic.config import Section
 from bucolic.errors import BucolicError, DataError, TransientError
 from bucolic.files import CHUNK_BYTES, file_digest, remove
+from bucolic.lock import waiting_for
 
 TIMEOUT_S = (10, 60)
 RETRIES = 5
@@ -68,23 +69,29 @@ def fetch_bytes(session: requests.Session, urls: Sequence[str]) -> bytes:
 def fetch_file(session: requests.Session, remote: RemoteFile, folder: Path) -> Path:
     """Fetch a large file into `folder`, resuming what an earlier call left, and verify it.
 
-    A file already there with the right content is kept. Size and sha256 are always checked.
+    A file already there with the right content is kept. Size and sha256 are always checked. One
+    process at a time fetches into `folder`; another waits and finds the file there.
 
     Raises:
         DataError: the content is not what the source promises; the file is removed.
         TransientError: the transfer broke off; what came is kept for the next call.
     """
     path = folder / remote.name
-    if path.exists() and not _mismatch(path, remote):
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
+    # Checkouts share the cache: two that wrote the same part would spoil it for each other.
+    with waiting_for(folder.with_name(f"{folder.name}.lock")):
+        if not path.exists() or _mismatch(path, remote):
+            _fetch_whole(session, remote, path)
+    return path
+
+
+def _fetch_whole(session: requests.Session, remote: RemoteFile, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     _first_that_works(remote.urls, lambda url: _download(session, url, partial, remote.size_bytes))
     if problem := _mismatch(partial, remote):
         remove(partial)
         raise DataError(f"{remote.urls[0]}: {problem}; the source may have changed: try again")
     partial.replace(path)
-    return path
 
 
 def _first_that_works(urls: Sequence[str], fetch: Callable[[str], Content]) -> Content:

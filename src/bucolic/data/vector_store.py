@@ -70,7 +70,7 @@ class VectorStore:
             self.add(part_keys, vectors)
             found.update(zip(part_keys, vectors, strict=True))
             progress.add(len(places))
-        return np.stack([found[key] for key in keys]), len(missing)
+        return np.stack([found[key] for key in keys]) if keys else compute([]), len(missing)
 
     @staticmethod
     def _read(path: Path) -> pa.Table | None:

@@ -19,10 +19,10 @@ from typing import Any
 
 from bucolic.errors import BucolicError
 from bucolic.files import fingerprint, remove, write_json
+from bucolic.lock import holding
 from bucolic.params import Params, load_params, sections
 from bucolic.pipeline.digests import digest
 from bucolic.pipeline.graph import Stage, read_graph
-from bucolic.pipeline.lock import holding
 from bucolic.places import dataset_root, find_home
 from bucolic.report import NoSink, Sink, Summary
 from bucolic.runtime import Runtime

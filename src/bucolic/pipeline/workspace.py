@@ -11,7 +11,7 @@ its kept workspace, with the partial work of its stages, and goes on there.
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from bucolic.errors import DataError, ParamsError
 from bucolic.files import file_digest, fingerprint, remove, replacing, write_json
+from bucolic.params import PARAMS_FILE, read_yaml
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.graph import overlap, read_graph
 
@@ -83,7 +84,8 @@ def open_workspace(main: Path, home: Path, overrides: Mapping[str, Any]) -> Work
 
 def run_name(main: Path, overrides: Mapping[str, Any]) -> str:
     """Name an isolated run: its first keywords and 8 digits of what it starts from."""
-    untracked = {path: file_digest(main / path) for path in _untracked(main)}
+    inputs = _input_folders(main, overrides)
+    untracked = {path: file_digest(main / path) for path in _untracked(main, inputs)}
     commit = _call(main, "git", "rev-parse", "HEAD").strip()
     content = fingerprint([commit, _call(main, *_DIFF), untracked, dict(overrides)])
     keywords = overrides.get("filter.keywords") or list(overrides)
@@ -103,6 +105,12 @@ def set_params(path: Path, overrides: Mapping[str, Any]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     content = yaml.load(path.read_text())
+    _override(content, overrides)
+    with replacing(path) as temporary, temporary.open("w") as file:
+        yaml.dump(content, file)
+
+
+def _override(content: Any, overrides: Mapping[str, Any]) -> None:
     for dotted, value in overrides.items():
         *sections, key = dotted.split(".")
         node = content
@@ -111,8 +119,6 @@ def set_params(path: Path, overrides: Mapping[str, Any]) -> None:
         if not sections or not isinstance(node, dict):
             raise ParamsError(f"override {dotted!r}: params.yaml has no such section; see the file")
         node[key] = value
-    with replacing(path) as temporary, temporary.open("w") as file:
-        yaml.dump(content, file)
 
 
 _DIFF = ("git", "diff", "--binary", "--no-color", "--no-ext-diff", "HEAD")
@@ -121,14 +127,11 @@ _DIFF = ("git", "diff", "--binary", "--no-color", "--no-ext-diff", "HEAD")
 def _make(main: Path, root: Path, overrides: Mapping[str, Any]) -> None:
     _remove_half_made(main, root)
     _call(main, "git", "worktree", "add", "--detach", "--force", str(root), "HEAD")
-    _carry_edits(main, root)
+    inputs = _input_folders(main, overrides)
+    _carry_edits(main, root, inputs)
     _share_cache(main, root)
-    try:
-        set_params(root / "params.yaml", overrides)
-    except ParamsError:
-        _remove_half_made(main, root)
-        raise
-    _link_inputs(main, root)
+    set_params(root / PARAMS_FILE, overrides)
+    _link(main, root, inputs)
     write_json(root / READY, dict(overrides))
 
 
@@ -137,19 +140,21 @@ def _remove_half_made(main: Path, root: Path) -> None:
     _call(main, "git", "worktree", "prune")
 
 
-def _carry_edits(main: Path, root: Path) -> None:
+def _carry_edits(main: Path, root: Path, inputs: Sequence[str]) -> None:
     """Bring over what `git status` shows: edits of tracked files, and untracked files."""
     patch = _call(main, *_DIFF)
     if patch:
         _call(root, "git", "apply", "--whitespace=nowarn", "-", stdin=patch)
-    for path in _untracked(main):
+    for path in _untracked(main, inputs):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(main / path, root / path, follow_symlinks=False)
 
 
-def _untracked(main: Path) -> list[str]:
-    names = _call(main, "git", "ls-files", "--others", "--exclude-standard", "-z")
-    return [name for name in names.split("\0") if name and (main / name).is_file()]
+def _untracked(main: Path, inputs: Sequence[str]) -> list[str]:
+    """Untracked files that are part of the project: thousands of photographs are not."""
+    listed = _call(main, "git", "ls-files", "--others", "--exclude-standard", "-z")
+    names = [name for name in listed.split("\0") if name and (main / name).is_file()]
+    return [name for name in names if not any(overlap(name, folder) for folder in inputs)]
 
 
 def _share_cache(main: Path, root: Path) -> None:
@@ -161,17 +166,31 @@ def _share_cache(main: Path, root: Path) -> None:
     _call(root, "dvc", "config", "--local", "cache.dir", str((main / cache).resolve()))
 
 
-def _link_inputs(main: Path, root: Path) -> None:
-    """Link inputs that Git does not carry over, such as an ignored folder of the user's photos."""
-    params = YAML(typ="safe").load((root / "params.yaml").read_text())
-    graph = read_graph(root)
+def _input_folders(main: Path, overrides: Mapping[str, Any]) -> list[str]:
+    """Folders inside the checkout that stages read and none makes: the user's own images.
+
+    Raises:
+        ParamsError: params.yaml cannot be read, or an override names a section that it lacks.
+    """
+    params = read_yaml(main / PARAMS_FILE)
+    _override(params, overrides)
+    graph = read_graph(main)
     outs = {out for stage in graph for out in stage.outs}
-    for dep in sorted({_resolved(dep, params) for stage in graph for dep in stage.deps}):
-        made = any(overlap(dep, out) for out in outs)
-        inside = not Path(dep).is_absolute() and ".." not in Path(dep).parts
-        if inside and not made and (main / dep).exists() and not (root / dep).exists():
-            (root / dep).parent.mkdir(parents=True, exist_ok=True)
-            (root / dep).symlink_to((main / dep).resolve())
+    read = {_resolved(dep, params) for stage in graph for dep in stage.deps}
+    given = sorted(dep for dep in read if not any(overlap(dep, out) for out in outs))
+    return [dep for dep in given if _is_inside(dep) and (main / dep).is_dir()]
+
+
+def _is_inside(path: str) -> bool:
+    return not Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def _link(main: Path, root: Path, folders: Sequence[str]) -> None:
+    """Link the folders that Git has not brought over."""
+    for folder in folders:
+        if not (root / folder).exists():
+            (root / folder).parent.mkdir(parents=True, exist_ok=True)
+            (root / folder).symlink_to((main / folder).resolve())
 
 
 def _resolved(path: str, params: Any) -> str:

@@ -138,6 +138,7 @@ def train(
 
 def _clip_config(provenance: dict[str, Any]) -> ClipConfig:
     known = {name: provenance[name] for name in ("model", "pretrained", "precision")}
+    known["pretrained_sha256"] = provenance["weights_sha256"]
     # The embed stage has refused, or been told to allow, a mismatch before.
     return ClipConfig(**known, allow_mismatch=True)
 

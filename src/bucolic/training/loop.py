@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bucolic.errors import BucolicError, ParamsError
+from bucolic.errors import ParamsError
 from bucolic.report import Sink
 from bucolic.training.data import Batch, share_of
 from bucolic.training.distributed import World
@@ -169,7 +169,7 @@ class Trainer(Generic[Network]):
         """Stop before a step that would spoil the weights and their average for good."""
         if not torch.isfinite(norm):
             seen = self.progress.images_seen
-            raise BucolicError(
+            raise ParamsError(
                 f"training the {self.phase.name} diverged after {seen} images (loss "
                 f"{loss.item():.4g}, gradient norm {norm.item():.4g}): "
                 f"lower train.{self.phase.name}_lr"

@@ -1,6 +1,7 @@
 """Fetching from a local server that misbehaves as COCO's may."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_a_file_is_fetched_once_and_verified(bucket: Bucket, tmp_path: Path):
     path = fetch_file(open_session(), described, tmp_path / "got")
     assert path.read_bytes() == CONTENT
     fetch_file(open_session(), described, tmp_path / "got")
+    assert {"/a.zip": 1} == dict(bucket.asked)
+
+
+def test_two_at_once_fetch_a_file_once(bucket: Bucket, tmp_path: Path):
+    """The second waits for the first and finds the file there, instead of writing into its part."""
+    described = remote(bucket, CONTENT * 12)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(fetch_file, open_session(), described, tmp_path) for _ in range(2)]
+    assert [CONTENT * 12] * 2 == [call.result().read_bytes() for call in calls]
     assert {"/a.zip": 1} == dict(bucket.asked)
 
 

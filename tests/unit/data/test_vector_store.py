@@ -36,6 +36,12 @@ def test_only_missing_keys_are_computed(tmp_path: Path):
     assert [[1, 100], [3, 99], [1, 97]] == vectors.tolist()
 
 
+def test_no_keys_give_no_rows(tmp_path: Path):
+    """Nothing to embed is an array of no rows and the right width, not an error."""
+    vectors, new = VectorStore(tmp_path).complete([], lambda _: np.empty((0, 5), np.float32))
+    assert ((0, 5), 0) == (vectors.shape, new)
+
+
 def test_a_killed_run_loses_only_the_part_it_was_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

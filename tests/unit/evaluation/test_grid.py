@@ -1,42 +1,99 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image
 
-from bucolic.evaluation.grid import CELL_PX, Section, save_comparison, save_samples, wrapped
+from bucolic.evaluation.grid import Section, save_comparison, save_samples
+from bucolic.pictures import CELL_PX, GAP_PX, INK, LABEL_PX, LINE_PX
+
+STEP = CELL_PX + GAP_PX
+SCALE = CELL_PX // 16
+HEADING_PX = LINE_PX + GAP_PX
 
 
-def pictures(n: int) -> np.ndarray:
+def noise(n: int, seed: int = 0) -> np.ndarray:
     """Noise pictures of 16 px."""
-    return np.random.default_rng(0).integers(0, 256, (n, 3, 16, 16)).astype(np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, (n, 3, 16, 16)).astype(np.uint8)
 
 
-def test_samples_are_rows_of_enlarged_pictures(tmp_path: Path):
-    """Five pictures in columns of four: two rows, four cells wide; the same bytes twice."""
-    section = Section("Title", pictures(5), ["a cow"] * 5)
-    save_samples(tmp_path / "a.png", [section, Section("none", pictures(0), [])])
-    save_samples(tmp_path / "b.png", [section])
-    with Image.open(tmp_path / "a.png") as image:
-        assert 4 * CELL_PX < image.width < 4.6 * CELL_PX
-        assert 2 * CELL_PX < image.height < 3 * CELL_PX
+def large(picture: np.ndarray) -> np.ndarray:
+    """A picture as [height, width, 3], each pixel repeated up to the size of a cell."""
+    return picture.repeat(SCALE, 1).repeat(SCALE, 2).transpose(1, 2, 0)
+
+
+def read(path: Path) -> np.ndarray:
+    """The pixels [height, width, 3]."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def cell(sheet: np.ndarray, row_top: int, column: int, left: int = 0) -> np.ndarray:
+    """The pixels of one picture of a row that begins at `row_top`."""
+    top, start = row_top + GAP_PX // 2, left + GAP_PX // 2 + column * STEP
+    return sheet[top : top + CELL_PX, start : start + CELL_PX]
+
+
+def label(sheet: np.ndarray, row_top: int, column: int, left: int = 0) -> np.ndarray:
+    """The pixels of one line of text below a picture."""
+    top, start = row_top + STEP - GAP_PX // 4, left + GAP_PX // 2 + column * STEP
+    return sheet[top : top + LINE_PX, start : start + CELL_PX]
+
+
+def has_ink(pixels: np.ndarray) -> bool:
+    """Whether something is written there."""
+    return bool((pixels == INK).all(axis=-1).any())
+
+
+def test_samples_are_the_pictures_in_the_order_of_their_prompts(tmp_path: Path):
+    """Five pictures: four in the first row, one in the second, each over its own prompt."""
+    pictures, prompts = noise(5), ["a cow", "two sheep", "a horse", "a cow", "a goat"]
+    save_samples(tmp_path / "samples.png", [Section("Title", pictures, prompts)])
+    sheet = read(tmp_path / "samples.png")
+    tops = HEADING_PX + np.array([0, 0, 0, 0, STEP + LINE_PX])
+    places = list(zip(tops, (0, 1, 2, 3, 0), strict=True))
+    assert (HEADING_PX + 2 * (STEP + LINE_PX), 4 * STEP, 3) == sheet.shape
+    for picture, place in zip(pictures, places, strict=True):
+        assert np.array_equal(cell(sheet, *place), large(picture))
+    labels = [label(sheet, *place) for place in places]
+    assert all(has_ink(pixels) for pixels in labels)
+    assert 4 == len({pixels.tobytes() for pixels in labels})
+    for pixels, prompt in zip(labels, prompts, strict=True):
+        save_samples(tmp_path / "alone.png", [Section("Title", pictures[:1], [prompt])])
+        assert np.array_equal(label(read(tmp_path / "alone.png"), HEADING_PX, 0), pixels)
+    assert has_ink(sheet[:HEADING_PX])
+    assert (sheet[tops[4] :, STEP:] == 255).all()
+
+
+def test_sections_stand_below_one_another(tmp_path: Path):
+    """The second section begins where the first ends, an empty one takes no place."""
+    first, second = Section("One", noise(1), ["a cow"]), Section("Two", noise(2, 1), ["a", "b"])
+    save_samples(tmp_path / "one.png", [first])
+    save_samples(tmp_path / "both.png", [first, Section("None", noise(0), []), second])
+    one, both = read(tmp_path / "one.png"), read(tmp_path / "both.png")
+    assert np.array_equal(one[HEADING_PX:, :STEP], both[HEADING_PX : len(one), :STEP])
+    assert 2 * len(one) == len(both)
+    for column, picture in enumerate(second.pictures):
+        assert np.array_equal(cell(both, len(one) + HEADING_PX, column), large(picture))
+
+
+def test_the_same_pictures_give_the_same_bytes(tmp_path: Path):
+    """Nothing of the clock or the path enters the file."""
+    for name in ("a.png", "b.png"):
+        save_samples(tmp_path / name, [Section("Title", noise(2), ["a cow", "a goat"])])
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_a_comparison_has_a_row_an_arm(tmp_path: Path):
-    """Three arms and two prompts: three cells high, two wide and the labels."""
-    arms = {"test image": pictures(2), "model": pictures(2), "mean": pictures(2)}
-    save_comparison(tmp_path / "bounds.png", arms, ["a cow", "two sheep in the snow"])
-    with Image.open(tmp_path / "bounds.png") as image:
-        assert 3 * CELL_PX < image.height < 4 * CELL_PX
-        assert 2 * CELL_PX < image.width < 4 * CELL_PX
-
-
-def test_words_are_kept_and_lines_fit():
-    """Nothing is cut off, and no line is wider than asked unless one word is."""
-    font = ImageFont.load_default(15)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    text = "three brown alpacas stand behind a fence on a snowy hill under a grey sky"
-    lines = wrapped(text, font, 120)
-    assert " ".join(lines) == text
-    assert len(lines) > 3
-    assert max(font.getlength(line) for line in lines) <= 120
+def test_a_comparison_has_a_row_an_arm_and_a_column_a_prompt(tmp_path: Path):
+    """Three arms of two pictures: each in its place, its arm's label left, the prompts below."""
+    arms = {"test image": noise(2), "model": noise(2, 1), "mean": noise(2, 2)}
+    save_comparison(tmp_path / "bounds.png", arms, ["a cow", "two sheep"])
+    sheet = read(tmp_path / "bounds.png")
+    assert (3 * STEP + LINE_PX, LABEL_PX + 2 * STEP, 3) == sheet.shape
+    for row, pictures in enumerate(arms.values()):
+        for column, picture in enumerate(pictures):
+            assert np.array_equal(cell(sheet, row * STEP, column, LABEL_PX), large(picture))
+    sides = [sheet[row * STEP : (row + 1) * STEP, :LABEL_PX] for row in range(3)]
+    below = [label(sheet, 2 * STEP, column, LABEL_PX) for column in range(2)]
+    assert all(has_ink(pixels) for pixels in (*sides, *below))
+    assert 3 == len({pixels.tobytes() for pixels in sides})
+    assert not np.array_equal(*below)

@@ -8,10 +8,10 @@ import pytest
 
 from bucolic.errors import DataError, TransientError
 from bucolic.files import write_text
+from bucolic.lock import holding
 from bucolic.params import Params
 from bucolic.pipeline.digests import digest
 from bucolic.pipeline.execute import execute
-from bucolic.pipeline.lock import holding
 from bucolic.presets import preset_text
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime

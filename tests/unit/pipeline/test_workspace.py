@@ -73,7 +73,20 @@ def test_an_unknown_section_is_refused_and_leaves_nothing(toy: Path):
     """An override outside params.yaml's sections is one line, and no workspace is left."""
     with pytest.raises(ParamsError, match=r"'filtre.keywords'.*no such section"):
         open_workspace(toy, toy, {"filtre.keywords": ["cow"]})
-    assert list((toy / ".work" / "runs").iterdir()) == []
+    assert not (toy / ".work" / "runs").exists()
+
+
+def test_a_folder_of_images_is_linked_and_not_copied(toy: Path):
+    """Photographs that Git neither tracks nor ignores are shared, and do not decide the name."""
+    (toy / ".gitignore").write_text((toy / ".gitignore").read_text().replace("/photos/\n", ""))
+    (toy / "photos" / "1.jpg").write_bytes(b"a photograph")
+    name = run_name(toy, THEME)
+    (toy / "photos" / "2.jpg").write_bytes(b"another")
+    assert name == run_name(toy, THEME)
+    workspace = open_workspace(toy, toy, THEME)
+    assert (workspace.root / "photos").is_symlink()
+    assert b"another" == (workspace.root / "photos" / "2.jpg").read_bytes()
+    assert run_stage(workspace.root, "first", quiet, workspace.environment).status == "ran"
 
 
 def test_params_keep_comments_and_types(tmp_path: Path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bucolic.errors import BucolicError, ParamsError
+from bucolic.errors import ParamsError
 from bucolic.training.data import Batch
 from bucolic.training.distributed import World
 from bucolic.training.draws import generator
@@ -142,7 +142,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(tmp
     """The message says which network, when, and what to lower; the weights are still finite."""
     phase = make_phase(scale=1e30)
 
-    with pytest.raises(BucolicError, match=r"toy diverged after 0 images.*lower train.toy_lr"):
+    with pytest.raises(ParamsError, match=r"toy diverged after 0 images.*lower train.toy_lr"):
         Trainer(phase, RECIPE, World()).run(
             tmp_path, Sink(), Watch(tmp_path / "samples.png", Sink())
         )

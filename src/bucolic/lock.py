@@ -1,4 +1,4 @@
-"""One process a stage: a lock file that a killed process cannot leave behind."""
+"""Locks between processes, which a killed one cannot leave behind."""
 
 import fcntl
 import os
@@ -29,4 +29,13 @@ def holding(path: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        yield
+
+
+@contextmanager
+def waiting_for(path: Path) -> Iterator[None]:
+    """Hold the lock `path` for the block, after whoever holds it now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

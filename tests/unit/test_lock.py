@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bucolic.errors import TransientError
-from bucolic.pipeline.lock import holding
+from bucolic.lock import holding
 
 HOLD = """
 import sys, time; from pathlib import Path
-from bucolic.pipeline.lock import holding
+from bucolic.lock import holding
 with holding(Path(sys.argv[1])):
     print("held", flush=True); time.sleep(60)
 """
