@@ -70,17 +70,19 @@ def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
     name = call.__name__.strip("_")
 
     def verb() -> None:
-        from bucolic.pipeline.execute import execute
+        from bucolic.pipeline.execute import execute, forget_partial_work
         from bucolic.tracking.hooks import open_sink, send
 
         root = find_root(Path.cwd())
         os.chdir(root)
         try:
-            execute(name, root, call, open_sink if name == "train" else None)
+            posted = execute(name, root, call, open_sink if name == "train" else None)
         finally:
             send(root, wait=name in {"train", "evaluate"})
         if name == "evaluate":
             _render(root)
+        if posted:
+            forget_partial_work(name, root)
 
     return main.command(name, help=call.__doc__)(verb)
 

@@ -25,7 +25,14 @@ def weights_of(config: ClipConfig) -> str:
     if config.pretrained is None:
         tags = open_clip.list_pretrained_tags_by_model(config.model)
         raise ParamsError(f"clip.pretrained: {config.model} needs one of {tags} or a weights file")
-    return config.pretrained
+    return str(_found(config.pretrained) or config.pretrained)
+
+
+def _found(named: str) -> Path | None:
+    """A weights file, named from here or from the project's root; None for a hub's tag."""
+    bases = (Path.cwd(), *Path.cwd().parents)
+    root = next((base for base in bases if (base / "dvc.yaml").is_file()), Path.cwd())
+    return next((path for path in (Path(named), root / named) if path.is_file()), None)
 
 
 def weights_digest(config: ClipConfig, model: Any) -> str:

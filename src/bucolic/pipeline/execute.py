@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bucolic.errors import BucolicError
+from bucolic.errors import BucolicError, TransientError
 from bucolic.files import fingerprint, remove, write_json
 from bucolic.lock import holding
 from bucolic.params import Params, load_params, sections
@@ -81,6 +81,14 @@ def execute(
         return _run(execution, call, open_sink)
 
 
+def forget_partial_work(name: str, root: Path) -> None:
+    """Remove the partial work of a stage that has come to its end, also that of other params.
+
+    The last thing its verb does: whoever is killed before does not start from nothing.
+    """
+    remove(root / ".work" / "stages" / name)
+
+
 def prepare(stage: Stage, root: Path, params: Params) -> Execution:
     """Take the digests of what the stage reads."""
     resolved = [dep.replace("${dataset.root}", params.dataset.root) for dep in stage.deps]
@@ -94,11 +102,24 @@ def _run(execution: Execution, call: StageCall, open_sink: OpenSink | None) -> P
     sink = open_sink(record) if open_sink else NoSink()
     try:
         summary = call(execution.params, _workplace(execution, sink))
+        _require_unchanged(execution)
     except BaseException as error:
         _leave_failure(execution, {**record, **_failure(error), "duration_s": _since(started_s)})
         raise
     ending = {"status": "ok", "duration_s": _since(started_s)}
     return _leave(execution, {**record, **ending, **_outcome(summary)})
+
+
+def _require_unchanged(execution: Execution) -> None:
+    """Refuse a result whose params, inputs or code were edited meanwhile.
+
+    DVC takes their digests after the run: it would file this result under the new ones for good.
+    """
+    stage, root = execution.stage, execution.root
+    if prepare(stage, root, load_params(root)).work != execution.work:
+        raise TransientError(
+            f"params.yaml, an input or the code changed while {stage.name} ran: run it again"
+        )
 
 
 def _workplace(execution: Execution, sink: Sink) -> Runtime:
@@ -150,7 +171,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
 
 
 def _leave(execution: Execution, record: dict[str, Any]) -> Path:
-    """Write figures, record and outbox copy; the partial work has served its purpose."""
+    """Write figures, record and outbox copy."""
     reports, name = execution.root / "reports", execution.stage.name
     write_json(reports / f"{name}.json", record["figures"])
     written = (f"reports/records/{name}.json",)
@@ -158,7 +179,6 @@ def _leave(execution: Execution, record: dict[str, Any]) -> Path:
     record = {**record, "outputs": {out: digest(execution.root / out) for out in outs}}
     write_json(reports / "records" / f"{name}.json", record)
     remove(execution.root / ".work" / "failures" / f"{name}.json")
-    remove(execution.work)
     return _post(execution, record)
 
 
@@ -190,13 +210,12 @@ def _git_state(root: Path) -> dict[str, Any]:
     """Commit, and whether files that decide a result differ from it.
 
     params.yaml is the user's knob and recorded by itself; dvc.lock and reports/ are what runs
-    leave behind.
+    leave behind. Of files that Git does not know, code alone counts.
     """
     ignored = [":(exclude)params.yaml", ":(exclude)dvc.lock", ":(exclude)reports"]
-    return {
-        "commit": _git(root, "rev-parse", "HEAD") or None,
-        "dirty": bool(_git(root, "status", "--porcelain", "--", ".", *ignored)),
-    }
+    edited = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *ignored)
+    added = _git(root, "ls-files", "--others", "--exclude-standard", "--", "src", "flows")
+    return {"commit": _git(root, "rev-parse", "HEAD") or None, "dirty": bool(edited or added)}
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -88,9 +88,14 @@ def _pack(
 def _read(image: CaptionedImage, originals: Originals) -> tuple[ImageRow, bytes]:
     try:
         content = originals.read(image)
+        checked = check_image(content, image.width, image.height)
+        if checked.status != "ok":
+            # The copy in the cache may be what is broken: the source itself has the last word.
+            originals.forget(image)
+            content = originals.read(image)
+            checked = check_image(content, image.width, image.height)
     except NotThereError as error:
         return ImageRow(image.image_id, "not_found", str(error)), b""
-    checked = check_image(content, image.width, image.height)
     if checked.status != "ok":
         originals.forget(image)
         return ImageRow(image.image_id, checked.status, checked.reason), b""

@@ -4,6 +4,7 @@ Progress is counted in images. A run that was killed goes on from its last check
 the weights of an undisturbed one, bit for bit on a CPU with the same number of threads.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from bucolic.training.state import (
 )
 from bucolic.training.watch import Watch
 
+logger = logging.getLogger(__name__)
 LR_WARMUP_SHARE = 0.05
 LR_FINAL_SHARE = 0.01
 KL_WARMUP_SHARE = 0.2
@@ -218,6 +220,8 @@ class Trainer(Generic[Network]):
         for name, tensor in self.best.items():
             tensor.copy_(groups["best"][name])
         restore_optimiser(self.optimiser, groups["optimiser"])
+        seen, budget = self.progress.images_seen, self.recipe.images
+        logger.info("%s: goes on from %d of %d images", self.phase.name, seen, budget)
 
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -33,6 +33,18 @@ def test_a_weights_file_is_taken_only_with_its_digest(tmp_path: Path, stated: st
     assert file_digest(path) == weights_digest(right, None)
 
 
+def test_a_weights_file_is_found_from_any_folder_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A relative name means a file below the project's root, wherever a verb is called."""
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "weights.pt").touch()
+    (tmp_path / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "notes")
+    config = ClipConfig(model="ViT-B-32", pretrained="weights.pt")
+    assert str(tmp_path / "weights.pt") == weights_of(config)
+
+
 @pytest.mark.parametrize(
     ("bottom", "kind"),
     [

@@ -11,7 +11,7 @@ from bucolic.files import write_text
 from bucolic.lock import holding
 from bucolic.params import Params
 from bucolic.pipeline.digests import digest
-from bucolic.pipeline.execute import execute
+from bucolic.pipeline.execute import execute, forget_partial_work
 from bucolic.presets import preset_text
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
@@ -71,12 +71,15 @@ def test_a_stage_leaves_figures_and_a_record_that_reconciles(project: Path):
 
 
 def test_editing_params_is_not_dirty_and_editing_code_is(project: Path):
-    """params.yaml is the user's knob; another tracked file makes the commit a half-truth."""
+    """params.yaml and pictures are the user's own; code makes the commit a half-truth."""
     change = project / "params.yaml"
     write_text(change, change.read_text().replace("size_px: 64", "size_px: 128"))
     execute("filter", project, lambda _params, _runtime: works(project))
     first = record_of(project)
-    write_text(project / "src/code.py", "x = 2")
+    write_text(project / "cows.png", "what bucolic generate drew")
+    execute("filter", project, lambda _params, _runtime: works(project))
+    assert not record_of(project)["git"]["dirty"]
+    write_text(project / "src/new.py", "x = 2")
     execute("filter", project, lambda _params, _runtime: works(project))
     assert (False, True) == (first["git"]["dirty"], record_of(project)["git"]["dirty"])
 
@@ -126,6 +129,48 @@ def test_partial_work_is_found_again_only_for_the_same_inputs(project: Path):
         with pytest.raises(KeyboardInterrupt):
             execute("filter", project, dies)
     assert [False, True, False, False] == seen
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("params.yaml", preset_text("meadow").replace("match: word", "match: substring")),
+        ("data/annotations/a.json", "changed"),
+        ("src/code.py", "x = 2"),
+    ],
+)
+def test_a_result_whose_inputs_changed_meanwhile_is_refused(project: Path, name: str, text: str):
+    """DVC would file it under the new params for good, so nothing is left but a passing failure."""
+
+    def edited(_params: Params, _runtime: Runtime) -> Summary:
+        write_text(project / name, text)
+        return works(project)
+
+    with pytest.raises(TransientError, match="changed while filter ran: run it again"):
+        execute("filter", project, edited)
+    assert not (project / "reports").exists()
+
+
+def test_editing_what_another_stage_reads_does_not_stop_a_stage(project: Path):
+    """The next theme, or the next training, may be prepared while a stage runs."""
+
+    def edited(_params: Params, _runtime: Runtime) -> Summary:
+        text = preset_text("meadow").replace("size_px: 64", "size_px: 128")
+        write_text(project / "params.yaml", text)
+        return works(project)
+
+    execute("filter", project, edited)
+    assert "ok" == record_of(project)["status"]
+
+
+def test_partial_work_goes_when_its_verb_is_done(project: Path):
+    """It outlives the stage's function, for a kill may still come, and leaves no old ones."""
+    execute("filter", project, lambda _params, _runtime: works(project))
+    old = project / ".work/stages/filter/0123"
+    write_text(old / "part", "of other params")
+    assert 2 == len(list(old.parent.iterdir()))
+    forget_partial_work("filter", project)
+    assert not old.parent.exists()
 
 
 def test_a_busy_stage_is_not_run_twice(project: Path):

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -83,6 +85,62 @@ def test_a_failed_image_is_a_row_with_its_reason(coco_folder: Path, selection: P
     assert 37 == len(list(read_contents(out, rows)))
 
 
+def test_what_cannot_be_read_is_a_row_too(coco_folder: Path, selection: Path):
+    """A folder in a file's place, a file below a file and one without permission are told so."""
+    folder = coco_folder / "train2017"
+    paths = [folder / f"{i:012d}.jpg" for i in (1, 2)]
+    paths[0].unlink()
+    paths[0].mkdir()
+    paths[1].unlink()
+    paths[1].symlink_to(paths[1])
+    summary, rows, _ = get(coco_folder, selection, max_failed_share=0.1)
+    assert ["not_found", "not_found", "ok"] == [row.status for row in rows[:3]]
+    assert f"train2017/{1:012d}.jpg: Is a directory" == rows[0].reason
+    assert rows[1].reason.startswith(f"train2017/{2:012d}.jpg: Too many levels of symbolic links")
+    assert (40, 38, 2) == (summary.rows.into, summary.rows.out, summary.rows.failed)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read any file")
+def test_a_file_without_permission_is_a_row_too(coco_folder: Path, selection: Path):
+    """What the user may not read is one image's failure, not the stage's."""
+    (coco_folder / "train2017" / f"{1:012d}.jpg").chmod(0)
+    _, rows, _ = get(coco_folder, selection, max_failed_share=0.1)
+    assert f"train2017/{1:012d}.jpg: Permission denied" == rows[0].reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "meadow-" + "x" * 92 + ".jpg",
+        "w" * 251 + ".jpg",
+        "/".join(["d" * 100] * 4) + "/picture.jpg",
+        "vache-près-d'une-haie-" + "é" * 60 + ".jpg",
+    ],
+)
+def test_a_file_name_may_be_as_long_as_a_file_system_takes(coco_folder: Path, name: str):
+    """Tars hold files of any name, under that name, and the index still points at their bytes."""
+    annotations = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(annotations.read_text())
+    former = coco_folder / "train2017" / content["images"][0]["file_name"]
+    longer = coco_folder / "train2017" / name
+    longer.parent.mkdir(parents=True, exist_ok=True)
+    former.rename(longer)
+    content["images"][0]["file_name"] = name
+    annotations.write_text(json.dumps(content))
+    selection = coco_folder.parent / "selection.parquet"
+    select_images(annotations.parent, selection, config=FilterConfig(keywords=("thing",)))
+    _, rows, out = get(coco_folder, selection)
+    contents = [content for _, content in read_contents(out, rows)]
+    assert [row.sha256 for row in rows] == [hashlib.sha256(c).hexdigest() for c in contents]
+    assert contents[0] == longer.read_bytes()
+    with tarfile.open(out / "images-000000.tar") as tar:
+        assert f"train2017/{name}" == tar.getnames()[0]
+        assert contents == [tar.extractfile(member).read() for member in tar]
+    first = (out / "images-000000.tar").read_bytes()
+    get(coco_folder, selection)
+    assert first == (out / "images-000000.tar").read_bytes()
+
+
 def test_more_failures_than_forgiven_stop_the_stage(coco_folder: Path, selection: Path):
     """Over the threshold nothing is written, and the one line counts the failures."""
     for i in range(1, 4):
@@ -113,6 +171,18 @@ def test_a_passing_failure_keeps_what_was_fetched(
         get(root, selection, connections=1)
     summary, _, _ = get(root, selection)
     assert (1, 39) == (summary.new, summary.reused)
+
+
+def test_a_copy_that_broke_in_the_cache_is_fetched_anew(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """What lies in the cache decides nothing: a damaged copy there gives way to the source's."""
+    root = served(bucket, coco_folder)
+    _, expected, _ = get(root, selection)
+    kept = next((root.parent / "cache").rglob(f"{7:012d}.jpg"))
+    kept.write_bytes(kept.read_bytes()[:300])
+    summary, rows, _ = get(root, selection)
+    assert (expected, 1) == (rows, summary.new)
 
 
 def test_a_broken_copy_is_not_kept(coco_folder: Path, selection: Path, bucket: Bucket):

@@ -19,7 +19,13 @@ from bucolic.runtime import Runtime
 from bucolic.stages.train import ModelConfig, TrainConfig, train
 
 EMBED = 12
-CLIP = {"model": "ViT-B-32", "pretrained": None, "precision": "fp32", "embed_dim": EMBED}
+CLIP = {
+    "model": "ViT-B-32",
+    "pretrained": None,
+    "weights_sha256": "ab" * 32,
+    "precision": "fp32",
+    "embed_dim": EMBED,
+}
 MODEL = ModelConfig.model_validate_json(
     '{"autoencoder": {"latent_channels": 4, "width": 16, "encoder_blocks": 1, "decoder_blocks": 1,'
     ' "condition_width": 16}, "prior": {"width": 32, "blocks": 2, "condition_width": 16}}'
