@@ -2,7 +2,7 @@
 
 Everything it shows is read from files that the stages left: figures (reports/STAGE.json), records
 (reports/records/STAGE.json), the sample grid and training curves. Stages that have not run yet are
-named as such. Pictures are inlined; of photographs only what the model drew.
+named as such; what an earlier run left, under inputs that are others now, is left out. Pictures are inlined; of photographs only what the model drew.
 """
 
 import base64
@@ -18,7 +18,9 @@ from ruamel.yaml import YAML
 
 from bucolic.charts import training_charts
 from bucolic.files import write_text
+from bucolic.lineage import current
 from bucolic.pipeline.execute import pipeline_id
+from bucolic.pipeline.graph import read_graph
 
 STAGES = ("annotations", "filter", "images", "embed", "shard", "train", "evaluate")
 HIGHER, LOWER, NEAR = "higher is better", "lower is better", "nearer to 1 is better"
@@ -118,15 +120,21 @@ def _failure(root: Path, stage: str) -> dict[str, Any] | None:
 
 
 def _context(root: Path) -> dict[str, Any]:
-    figures = {stage: _read(root / "reports" / f"{stage}.json") for stage in STAGES}
-    records = {stage: _read(root / "reports/records" / f"{stage}.json") for stage in STAGES}
+    left = {stage: _read(root / "reports/records" / f"{stage}.json") for stage in STAGES}
+    upstream = {stage.name: stage.upstream for stage in read_graph(root)}
+    now = current(upstream, {stage: record for stage, record in left.items() if record})
+    records = {stage: left[stage] if stage in now else None for stage in STAGES}
+    figures = {
+        stage: _read(root / f"reports/{stage}.json") if stage in now else None for stage in STAGES
+    }
     failures = {stage: _failure(root, stage) for stage in STAGES}
-    model = _read(root / "models/current/config.json") or {}
+    model = _read(root / "models/current/config.json") if "train" in now else None
     return {
-        **_head(records, model),
+        **_head(records, model or {}),
         **_evaluation(root, figures["evaluate"]),
         "stages": [_stage(stage, records[stage], failures[stage]) for stage in STAGES],
-        "charts": training_charts(root / "models/current/curves.jsonl"),
+        "earlier": [stage for stage in STAGES if left[stage] and stage not in now],
+        "charts": training_charts(root / "models/current/curves.jsonl") if model else [],
         "counts": _keyword_counts(figures["filter"]),
         "images": _failed_images(figures["images"]),
         "mlflow_url": MLFLOW_URL,

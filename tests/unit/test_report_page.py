@@ -1,5 +1,6 @@
 import html.parser
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ruamel.yaml import YAML
 from bucolic.pipeline.execute import pipeline_id
 from bucolic.report_page import ARMS, METRICS, STAGES, render
 
+DVC_YAML = Path(__file__).resolve().parents[2] / "dvc.yaml"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 VALUES = {
     "attributes_all_right": 0.612,
@@ -123,6 +125,7 @@ def root(tmp_path: Path) -> Path:
     ]
     curves = "\n".join(json.dumps(row) for row in rows)
     (tmp_path / "models/current/curves.jsonl").write_text(curves + "\n")
+    shutil.copy(DVC_YAML, tmp_path)
     (tmp_path / "params.yaml").write_text("filter:\n  keywords: [alpaca]\n")
     figures = tmp_path / "reports/figures"
     figures.mkdir()
@@ -174,6 +177,20 @@ def test_the_params_are_those_that_the_stages_ran_with(root: Path):
     assert "alpaca" not in text
 
 
+def test_figures_of_another_theme_are_left_out(root: Path):
+    """Where a swap stopped half-way, the new keywords never stand over the old model's figures."""
+    outputs = {"data/selection.parquet": "new"}
+    theme = {"keywords": ["zebra"], "started": "2027-02-02T00:00:00+00:00"}
+    write(root / "reports/records/filter.json", record("filter", **theme, outputs=outputs))
+    inputs = {"data/selection.parquet": "old"}
+    write(root / "reports/records/images.json", record("images", inputs=inputs))
+    parsed = outline(root)
+    assert "zebra" in parsed.text
+    assert "figures and pictures of images, embed, shard, train, evaluate" in parsed.text
+    assert f"{VALUES['r_precision']:.3f}" not in parsed.text
+    assert [] == parsed.images
+
+
 def test_the_page_needs_no_network(root: Path):
     """Everything is inlined; the only links lead to notes on the page and to the local MLflow."""
     parsed = outline(root)
@@ -209,7 +226,8 @@ def test_a_mismatched_clip_is_said_plainly(root: Path):
 
 
 def test_stages_that_have_not_run_are_named_as_such(tmp_path: Path):
-    """An empty project has a page too."""
+    """A project without a single run has a page too."""
+    shutil.copy(DVC_YAML, tmp_path)
     text = outline(tmp_path).text
     assert text.count("not run yet") >= len(STAGES)
     assert "The evaluate stage has not run yet" in text
