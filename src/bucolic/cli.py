@@ -239,8 +239,9 @@ def generate(
 ) -> None:
     """Draw pictures of PROMPTS with the trained model."""
     from bucolic.generate import Bucolic
-    from bucolic.pictures import save_pictures
+    from bucolic.pictures import require_place, save_pictures
 
+    require_place(out)
     model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
     drawn = model.generate(prompts, n=count, seed=seed, guidance=guidance, steps=steps)
     for path in save_pictures(drawn, prompts, out, seed=seed):

@@ -41,9 +41,15 @@ def pattern_of(word: str, match: Match) -> re.Pattern[str]:
 
 
 def plurals(word: str) -> set[str]:
-    """The plurals of a lower-case word: s, es, ies for a consonant and y, and irregular ones."""
+    """The plurals of a lower-case word.
+
+    With s; with es after s, x, z, ch, sh and o alone, lest "plan" find planes; with ies for a
+    consonant and y; and irregular ones.
+    """
     first, last = word[: word.rfind(" ") + 1], word[word.rfind(" ") + 1 :]
-    forms = {word + "s", word + "es"}
+    forms = {word + "s"}
+    if re.search(r"([sxzo]|ch|sh)$", last):
+        forms.add(word + "es")
     if re.search(r"[^aeiou]y$", last):
         forms.add(word[:-1] + "ies")
     if last in IRREGULAR_PLURALS:

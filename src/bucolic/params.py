@@ -29,16 +29,20 @@ PARAMS_FILE = "params.yaml"
 
 
 class Params(Section):
-    """The whole of params.yaml, one section for each part of the pipeline."""
+    """The whole of params.yaml, one section for each part of the pipeline.
+
+    No section has a default, though its keys may: DVC refuses to run a stage whose section is not
+    in the file.
+    """
 
     dataset: DatasetConfig
     filter: FilterConfig
-    images: ImagesConfig = ImagesConfig()
-    clip: ClipConfig = ClipConfig()
-    shard: ShardConfig = ShardConfig()
-    model: ModelConfig = ModelConfig()
-    train: TrainConfig = TrainConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
+    images: ImagesConfig
+    clip: ClipConfig
+    shard: ShardConfig
+    model: ModelConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
 
 
 def load_params(project: Path) -> Params:
@@ -83,8 +87,20 @@ def _first_problem(error: ValidationError) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where} is no known key: mend the spelling or remove it (see bucolic params show)"
-    given = "" if problem["type"] == "missing" else f", not {json.dumps(problem['input'])[:60]}"
-    return f"{where}: {problem['msg']}{given}"
+    if problem["type"] == "missing" and where in Params.model_fields:
+        return f"the section {where} is missing: add {where}: {_least_content(where)}"
+    if problem["type"] in ("missing", "shares"):
+        return f"{where}: {problem['msg']}"
+    return f"{where}: {problem['msg']}, not {json.dumps(problem['input'])[:60]}"
+
+
+def _least_content(section: str) -> str:
+    """What a section must hold where all else is to have its default."""
+    config = Params.model_fields[section].annotation
+    assert isinstance(config, type)
+    assert issubclass(config, Section)
+    needed = [name for name, field in config.model_fields.items() if field.is_required()]
+    return "{" + ", ".join(f"{name}: ..." for name in needed) + "}"
 
 
 def _check_clip(params: Params, project: Path) -> None:

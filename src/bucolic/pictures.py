@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from bucolic.errors import ParamsError
 from bucolic.files import replacing
 
 CELL_PX = 256
@@ -30,7 +31,11 @@ def save_pictures(drawn: Pictures, prompts: Sequence[str], out: Path, *, seed: i
         out: a name ending in .png for one grid with the prompts below one another; any other name
             is a folder, and gets one picture a file in its own size.
         seed: what the pictures were drawn with.
+
+    Raises:
+        ParamsError: a folder stands where a picture should, or a file where a folder should.
     """
+    require_place(out)
     if out.suffix.lower() == ".png":
         sheet = stacked([grid(pictures, COLUMNS) for pictures in drawn])
         return [save_png(out, sheet, _origin("; ".join(prompts), seed))]
@@ -41,6 +46,31 @@ def save_pictures(drawn: Pictures, prompts: Sequence[str], out: Path, *, seed: i
         for p, (prompt, pictures) in enumerate(zip(prompts, drawn, strict=True))
         for i, picture in enumerate(pictures)
     ]
+
+
+def require_place(out: Path) -> None:
+    """Refuse a place that cannot take pictures, before time is spent on drawing them.
+
+    Raises:
+        ParamsError: a folder stands where a picture should, or a file where a folder should.
+    """
+    single = out.suffix.lower() == ".png"
+    if single and out.is_dir():
+        raise ParamsError(f"{out} is a folder: choose another name for the picture")
+    for place in (out.parent if single else out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ParamsError(f"{place} is a file: choose a folder for the pictures")
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> list[str]:
+    """Break a text into lines no wider than `width_px`, where its words allow."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width_px:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def grid(
@@ -96,24 +126,18 @@ def stacked(parts: Sequence[Image.Image]) -> Image.Image:
 
 
 def save_png(path: Path, image: Image.Image, text: Mapping[str, str] | None = None) -> Path:
-    """Write a PNG atomically, with `text` as its text chunks; returns the path."""
+    """Write a PNG atomically, with `text` as its text chunks; returns the path.
+
+    Raises:
+        ParamsError: something else stands there; see `require_place`.
+    """
+    require_place(path)
     chunks = PngInfo()
     for key, value in (text or {}).items():
         chunks.add_itxt(key, value)
     with replacing(path) as temporary:
         image.save(temporary, "PNG", optimize=True, pnginfo=chunks)
     return path
-
-
-def wrapped(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> list[str]:
-    """Break a text into lines no wider than `width_px`, where its words allow."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width_px:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
 
 
 def _row(cells: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bucolic.errors import ParamsError
 
+EXPERIMENTS = "/.dvc/tmp/exps/"  # DVC's folder of checkouts for `dvc exp run --temp` and --queue
+
 
 def find_root(start: Path) -> Path:
     """Return `start` or the nearest folder above it that holds a dvc.yaml.
@@ -23,10 +25,14 @@ def find_root(start: Path) -> Path:
 def find_home(root: Path) -> Path:
     """Return HOME, the one place of .cache, .work, mlflow.db and mlartifacts.
 
-    $BUCOLIC_HOME if set, else the main checkout when `root` is a Git worktree, else `root`.
+    $BUCOLIC_HOME if set, else the main checkout when `root` is a Git worktree or a checkout that
+    DVC made for one experiment and removes after it, else `root`.
     """
     if asked := os.environ.get("BUCOLIC_HOME"):
         return Path(asked).resolve()
+    before, found, _ = str(root.resolve()).partition(EXPERIMENTS)
+    if found and (Path(before) / "dvc.yaml").is_file():
+        return find_home(Path(before))
     command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     common = Path(done.stdout.strip())

@@ -2,7 +2,8 @@
 
 Everything it shows is read from files that the stages left: figures (reports/STAGE.json), records
 (reports/records/STAGE.json), the sample grid and training curves. Stages that have not run yet are
-named as such; what an earlier run left, under inputs that are others now, is left out. Pictures are inlined; of photographs only what the model drew.
+named as such; what an earlier run left, under inputs that are others now, is left out. Pictures
+are inlined; of photographs only what the model drew.
 """
 
 import base64

@@ -1,5 +1,6 @@
 """params.yaml: what is refused, and how it is told."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from bucolic.cli import main
 from bucolic.params import load_params
 from bucolic.presets import preset_text
+from bucolic.stages.images import ImagesConfig
 
 
 @pytest.fixture
@@ -60,6 +62,48 @@ def test_a_wrong_param_is_one_clear_line(project: Path, old: str, new: str, said
     assert said in done.output
 
 
+@pytest.mark.parametrize(
+    ("section", "added"),
+    [
+        ("dataset", "dataset: {root: ...}"),
+        ("filter", "filter: {keywords: ...}"),
+        *((name, f"{name}: {{}}") for name in ("images", "clip", "shard", "model", "train")),
+        ("evaluate", "evaluate: {}"),
+    ],
+)
+def test_each_section_must_be_there(project: Path, section: str, added: str):
+    """DVC refuses params.yaml without a section that a stage names; the line says what to add."""
+    path = project / "params.yaml"
+    shorter = re.sub(rf"^{section}:\n(?:  .*\n)+", "", path.read_text(), flags=re.MULTILINE)
+    assert shorter != path.read_text()
+    path.write_text(shorter)
+    done = CliRunner().invoke(main, ["params", "check"])
+    assert 2 == done.exit_code
+    said = f"bucolic: params.yaml: the section {section} is missing: add {added}"
+    assert [said] == done.output.strip().splitlines()
+
+
+def test_an_empty_section_has_its_defaults(project: Path):
+    """`images: {}` is enough where every key has a default."""
+    path = project / "params.yaml"
+    text = re.sub(r"^images:\n(?:  .*\n)+", "images: {}\n", path.read_text(), flags=re.MULTILINE)
+    path.write_text(text)
+    assert ImagesConfig() == load_params(project).images
+
+
+def test_shares_that_leave_no_image_to_train_are_refused(project: Path):
+    """Val and test shares of one half each would empty train: both keys are named, in one line."""
+    change(project, "  match: word", "  val_share: 0.5\n  test_share: 0.5\n  match: word")
+    done = CliRunner().invoke(main, ["params", "check"])
+    assert 2 == done.exit_code
+    assert done.output.strip().endswith(
+        "params.yaml: filter: val_share 0.5 and test_share 0.5 leave no image to train: "
+        "choose shares whose sum is below 1"
+    )
+    change(project, "test_share: 0.5", "test_share: 0.49")
+    assert 0 == CliRunner().invoke(main, ["params", "check"]).exit_code
+
+
 @pytest.mark.parametrize("value", ["[]", "[cow, 7]", '[cow, " "]', "cow"])
 def test_keywords_must_be_a_list_of_words(project: Path, value: str):
     """An empty list, a number, a blank or a bare word is refused by name."""
@@ -98,6 +142,20 @@ def test_a_preset_keeps_the_former_params(project: Path):
     assert former == (project / "params.yaml.old").read_text()
     assert preset_text("tiny") == (project / "params.yaml").read_text()
     assert 2 == CliRunner().invoke(main, ["preset", "nothing"]).exit_code
+
+
+def test_no_kept_params_are_ever_lost(project: Path):
+    """Each former file keeps its own name, numbered, and one that is already kept is not again."""
+    former = []
+    for size_px, kept in ((128, "params.yaml.old"), (32, "params.yaml.old.1"), (16, ".old.2")):
+        change(project, "size_px: ", f"size_px: {size_px} # was ")
+        former.append((project / "params.yaml").read_text())
+        assert kept in CliRunner().invoke(main, ["preset", "meadow"]).output
+    names = ["params.yaml.old", "params.yaml.old.1", "params.yaml.old.2"]
+    assert former == [(project / name).read_text() for name in names]
+    (project / "params.yaml").write_text(former[1])
+    assert CliRunner().invoke(main, ["preset", "tiny"]).output.endswith("is params.yaml.old.1\n")
+    assert names == sorted(path.name for path in project.glob("params.yaml.old*"))
 
 
 def test_a_theme_is_copied_literally(project: Path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from bucolic.errors import ParamsError
 from bucolic.pictures import (
     CELL_PX,
     GAP_PX,
@@ -64,6 +65,30 @@ def test_any_other_name_is_a_folder_of_single_pictures(tmp_path: Path):
         with Image.open(path) as image:
             assert np.array_equal(np.asarray(image).transpose(2, 0, 1), picture)
             assert (prompt, "3") == (image.text["prompt"], image.text["seed"])
+
+
+@pytest.mark.parametrize("name", ["album.png", "out"])
+def test_a_folder_in_a_picture_s_place_is_kept(tmp_path: Path, name: str):
+    """A picture never replaces a folder and what is in it: one line says to choose another name."""
+    place = tmp_path / name
+    if name == "out":
+        place = place / "00-000-two-cows-under-a-blue-sky.png"
+    place.mkdir(parents=True)
+    (place / "dear.txt").write_text("mine")
+    with pytest.raises(ParamsError, match=r"\.png is a folder: ") as caught:
+        save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
+    assert 1 == len(str(caught.value).splitlines())
+    assert "mine" == (place / "dear.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["notes", "notes/out", "notes/grid.png", "notes/deeper/grid.png"])
+def test_a_file_in_a_folder_s_place_is_kept(tmp_path: Path, name: str):
+    """Where a file stands in the way of the folder to write, one line names it."""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(ParamsError, match="notes is a file: ") as caught:
+        save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
+    assert 1 == len(str(caught.value).splitlines())
+    assert "mine" == (tmp_path / "notes").read_text()
 
 
 @pytest.mark.parametrize(("size_px", "side_px", "scale"), [(8, 24, 3), (8, 31, 3), (8, 5, 1)])

@@ -12,17 +12,29 @@ The layout is COCO's own, one file a kind and source split:
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bucolic.errors import DataError
 
 SourceSplit = Literal["train2017", "val2017"]
 SOURCE_SPLITS: tuple[SourceSplit, ...] = ("train2017", "val2017")
 ATTRIBUTES_VERSION = 1
+
+
+def _whole(number: Any) -> Any:
+    """Some tools write 640 as 640.0."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+# As wide as their columns in data/selection.py.
+Id = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_whole)]
+Number = Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_whole)]
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,31 @@ class Attributes:
     states: dict[int, dict[str, str]]
 
 
+class _Record(BaseModel):
+    """A record of a captions file; a text where a number belongs would join nothing below."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _CaptionRecord(_Record):
+    id: Id
+    image_id: Id
+    caption: str
+
+
+class _ImageRecord(_Record):
+    id: Id
+    file_name: str
+    width: Number
+    height: Number
+    license: Number | None = None
+    coco_url: str | None = None
+    flickr_url: str | None = None
+
+
+_RecordKind = TypeVar("_RecordKind", bound=_Record)
+
+
 def annotation_file(folder: Path, kind: str, split: SourceSplit) -> Path:
     """Path of one annotation file; `kind` is captions, instances or attributes."""
     return folder / f"{kind}_{split}.json"
@@ -92,7 +129,8 @@ def read_captioned_images(folder: Path) -> list[CaptionedImage]:
     """Read every image that has a caption, from all source splits there, ordered by image id.
 
     Raises:
-        DataError: no captions file at all, broken JSON, or a record without its fields.
+        DataError: no captions file at all, broken JSON, or a record that lacks a field or holds
+            a value of another type.
     """
     present = present_splits(folder)
     if not present:
@@ -116,32 +154,43 @@ def _require_unique(ids: Iterable[int], kind: str, folder: Path) -> None:
 def _read_split(folder: Path, split: SourceSplit) -> Iterable[CaptionedImage]:
     path = annotation_file(folder, "captions", split)
     content = read_json(path)
-    try:
-        captions: defaultdict[int, list[Caption]] = defaultdict(list)
-        for record in content["annotations"]:
-            text = " ".join(record["caption"].split())
-            captions[record["image_id"]].append(Caption(record["id"], text))
-        return [
-            _captioned(record, split, captions[record["id"]])
-            for record in content["images"]
-            if record["id"] in captions
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a COCO captions file: {error!r}") from None
+    captions: defaultdict[int, list[Caption]] = defaultdict(list)
+    for caption in _records(content, "annotations", _CaptionRecord, path):
+        text = " ".join(caption.caption.split())
+        captions[caption.image_id].append(Caption(caption.id, text))
+    return [
+        _captioned(image, split, captions[image.id])
+        for image in _records(content, "images", _ImageRecord, path)
+        if image.id in captions
+    ]
 
 
-def _captioned(
-    record: dict[str, Any], split: SourceSplit, captions: list[Caption]
-) -> CaptionedImage:
+def _records(content: Any, part: str, kind: type[_RecordKind], path: Path) -> Iterator[_RecordKind]:
+    """The records of one list of the file; DataError names the first that is not as it must be."""
+    wrong = f"{path} is not a COCO captions file"
+    if not isinstance(content, dict) or not isinstance(content.get(part), list):
+        raise DataError(f"{wrong}: it holds no list {part!r}: check dataset.root in params.yaml")
+    for place, record in enumerate(content[part]):
+        try:
+            yield kind.model_validate(record)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join([f"{part}[{place}]", *map(str, problem["loc"])])
+            lacks = problem["type"] == "missing"
+            given = "" if lacks else f", not {json.dumps(problem['input'])[:60]}"
+            raise DataError(f"{wrong}: {where}: {problem['msg']}{given}: mend it") from None
+
+
+def _captioned(image: _ImageRecord, split: SourceSplit, captions: list[Caption]) -> CaptionedImage:
     return CaptionedImage(
-        image_id=record["id"],
+        image_id=image.id,
         source_split=split,
-        file_name=record["file_name"],
-        width=record["width"],
-        height=record["height"],
-        licence=record.get("license"),
-        coco_url=record.get("coco_url", ""),
-        flickr_url=record.get("flickr_url", ""),
+        file_name=image.file_name,
+        width=image.width,
+        height=image.height,
+        licence=image.license,
+        coco_url=image.coco_url or "",
+        flickr_url=image.flickr_url or "",
         captions=tuple(sorted(captions, key=lambda caption: caption.caption_id)),
     )
 

@@ -1,7 +1,8 @@
 """data/images/: the chosen images as they came, in tars, and a row for each in index.parquet.
 
 `images-NNNNNN.tar` holds up to 1,000 original files each, ordered by image id, as COCO names them
-below their source split. index.parquet, format version 1, one row for every image selected:
+below their source split; a name that is long or not ASCII stands in a PAX header. index.parquet,
+format version 1, one row for every image selected:
 
 | column | type | meaning |
 |---|---|---|
@@ -104,7 +105,9 @@ class TarSequence:
         self._count += 1
         member = tarfile.TarInfo(name)
         member.size = len(content)
-        start = self._tar.offset + tarfile.BLOCKSIZE
+        # One block, and more before it where the name is long or not ASCII.
+        header = member.tobuf(tarfile.PAX_FORMAT)
+        start = self._tar.offset + len(header)
         self._tar.addfile(member, io.BytesIO(content))
         return Path(str(self._tar.name)).name, start
 
@@ -116,7 +119,7 @@ class TarSequence:
     def _next_tar(self) -> None:
         self.close()
         path = self._folder / f"images-{self._count // IMAGES_PER_TAR:06d}.tar"
-        self._tar = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.TarFile(path, "w", format=tarfile.PAX_FORMAT)
 
 
 def write_index(folder: Path, rows: Iterable[ImageRow]) -> None:

@@ -41,11 +41,16 @@ class FolderOriginals:
         self._folder = folder
 
     def read(self, image: CaptionedImage) -> bytes:
-        """Read ROOT/SOURCE_SPLIT/FILE_NAME."""
+        """Read ROOT/SOURCE_SPLIT/FILE_NAME; NotThereError also for what cannot be read there."""
+        name = f"{image.source_split}/{image.file_name}"
         try:
             return (self._folder / image.source_split / image.file_name).read_bytes()
         except FileNotFoundError:
-            raise NotThereError(f"{image.source_split}/{image.file_name}: no such file") from None
+            raise NotThereError(f"{name}: no such file") from None
+        except OSError as error:
+            raise NotThereError(f"{name}: {error.strerror}") from None
+        except ValueError as error:  # a null byte in the name
+            raise NotThereError(f"{name!r}: {error}") from None
 
     def forget(self, image: CaptionedImage) -> None:
         """Keep the user's file as it is."""

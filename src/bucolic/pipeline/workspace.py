@@ -8,6 +8,7 @@ NAME holds a fingerprint of all that went in, so the same run asked for again af
 its kept workspace, with the partial work of its stages, and goes on there.
 """
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -87,7 +88,8 @@ def run_name(main: Path, overrides: Mapping[str, Any]) -> str:
     inputs = _input_folders(main, overrides)
     untracked = {path: file_digest(main / path) for path in _untracked(main, inputs)}
     commit = _call(main, "git", "rev-parse", "HEAD").strip()
-    content = fingerprint([commit, _call(main, *_DIFF), untracked, dict(overrides)])
+    edits = hashlib.sha256(_call_bytes(main, *_DIFF)).hexdigest()
+    content = fingerprint([commit, edits, untracked, dict(overrides)])
     keywords = overrides.get("filter.keywords") or list(overrides)
     words = re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, keywords)).lower()).strip("-")
     return f"{words[:30].rstrip('-') or 'run'}-{content[:8]}"
@@ -142,9 +144,9 @@ def _remove_half_made(main: Path, root: Path) -> None:
 
 def _carry_edits(main: Path, root: Path, inputs: Sequence[str]) -> None:
     """Bring over what `git status` shows: edits of tracked files, and untracked files."""
-    patch = _call(main, *_DIFF)
+    patch = _call_bytes(main, *_DIFF)
     if patch:
-        _call(root, "git", "apply", "--whitespace=nowarn", "-", stdin=patch)
+        _call_bytes(root, "git", "apply", "--whitespace=nowarn", "-", stdin=patch)
     for path in _untracked(main, inputs):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(main / path, root / path, follow_symlinks=False)
@@ -203,19 +205,20 @@ def _resolved(path: str, params: Any) -> str:
     return TEMPLATE.sub(value, path)
 
 
-def _call(folder: Path, *command: str, stdin: str = "") -> str:
-    """Run a command in `folder`; return its output, or raise with its last line."""
+def _call(folder: Path, *command: str) -> str:
+    """Run a command in `folder`; return its output as text, names of files in any encoding."""
+    return _call_bytes(folder, *command).decode(errors="surrogateescape")
+
+
+def _call_bytes(folder: Path, *command: str, stdin: bytes = b"") -> bytes:
+    """Run a command in `folder`; return its output as it is, or raise with its last line."""
     done = subprocess.run(
-        command,
-        cwd=folder,
-        env=child_environment(),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",  # a patch may hold text in any encoding
-        check=False,
+        command, cwd=folder, env=child_environment(), input=stdin, capture_output=True, check=False
     )
     if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise DataError(f"`{' '.join(command[:3])}` failed in {folder}: {lines[-1]}")
+        said = (done.stderr.strip() or done.stdout.strip() or b"no message").decode(
+            errors="replace"
+        )
+        last = said.splitlines()[-1]
+        raise DataError(f"`{' '.join(command[:3])}` failed in {folder}: {last}")
     return done.stdout

@@ -2,13 +2,14 @@
 
 import re
 from importlib.resources import files
+from itertools import chain, count
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bucolic.errors import ParamsError
-from bucolic.files import replacing, write_text
+from bucolic.files import replacing, write_bytes, write_text
 
 PARAMS_FILE = "params.yaml"
 KEPT_FILE = "params.yaml.old"
@@ -25,14 +26,23 @@ def theme_words(name: str) -> list[str]:
 
 
 def write_preset(name: str, root: Path) -> str | None:
-    """Write `root`/params.yaml; returns the name that a former one was kept under."""
+    """Write `root`/params.yaml; returns the name that a former one is kept under."""
     text, path = preset_text(name), root / PARAMS_FILE
-    kept = None
-    if path.exists():
-        write_text(root / KEPT_FILE, path.read_text())
-        kept = KEPT_FILE
+    kept = _keep(path) if path.exists() else None
     write_text(path, text)
     return kept
+
+
+def _keep(path: Path) -> str:
+    """Copy params.yaml to the first name that is free, or find the copy that there is already."""
+    former = path.read_bytes()
+    for name in chain([KEPT_FILE], (f"{KEPT_FILE}.{number}" for number in count(1))):
+        kept = path.with_name(name)
+        if not kept.exists():
+            write_bytes(kept, former)
+        if kept.is_file() and kept.read_bytes() == former:
+            return name
+    raise AssertionError("numbers do not end")
 
 
 def write_theme(name: str, root: Path) -> list[str]:

@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from bucolic.config import Section
 from bucolic.data.coco import (
@@ -45,6 +46,17 @@ class FilterConfig(Section):
     min_captions: int = Field(default=1, ge=1)
     val_share: float = Field(default=0.1, gt=0, lt=1)
     test_share: float = Field(default=0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _leaves_images_to_train(self) -> Self:
+        if self.val_share + self.test_share >= 1:
+            raise PydanticCustomError(
+                "shares",
+                "val_share {val} and test_share {test} leave no image to train: "
+                "choose shares whose sum is below 1",
+                {"val": self.val_share, "test": self.test_share},
+            )
+        return self
 
 
 def select_images(annotations: Path, out: Path, *, config: FilterConfig) -> Summary:

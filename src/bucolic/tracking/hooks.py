@@ -28,18 +28,18 @@ def send(root: Path, *, wait: bool) -> int:
     """
     home = find_home(root)
     if wait or not enabled():
-        return flush(home, root)
+        return flush(home)
     if any((home / ".work" / "outbox").glob("*.json")):
-        _send_in_background(home, root)
+        _send_in_background(home)
     return 0
 
 
-def _send_in_background(home: Path, root: Path) -> None:
+def _send_in_background(home: Path) -> None:
     log = home / LOG_FILE
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         subprocess.Popen(
-            [sys.executable, "-m", "bucolic.tracking.hooks", str(home), str(root)],
+            [sys.executable, "-m", "bucolic.tracking.hooks", str(home)],
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -50,4 +50,4 @@ def _send_in_background(home: Path, root: Path) -> None:
 
 if __name__ == "__main__":
     os.nice(10)
-    flush(*(Path(argument) for argument in sys.argv[1:]))
+    flush(Path(sys.argv[1]))

@@ -8,7 +8,7 @@ HOME/.work/tracked/RECORD_ID.json, by which others point at the run without aski
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from bucolic.tracking import described, registry
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values, this_process
+from bucolic.tracking.stage_list import stage_list
 from bucolic.tracking.store import Store, enabled, exclusive, open_store
 
 CURVES = "curves.jsonl"
@@ -25,14 +26,13 @@ PER_BATCH = 100  # params and tags MLflow takes at once
 LOG = logging.getLogger(__name__)
 
 
-def flush(home: Path, root: Path) -> int:
+def flush(home: Path) -> int:
     """Send every waiting record; return how many arrived.
 
     Nothing is ever raised: a record that cannot be sent stays where it is.
 
     Args:
         home: holder of the outbox, mlflow.db and mlartifacts.
-        root: workspace whose cached stages the pipeline's page lists.
     """
     folder = home / ".work" / "outbox"
     if not enabled() or not any(folder.glob("*.json")):
@@ -45,7 +45,7 @@ def flush(home: Path, root: Path) -> int:
             if not records:
                 return 0
             store = open_store(home)
-            sent = sum(_deliver(store, home, root, path, record) for path, record in records)
+            sent = sum(_deliver(store, home, path, record) for path, record in records)
             _end_killed(store)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
         left = len(list(folder.glob("*.json")))
@@ -55,11 +55,11 @@ def flush(home: Path, root: Path) -> int:
     return sent
 
 
-def _deliver(store: Store, home: Path, root: Path, path: Path, record: Record) -> bool:
+def _deliver(store: Store, home: Path, path: Path, record: Record) -> bool:
     """Send one record; one that MLflow refuses waits on and does not hold up the others."""
     try:
         _send(store, home, record)
-        _note(store, home, root, record)
+        _note(store, home, record)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
         LOG.warning("MLflow: %s: %s; it waits in %s", record["stage"], one_line(error), path)
         return False
@@ -102,7 +102,7 @@ def _send(store: Store, home: Path, record: Record) -> None:
 
 def _send_outputs(store: Store, home: Path, record: Record, run_id: str, scratch: Path) -> None:
     """Upload figures and reports; register weights."""
-    root = Path(record.get("root") or home)
+    root = _root(home, record)
     for path, digest in (record.get("outputs") or {}).items():
         wanted = path.startswith("reports/") or path == registry.WEIGHTS
         found = find_output(root, home, path, digest, scratch) if wanted and digest else None
@@ -160,40 +160,18 @@ def _update_parent(store: Store, record: Record, status: str) -> None:
     store.client.set_terminated(parent, status, described.ended_ms(record))
 
 
-def _note(store: Store, home: Path, root: Path, record: Record) -> None:
-    """Remember the run's address, and list on the pipeline's page what was cached."""
+def _note(store: Store, home: Path, record: Record) -> None:
+    """Remember the run's address, and list on the pipeline's page what became of each stage."""
     run_id = store.run_of(record)
     address = {"run_id": run_id, "experiment_id": store.experiment_id, "url": store.address(run_id)}
-    write_json(_tracked(home, record["record_id"]), address)
-    parent = store.parent_of(record)
-    lines = [_line(home, other, record["pipeline_id"]) for other in _records(root)]
-    if lines:
-        store.client.set_tag(parent, "mlflow.note.content", "\n".join(["Stages:", "", *lines]))
+    write_json(home / ".work" / "tracked" / f"{record['record_id']}.json", address)
+    if stages := stage_list(home, _root(home, record), record):
+        store.client.set_tag(store.parent_of(record), "mlflow.note.content", stages)
 
 
-def _records(root: Path) -> Iterable[dict[str, Any]]:
-    """Records of the workspace as it stands, in order of time."""
-    found = []
-    for path in (root / "reports" / "records").glob("*.json"):
-        try:
-            found.append(json.loads(path.read_text()))
-        except (OSError, ValueError):
-            continue
-    return sorted(found, key=described.started_ms)
-
-
-def _line(home: Path, record: Record, pipeline_id: str) -> str:
-    status = "ran" if record["pipeline_id"] == pipeline_id else "cached, made by"
-    name = described.run_name(record)
-    try:
-        name = f"[{name}]({json.loads(_tracked(home, record['record_id']).read_text())['url']})"
-    except (OSError, ValueError, KeyError):
-        name = f"{name} (record {record['record_id']})"
-    return f"- {record['stage']}: {status} {name}"
-
-
-def _tracked(home: Path, record_id: str) -> Path:
-    return home / ".work" / "tracked" / f"{record_id}.json"
+def _root(home: Path, record: Record) -> Path:
+    """The workspace the stage ran in."""
+    return Path(record.get("root") or home)
 
 
 def _end_killed(store: Store) -> None:

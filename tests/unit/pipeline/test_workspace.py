@@ -47,6 +47,18 @@ def test_overrides_leave_the_users_files_and_become_an_experiment(toy: Path):
     assert made == (toy / "third.txt").read_text()
 
 
+def test_edits_of_a_file_with_windows_line_ends_come_along(toy: Path):
+    """Carriage returns of a tracked file and of its edits arrive byte for byte."""
+    path = toy / "notes.txt"
+    path.write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    call(toy, "git", "add", "-f", "notes.txt")
+    call(toy, "git", "commit", "-q", "-m", "notes")
+    edited = b"one\r\nzwei \xff\r\nthree\nfour\r\n"
+    path.write_bytes(edited)
+    workspace = open_workspace(toy, toy, THEME)
+    assert edited == (workspace.root / "notes.txt").read_bytes()
+
+
 def test_a_kept_workspace_is_found_again(toy: Path):
     """The same overrides on the same state reuse the kept folder; another state gets another."""
     first = open_workspace(toy, toy, THEME)

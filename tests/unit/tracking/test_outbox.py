@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from bucolic.pipeline.digests import digest
 from bucolic.tracking import outbox
 from bucolic.tracking.outbox import flush
 from bucolic.tracking.store import PARENT, open_store
+from made_records import write_json
 
 
 def runs(client: Any, kind: str) -> list[Any]:
@@ -24,7 +26,7 @@ def test_records_become_children_of_one_pipeline(home: Path, client: Any, leave:
     """Two stages of one pipeline share a parent and carry rows, params, digests and artifacts."""
     leave("filter")
     sent = leave("shard")
-    assert flush(home, home) == 2
+    assert flush(home) == 2
     (parent,) = runs(client, "pipeline")
     filtered, sharded = runs(client, "stage")
     assert [filtered.info.run_name, sharded.info.run_name] == [
@@ -49,9 +51,9 @@ def test_records_become_children_of_one_pipeline(home: Path, client: Any, leave:
 def test_sending_twice_makes_nothing_twice(home: Path, client: Any, leave: Any):
     """The same record again finds its run: one run, one value per metric."""
     leave("filter")
-    flush(home, home)
+    flush(home)
     leave("filter")
-    assert flush(home, home) == 1
+    assert flush(home) == 1
     (run,) = runs(client, "stage")
     history = client.get_metric_history(run.info.run_id, "rows/in")
     assert [metric.value for metric in history] == [10]
@@ -68,9 +70,9 @@ def test_an_interrupted_send_is_finished_by_the_next(
 
     with monkeypatch.context() as patch:
         patch.setattr(outbox, "_log_inputs", fail)
-        assert flush(home, home) == 0
+        assert flush(home) == 0
     assert len(list((home / ".work" / "outbox").glob("*.json"))) == 1
-    assert flush(home, home) == 1
+    assert flush(home) == 1
     (run,) = runs(client, "stage")
     assert run.info.status == "FINISHED"
 
@@ -83,7 +85,7 @@ def test_a_server_that_is_away_costs_one_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with caplog.at_level(logging.WARNING, "bucolic"):
-        assert flush(home, home) == 0
+        assert flush(home) == 0
     (line,) = [r.getMessage() for r in caplog.records if r.name.startswith("bucolic")]
     assert line.endswith("1 records wait, `bucolic track` sends them")
     assert "\n" not in line
@@ -94,7 +96,7 @@ def test_a_file_that_is_no_record_is_put_aside(home: Path, leave: Any):
     """A torn file does not block the records behind it."""
     leave("filter")
     (home / ".work" / "outbox" / "torn.json").write_text('{"stage": ')
-    assert flush(home, home) == 1
+    assert flush(home) == 1
     assert [p.name for p in (home / ".work" / "outbox").iterdir()] == ["torn.broken"]
 
 
@@ -102,32 +104,109 @@ def test_a_failed_stage_is_a_failed_run(home: Path, client: Any, leave: Any):
     """A failure is tracked too: status, kind and message."""
     error = {"kind": "data", "message": "captions.json is cut off", "retryable": False}
     leave("filter", status="failed", error=error, rows=None, figures=None)
-    flush(home, home)
+    flush(home)
     (run,) = runs(client, "stage")
     assert run.info.status == "FAILED"
     assert run.data.tags["error.message"] == "captions.json is cut off"
     assert runs(client, "pipeline")[0].info.status == "FAILED"
 
 
-def test_cached_stages_are_named_on_the_pipelines_page(home: Path, client: Any, leave: Any):
+def page(client: Any, pipeline_id: str) -> list[str]:
+    """Lines of the stage list on the page of a pipeline."""
+    (parent,) = [r for r in runs(client, "pipeline") if r.data.tags["pipeline_id"] == pipeline_id]
+    return [
+        line for line in parent.data.tags["mlflow.note.content"].splitlines() if line[:1] == "-"
+    ]
+
+
+@pytest.fixture
+def run_chain(home: Path, leave: Any) -> Callable[..., None]:
+    """Run stages of a chain filter, embed, train; what they write tells their pipeline."""
+    stages = {
+        name: {"cmd": name, "deps": [dep], "outs": [out]}
+        for name, dep, out in (
+            ("filter", "photos", "selection"),
+            ("embed", "selection", "vectors"),
+            ("train", "vectors", "model"),
+        )
+    }
+    write_json(home / "dvc.yaml", {"stages": stages})
+
+    def run(pipeline: str, day: int, *names: str) -> None:
+        for name in names:
+            dep, out = stages[name]["deps"][0], stages[name]["outs"][0]
+            (home / out).write_text(f"{out} of {pipeline}")
+            inputs = {dep: digest(home / dep)}
+            started = f"2026-01-0{day}T00:00:00+00:00"
+            ids = {"record_id": f"{pipeline}-{name}", "pipeline_id": pipeline}
+            leave(name, outputs={out: ""}, inputs=inputs, started=started, **ids)
+
+    return run
+
+
+def test_cached_stages_are_named_on_the_pipelines_page(home: Path, client: Any, run_chain: Any):
     """A new pipeline whose filter was cached lists the run of the former pipeline that made it."""
-    record = leave("filter")
-    flush(home, home)
-    tracked = home / ".work" / "tracked" / f"{record['record_id']}.json"
-    made_by = json.loads(tracked.read_text())
-    leave("shard", pipeline_id="b" * 16, started="2026-01-03T00:00:00+00:00")
-    flush(home, home)
-    notes = [run.data.tags["mlflow.note.content"] for run in runs(client, "pipeline")]
-    (note,) = [text for text in notes if "cached" in text]
-    assert f"- filter: cached, made by [filter: cow sheep hill …]({made_by['url']})" in note
-    assert "- shard: ran [shard: cow sheep hill …]" in note
+    run_chain("a", 1, "filter", "embed", "train")
+    flush(home)
+    made_by = json.loads((home / ".work/tracked/a-filter.json").read_text())
+    run_chain("b", 2, "embed", "train")
+    flush(home)
+    filtered, embedded, trained = page(client, "b")
+    assert filtered == f"- filter: cached, made by [filter: cow sheep hill …]({made_by['url']})"
+    assert embedded.startswith("- embed: ran [embed: cow sheep hill …](http")
+    assert trained.startswith("- train: ran [")
+
+
+def test_stages_behind_a_failed_one_are_not_called_cached(
+    home: Path, client: Any, leave: Any, run_chain: Any
+):
+    """Records of a former pipeline, whose inputs are not what this one made, are not its own."""
+    run_chain("a", 1, "filter", "embed", "train")
+    run_chain("b", 2, "filter")
+    (home / "reports/records/embed.json").unlink()  # as DVC does before it runs a stage
+    times = {"pipeline_id": "b", "started": "2026-01-02T00:01:00+00:00"}
+    failed = leave("embed", status="failed", error={"kind": "data"}, record_id="b-embed", **times)
+    write_json(home / ".work/failures/embed.json", failed)
+    assert flush(home) == 5
+    words = [" ".join(line.split()[1:3]) for line in page(client, "b")]
+    assert words == ["filter: ran", "embed: failed", "train: not"]
+    assert page(client, "b")[2] == "- train: not reached"
+
+
+def test_a_late_record_does_not_list_what_a_later_pipeline_made(
+    home: Path, client: Any, run_chain: Any
+):
+    """Sent after the workspace has moved on, a record leaves its pipeline's page as it was."""
+    run_chain("a", 1, "filter")
+    flush(home)
+    before = page(client, "a")
+    run_chain("a", 1, "embed")
+    run_chain("b", 2, "filter", "embed", "train")
+    assert flush(home) == 4
+    assert page(client, "a") == before
+    assert before[1:] == ["- embed: not reached", "- train: not reached"]
+
+
+def test_an_isolated_run_lists_the_records_of_its_own_workspace(
+    home: Path, client: Any, leave: Any, run_chain: Any
+):
+    """What the main checkout holds is no part of a run with a workspace of its own."""
+    run_chain("a", 1, "filter", "embed", "train")
+    flush(home)
+    isolated = home / ".work" / "runs" / "horses"
+    record = {**leave("filter", pipeline_id="b", record_id="b-filter"), "root": str(isolated)}
+    write_json(isolated / "dvc.yaml", json.loads((home / "dvc.yaml").read_text()))
+    write_json(isolated / "reports/records/filter.json", record)
+    write_json(home / ".work/outbox/b-filter.json", record)
+    flush(home)
+    assert page(client, "b")[1:] == ["- embed: not reached", "- train: not reached"]
 
 
 def test_tracking_can_be_switched_off(home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch):
     """BUCOLIC_TRACKING=off sends nothing and keeps the record."""
     leave("filter")
     monkeypatch.setenv("BUCOLIC_TRACKING", "off")
-    assert flush(home, home) == 0
+    assert flush(home) == 0
     assert len(list((home / ".work" / "outbox").iterdir())) == 1
 
 
@@ -137,7 +216,7 @@ def test_curves_of_a_stage_that_could_not_stream_come_from_its_file(
     """curves.jsonl is sent with images seen as the x axis."""
     weights(0)
     leave("train", outputs={"models/current": ""})
-    flush(home, home)
+    flush(home)
     (run,) = runs(client, "stage")
     history = client.get_metric_history(run.info.run_id, "loss")
     points = [(metric.step, metric.value) for metric in history]
@@ -152,5 +231,5 @@ def test_a_run_whose_process_was_killed_is_ended(home: Path, client: Any, leave:
     record = leave("filter")
     run_id = store.run_of({**record, "record_id": "other"})
     client.set_tag(run_id, "process", this_process().split(":")[0] + ":4194304")
-    flush(home, home)
+    flush(home)
     assert client.get_run(run_id).info.status == "KILLED"

@@ -33,7 +33,7 @@ def trained(home: Path, leave: Any, weights: Weights) -> Callable[..., None]:
             inputs={"models/current": digest, "data/shards": test_data},
             figures={"metrics": metrics},
         )
-        assert flush(home, home) == 2
+        assert flush(home) == 2
 
     return run
 

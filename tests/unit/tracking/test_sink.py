@@ -26,7 +26,7 @@ def test_the_live_run_becomes_the_stages_run(home: Path, client: Any, leave: Any
     sink.picture(300, "samples", picture)
     picture.unlink()
     leave("train", outputs={"models/current": ""})
-    assert flush(home, home) == 1
+    assert flush(home) == 1
     (run,) = open_store(home).find(kind="stage")
     assert run.info.status == "FINISHED"
     history = client.get_metric_history(run.info.run_id, "train/loss")

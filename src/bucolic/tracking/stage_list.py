@@ -1,0 +1,62 @@
+"""What the page of a pipeline's run says of its stages: ran, failed, cached, or not reached."""
+
+from pathlib import Path
+
+from bucolic.errors import DataError
+from bucolic.lineage import current
+from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.stage_run import read_record
+from bucolic.pipeline.summary import NOT_RUN, tracked_run
+from bucolic.tracking import described
+from bucolic.tracking.described import Record
+
+
+def stage_list(home: Path, root: Path, record: Record) -> str | None:
+    """Return the list of all stages, as seen by the pipeline of `record`, in markdown.
+
+    Args:
+        home: holder of the addresses of tracked runs.
+        root: the workspace the record was made in.
+        record: of the pipeline that the page is about.
+
+    Returns:
+        None where the workspace is gone, or holds a later run of another pipeline.
+    """
+    try:
+        graph = read_graph(root)
+    except DataError:
+        return None
+    upstream = {stage.name: stage.upstream for stage in graph}
+    records = _read(root / "reports" / "records", upstream)
+    failures = _read(root / ".work" / "failures", upstream)
+    if any(_is_later(other, record) for other in (*records.values(), *failures.values())):
+        return None
+    own = {name: r for name, r in {**records, **failures}.items() if _is_same(r, record)}
+    cached = {name: records[name] for name in current(upstream, records)}
+    known = {**cached, **own}
+    lines = [_line(home, name, known.get(name), is_own=name in own) for name in upstream]
+    return "\n".join(["Stages:", "", *lines])
+
+
+def _read(folder: Path, stages: dict[str, tuple[str, ...]]) -> dict[str, Record]:
+    found = {stage: read_record(folder / f"{stage}.json") for stage in stages}
+    return {stage: record for stage, record in found.items() if record}
+
+
+def _is_same(one: Record, other: Record) -> bool:
+    return bool(one.get("pipeline_id") == other["pipeline_id"])
+
+
+def _is_later(one: Record, other: Record) -> bool:
+    """Whether `one` is of another pipeline and a later time: the workspace has moved on."""
+    return not _is_same(one, other) and str(one.get("started")) > str(other["started"])
+
+
+def _line(home: Path, stage: str, record: Record | None, *, is_own: bool) -> str:
+    if record is None:
+        return f"- {stage}: {NOT_RUN}"
+    own_status = "failed" if record["status"] == "failed" else "ran"
+    status = own_status if is_own else "cached, made by"
+    name, url = described.run_name(record), tracked_run(home, record)
+    link = f"[{name}]({url})" if url else f"{name} (record {record['record_id']})"
+    return f"- {stage}: {status} {link}"
