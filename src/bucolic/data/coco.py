@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bucolic.errors import DataError
 
@@ -32,8 +32,15 @@ def _whole(number: Any) -> Any:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
+def _encodable(text: str) -> str:
+    """Half of a surrogate pair is text to JSON and none to Parquet."""
+    text.encode()
+    return text
+
+
 # As wide as their columns in data/selection.py.
 Id = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_whole)]
+Text = Annotated[str, AfterValidator(_encodable)]
 Number = Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_whole)]
 
 
@@ -54,7 +61,7 @@ class CaptionedImage:
 
     image_id: int
     source_split: SourceSplit
-    file_name: str
+    file_name: Text
     width: int
     height: int
     licence: int | None
@@ -89,7 +96,7 @@ class _Record(BaseModel):
 class _CaptionRecord(_Record):
     id: Id
     image_id: Id
-    caption: str
+    caption: Text
 
 
 class _ImageRecord(_Record):
@@ -98,8 +105,8 @@ class _ImageRecord(_Record):
     width: Number
     height: Number
     license: Number | None = None
-    coco_url: str | None = None
-    flickr_url: str | None = None
+    coco_url: Text | None = None
+    flickr_url: Text | None = None
 
 
 _RecordKind = TypeVar("_RecordKind", bound=_Record)
