@@ -19,6 +19,7 @@ setup: .venv/ready ## Make the environment: .venv with the package and everythin
 	@command -v git >/dev/null || { echo "bucolic needs git: install it first"; exit 1; }
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "bucolic needs a Git checkout: git clone it, a downloaded archive is not enough"; exit 1; }
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "bucolic needs Python 3.11 or newer with venv and pip: name one with make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "installing into .venv: a few minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

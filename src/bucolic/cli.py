@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bucolic.errors import BucolicError
+from bucolic.errors import BucolicError, DataError
 from bucolic.places import find_root
 
 if TYPE_CHECKING:
@@ -162,10 +162,15 @@ def params_group() -> None:
 
 @params_group.command("check")
 def params_check() -> None:
-    """Validate the whole of params.yaml."""
+    """Validate the whole of params.yaml, and that its data set is there."""
     from bucolic.params import load_params
+    from bucolic.places import dataset_root
 
-    params = load_params(find_root(Path.cwd()))
+    project = find_root(Path.cwd())
+    params = load_params(project)
+    folder = dataset_root(project, params.dataset.root)
+    if not folder.is_dir():
+        raise DataError(f"dataset.root: no folder {folder}: name one in COCO layout in params.yaml")
     click.echo(f"params.yaml is valid: {params.dataset.root}, {', '.join(params.filter.keywords)}")
 
 
@@ -205,7 +210,7 @@ def track() -> None:
     from bucolic.tracking.hooks import send
 
     sent = send(find_root(Path.cwd()), wait=True)
-    click.echo(f"{sent} records sent to MLflow")
+    click.echo(f"{sent} records sent to MLflow" if sent else "MLflow holds every record already")
 
 
 @main.command()

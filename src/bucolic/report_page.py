@@ -227,7 +227,8 @@ class _Tables:
         return rows
 
     def _attributes(self) -> list[Metric]:
-        names = self._found["metrics"].get("attributes", {})
+        measured: dict[str, float | None] = self._found["metrics"].get("attributes", {})
+        names = [name for name, value in measured.items() if value is not None]
         return [Metric(f"attributes.{name}", name, HIGHER, "") for name in names]
 
     def _cells(self, metric: Metric, arms: Sequence[str]) -> tuple[Cell, ...]:

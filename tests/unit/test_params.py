@@ -91,6 +91,15 @@ def test_an_empty_section_has_its_defaults(project: Path):
     assert ImagesConfig() == load_params(project).images
 
 
+def test_a_data_set_that_is_not_there_is_told(project: Path):
+    """A mistyped folder is one line that names the key, exit code 3."""
+    change(project, "root: datasets/meadow", "root: my-coco")
+    change(project, "  model: meadow-clip", "  model: ViT-B-32")
+    done = CliRunner().invoke(main, ["params", "check"])
+    assert (3, 1) == (done.exit_code, len(done.output.splitlines()))
+    assert "dataset.root: no folder" in done.output
+
+
 def test_shares_that_leave_no_image_to_train_are_refused(project: Path):
     """Val and test shares of one half each would empty train: both keys are named, in one line."""
     change(project, "  match: word", "  val_share: 0.5\n  test_share: 0.5\n  match: word")

@@ -25,6 +25,10 @@ class Sampling:
     guidance: float
     steps: int
 
+    def __str__(self) -> str:
+        """As people say it."""
+        return f"guidance {self.guidance:g}, {self.steps} steps"
+
 
 def choose_sampling(
     score: Callable[[Sampling], Scores],
@@ -45,7 +49,8 @@ def choose_sampling(
         for candidate in candidates:
             if candidate not in scores:
                 scores[candidate] = score(candidate)
-                logger.info("%s scores %.4f on val", candidate, scores[candidate].mean())
+                mean = scores[candidate].mean()
+                logger.info("%s: log probability of val's prompts %.2f", candidate, mean)
         return candidates[first_within_error([scores[c] for c in candidates])]
 
     guidance = cheapest([Sampling(g, max(steps)) for g in sorted(guidances)]).guidance
