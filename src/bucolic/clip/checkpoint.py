@@ -12,6 +12,7 @@ from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.errors import BucolicError, ParamsError, TransientError
 from bucolic.files import file_digest
+from bucolic.places import find_root
 
 
 def weights_of(config: ClipConfig) -> str:
@@ -30,9 +31,13 @@ def weights_of(config: ClipConfig) -> str:
 
 def _found(named: str) -> Path | None:
     """A weights file, named from here or from the project's root; None for a hub's tag."""
-    bases = (Path.cwd(), *Path.cwd().parents)
-    root = next((base for base in bases if (base / "dvc.yaml").is_file()), Path.cwd())
-    return next((path for path in (Path(named), root / named) if path.is_file()), None)
+    if Path(named).is_file():
+        return Path(named)
+    try:
+        path = find_root(Path.cwd()) / named
+    except ParamsError:
+        return None  # a model may also be used outside a project
+    return path if path.is_file() else None
 
 
 def weights_digest(config: ClipConfig, model: Any) -> str:

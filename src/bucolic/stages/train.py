@@ -14,6 +14,7 @@ from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime, choose_device
 
 if TYPE_CHECKING:
+    from bucolic.training.data import Chance
     from bucolic.training.loop import Recipe
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -86,12 +87,10 @@ def train(
 
     Raises:
         DataError: shards of another version, of an unfit size, or without train or val images.
-        ParamsError: the batch cannot be shared among the processes.
-        BucolicError: a loss is no longer finite.
+        ParamsError: the batch cannot be shared among the processes, or training diverged.
     """
     from bucolic.models.store import write_model
     from bucolic.training.build import new_generator, open_workshop, read_data
-    from bucolic.training.data import Chance
     from bucolic.training.distributed import joined
     from bucolic.training.figures import reached
     from bucolic.training.judge import choose_on_val
@@ -104,8 +103,7 @@ def train(
     device = choose_device(runtime.device)
     with joined(device) as world:
         generator, cosine = new_generator(model.autoencoder, model.prior, splits, config.seed)
-        shares = (config.condition_drop, config.text_share)
-        chance = Chance(config.seed, config.flip, *shares, generator.latent_shape)
+        chance = _chance(config, generator.latent_shape)
         shop = open_workshop(generator, splits, chance, world, device)
         watch = Watch(runtime.work / "samples.png", runtime.sink)
         curves: list[dict[str, Any]] = []
@@ -123,17 +121,21 @@ def train(
         )
         figures = reached(curves, generator, sampling) | {"text_cosine": cosine}
         if world.leads:
-            content = {
-                "clip": index.clip,
-                "clip_config": clip.model_dump(),
-                "sampling": asdict(sampling),
-                "training": {"precision": config.precision, "images_seen": figures["images_seen"]},
-            }
+            training = {"precision": config.precision, "images_seen": figures["images_seen"]}
+            towers = {"clip": index.clip, "clip_config": clip.model_dump()}
+            content = {**towers, "sampling": asdict(sampling), "training": training}
             with replacing(out) as folder:
                 write_model(folder, generator, content, curves)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     return Summary(Rows(images, images), figures, device=device, precision=config.precision)
+
+
+def _chance(config: TrainConfig, latent_shape: tuple[int, int, int]) -> "Chance":
+    from bucolic.training.data import Chance
+
+    shares = (config.condition_drop, config.text_share)
+    return Chance(config.seed, config.flip, *shares, latent_shape)
 
 
 def _clip_config(provenance: dict[str, Any]) -> ClipConfig:
