@@ -8,15 +8,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bucolic.errors import BucolicError, DataError
+from bucolic.errors import BucolicError, DataError, ParamsError
+from bucolic.own_code import run_own_code
 from bucolic.places import find_root
+from bucolic.signals import Ended, end_at_once, hold_back, raising_ended
 
 if TYPE_CHECKING:
     from bucolic.params import Params
+    from bucolic.pipeline.digests import Digests
     from bucolic.report import Summary
     from bucolic.runtime import Runtime
 
@@ -32,13 +35,39 @@ FIGURES = Path("reports/figures")
 class OneLineErrors(click.Group):
     """A group whose verbs end in one clear line and an exit code where the user can help it."""
 
+    def __call__(self, *args: Any, **extra: Any) -> Any:
+        """Run as a command: typed by a user, as the code of the checkout it is typed in."""
+        if not args:
+            try:
+                run_own_code()
+            except BucolicError as error:
+                click.echo(f"bucolic: {error}", err=True)
+                sys.exit(error.exit_code)
+        return super().__call__(*args, **extra)
+
     def invoke(self, context: click.Context) -> object:
-        """Run the verb; a BucolicError becomes its message and its code."""
+        """Run the verb; a BucolicError becomes its message and its code, and so does a signal."""
         try:
-            return super().invoke(context)
+            with raising_ended():
+                return super().invoke(context)
         except BucolicError as error:
             click.echo(f"bucolic: {error}", err=True)
             context.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            if (error.name or "bucolic").startswith("bucolic"):
+                raise
+            click.echo(f"bucolic: {_lacking(str(error.name))}", err=True)
+            context.exit(ParamsError.exit_code)
+        except Ended as ended:
+            click.echo(f"bucolic: {ended}", err=True)
+            end_at_once(ended.exit_code)
+
+
+def _lacking(package: str) -> str:
+    return (
+        f"the environment {sys.prefix} lacks {package}, which this checkout needs: make setup, "
+        "then source .venv/bin/activate"
+    )
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,6 +88,12 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
+def _code_digests(name: str, root: Path) -> "Digests":
+    from bucolic.pipeline.digests import code_digests
+
+    return code_digests(name, root)
+
+
 def _render(root: Path) -> None:
     from bucolic.report_page import render
 
@@ -70,19 +105,23 @@ def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
     name = call.__name__.strip("_")
 
     def verb() -> None:
-        from bucolic.pipeline.execute import execute, forget_partial_work
-        from bucolic.tracking.hooks import open_sink, send
-
+        hold_back()  # until there is a record that can say it
         root = find_root(Path.cwd())
         os.chdir(root)
+        code = _code_digests(name, root)  # before what they are of is imported
+        from bucolic.pipeline.execute import execute
+        from bucolic.tracking.hooks import open_sink, send
+
+        waits = name in {"train", "evaluate"}
         try:
-            posted = execute(name, root, call, open_sink if name == "train" else None)
+            execute(name, root, call, open_sink if name == "train" else None, code)
+        except Ended:
+            waits = "mlflow" in sys.modules  # to load it takes longer than one who ends us waits
+            raise
         finally:
-            send(root, wait=name in {"train", "evaluate"})
+            send(root, wait=waits)
         if name == "evaluate":
             _render(root)
-        if posted:
-            forget_partial_work(name, root)
 
     return main.command(name, help=call.__doc__)(verb)
 
@@ -211,6 +250,16 @@ def track() -> None:
 
     sent = send(find_root(Path.cwd()), wait=True)
     click.echo(f"{sent} records sent to MLflow" if sent else "MLflow holds every record already")
+
+
+@main.command()
+def clean() -> None:
+    """Free what killed runs left to go on from, and finished results that DVC has not taken."""
+    from bucolic.pipeline.kept import forget_old
+    from bucolic.places import find_home
+
+    freed_bytes = forget_old(find_home(find_root(Path.cwd())), kept_s=0)
+    click.echo(f"{freed_bytes / 1e6:.1f} MB freed; .cache and DVC's own cache are as they were")
 
 
 @main.command()

@@ -20,15 +20,15 @@ def ordered_map(
     first exception is raised where its result would have come.
     """
     source = iter(items)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
         waiting: deque[Future[Result]] = deque(
             pool.submit(function, item) for item in islice(source, 4 * workers)
         )
-        try:
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(source, 1))
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+            yield result
+    finally:
+        # Nobody waits for a transfer whose result nobody wants any more.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -3,19 +3,30 @@
 Everything is first written under a temporary name in the same folder, flushed to disk, and then
 renamed: after a crash either the old file or the new one is there, whole. A folder cannot replace
 another in one step, so between the two there may be none; never half of one.
+
+What a killed process left under a temporary name is swept away by the next who writes there, and
+only where it surely was killed: other hosts and containers may share the folder, and their numbers
+of processes mean nothing here.
 """
 
 import glob
 import hashlib
+import itertools
 import json
 import os
 import shutil
+import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 1 << 20
+LONGEST_NAME_BYTES = 160  # in a temporary name, which a file system cuts at 255
+ABANDONED_S = 24 * 3600.0  # another host's leavings, untouched for so long
+_numbers = itertools.count()
 
 
 @contextmanager
@@ -32,7 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Numbered, since two threads may write the same path.
+    temporary = path.with_name(f"{_prefix(path)}{next(_numbers)}.{this_process()}.tmp")
     remove(temporary)
     try:
         yield temporary
@@ -85,12 +97,74 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def clone(path: Path, target: Path) -> None:
+    """Make a second name for a file, or for each file of a folder: a hard link, else a copy.
+
+    Whoever writes into one of the two in place changes both; bucolic itself only ever replaces.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=_link_or_copy)
+    else:
+        _link_or_copy(path, target)
+
+
+def _link_or_copy(path: str | Path, target: str | Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(path, target)
+
+
+def _prefix(path: Path) -> str:
+    """What all temporary names for `path` begin with."""
+    short = len(path.name.encode()) <= LONGEST_NAME_BYTES
+    return f".{path.name if short else fingerprint(path.name)}."
+
+
 def _sweep(path: Path) -> None:
     """Remove what killed processes left while they wrote `path`."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        pid = left.name.split(".")[-2]
-        if pid.isdigit() and not is_alive(int(pid)):
+    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*.tmp"):
+        if is_gone(left.name.split(".")[-2], touched_s=last_touched_s(left)):
             remove(left)
+
+
+def this_process() -> str:
+    """This process among all that may share a folder: `SPACE-PID`."""
+    return f"{_process_space()}-{os.getpid()}"
+
+
+@cache
+def _process_space() -> str:
+    """What numbers of processes are comparable in: one boot of one host, one PID namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        return fingerprint([boot, str(Path("/proc/self/ns/pid").readlink())])[:8]
+    except OSError:  # no Linux
+        return fingerprint([uuid.getnode()])[:8]
+
+
+def is_gone(process: str, touched_s: float) -> bool:
+    """Whether a process named by `this_process` has surely ended.
+
+    Args:
+        process: its name.
+        touched_s: when it last showed that it lives, in seconds since 1970. It decides about
+            processes of other hosts, which count as gone after a day of silence.
+    """
+    space, _, pid = process.rpartition("-")
+    if space == _process_space() and pid.isdigit():
+        return not is_alive(int(pid))
+    return time.time() - touched_s > ABANDONED_S
+
+
+def last_touched_s(path: Path) -> float:
+    """When a file, or anything in a folder, was last written, in seconds since 1970; 0 if gone."""
+    times = [0.0]
+    for entry in (path, *path.rglob("*")):
+        with suppress(OSError):
+            times.append(entry.lstat().st_mtime)
+    return max(times)
 
 
 def is_alive(pid: int) -> bool:

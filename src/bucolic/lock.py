@@ -1,12 +1,16 @@
 """Locks between processes, which a killed one cannot leave behind."""
 
 import fcntl
+import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bucolic.errors import TransientError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -14,7 +18,7 @@ def holding(path: Path) -> Iterator[None]:
     """Hold the lock `path` for the block; the kernel frees it when the process ends, however.
 
     Raises:
-        TransientError: another process holds it; the message names its pid.
+        TransientError: another process holds it; the message names its pid and host.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -22,20 +26,25 @@ def holding(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            pid = file.read().strip() or "unknown"
+            holder = file.read().strip() or "unknown"
             raise TransientError(
-                f"{path.stem} is running already as process {pid}: wait for it, or stop it"
+                f"{path.stem} is running already as process {holder}: wait for it, or stop it"
             ) from None
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
 
 
 @contextmanager
-def waiting_for(path: Path) -> Iterator[None]:
-    """Hold the lock `path` for the block, after whoever holds it now."""
+def waiting_for(path: Path, why: str = "") -> Iterator[None]:
+    """Hold the lock `path` for the block, after whoever holds it now; `why` is logged meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if why:
+                logger.info("%s", why)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

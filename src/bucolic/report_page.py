@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 from bucolic.charts import training_charts
 from bucolic.files import write_text
 from bucolic.lineage import current
-from bucolic.pipeline.execute import pipeline_id
 from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.record import pipeline_id
 
 STAGES = ("annotations", "filter", "images", "embed", "shard", "train", "evaluate")
 HIGHER, LOWER, NEAR = "higher is better", "lower is better", "nearer to 1 is better"

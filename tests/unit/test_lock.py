@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,8 @@ with holding(Path(sys.argv[1])):
 """
 
 
-def test_a_second_process_is_told_the_first_ones_pid(tmp_path: Path):
-    """A busy lock is a passing failure, exit 75, with the pid; a killed holder frees it."""
+def test_a_second_process_is_told_which_one_the_first_is(tmp_path: Path):
+    """A busy lock is a passing failure, exit 75, with pid and host; a killed holder frees it."""
     path = tmp_path / "embed.lock"
     child = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
     assert child.stdout is not None
@@ -33,4 +34,4 @@ def test_a_second_process_is_told_the_first_ones_pid(tmp_path: Path):
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     with holding(path):
-        assert str(os.getpid()) == path.read_text()
+        assert f"{os.getpid()} on {socket.gethostname()}" == path.read_text()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from bucolic.pipeline.execute import pipeline_id
+from bucolic.pipeline.record import pipeline_id
 from bucolic.report_page import ARMS, METRICS, STAGES, render
 
 DVC_YAML = Path(__file__).resolve().parents[2] / "dvc.yaml"

@@ -11,6 +11,7 @@ import importlib.metadata
 import io
 import json
 import multiprocessing
+import signal
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -101,8 +102,16 @@ def _mapping(source: MeadowSource, workers: int) -> Iterator[Apply]:
         return
     # A forked child of a process with running threads can hang; a spawned one cannot.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    pool = ProcessPoolExecutor(workers, context, initializer=_leave_signals_to_parent)
+    try:
         yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)  # who was interrupted wants no more scenes
+
+
+def _leave_signals_to_parent() -> None:
+    """Ctrl-C reaches a whole process group; the parent alone says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_annotations(source: MeadowSource, folder: Path, apply: Apply) -> None:

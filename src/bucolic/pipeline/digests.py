@@ -6,9 +6,23 @@ A file's digest is the md5 of its bytes. A folder's is the md5 of the JSON list 
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from bucolic.files import file_digest
+from bucolic.pipeline.graph import find_stage
+
+Digests = Mapping[str, str | None]
+
+
+def code_digests(stage: str, root: Path) -> dict[str, str | None]:
+    """Digests of the code that a stage depends on."""
+    return {dep: digest(root / dep) for dep in find_stage(root, stage).deps if is_code(dep)}
+
+
+def is_code(dep: str) -> bool:
+    """Whether a dependency in dvc.yaml is code, and not data."""
+    return dep.startswith("src/")
 
 
 def digest(path: Path) -> str | None:

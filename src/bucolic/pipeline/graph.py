@@ -44,6 +44,14 @@ def read_graph(root: Path) -> tuple[Stage, ...]:
     return _ordered(stages, path)
 
 
+def find_stage(root: Path, name: str) -> Stage:
+    """Return one stage of `root`/dvc.yaml; DataError where it lists none of that name."""
+    for stage in read_graph(root):
+        if stage.name == name:
+            return stage
+    raise DataError(f"{root / 'dvc.yaml'} lists no stage {name!r}: restore it from Git")
+
+
 def _ordered(stages: list[Stage], path: Path) -> tuple[Stage, ...]:
     done: dict[str, Stage] = {}
     while len(done) < len(stages):

@@ -1,20 +1,23 @@
 """What surrounds a stage: figures, record, outbox, lock, and what a failure leaves."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from bucolic.errors import DataError, TransientError
+from bucolic.errors import DataError, ParamsError, TransientError
 from bucolic.files import write_text
 from bucolic.lock import holding
 from bucolic.params import Params
-from bucolic.pipeline.digests import digest
-from bucolic.pipeline.execute import execute, forget_partial_work
+from bucolic.pipeline.digests import code_digests, digest
+from bucolic.pipeline.execute import execute
+from bucolic.pipeline.record import beginning
 from bucolic.presets import preset_text
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
+from bucolic.signals import Ended, raising_ended
 
 DVC_YAML = """
 stages:
@@ -57,31 +60,29 @@ def works(project: Path) -> Summary:
 
 def test_a_stage_leaves_figures_and_a_record_that_reconciles(project: Path):
     """Figures hold figures alone; the record says what ran, on what, and what came out."""
-    outbox = execute("filter", project, lambda _params, _runtime: works(project))
+    execute("filter", project, lambda _params, _runtime: works(project))
     record = record_of(project)
+    (outbox,) = (project / ".work/outbox").iterdir()
     assert {"selected": 4} == json.loads((project / "reports/filter.json").read_text())
     assert {"in": 5, "out": 4, "failed": 1} == record["rows"]
     assert ("ok", None, 3, 1) == tuple(record[k] for k in ("status", "error", "new", "reused"))
     assert {"data/annotations": digest(project / "data/annotations")} == record["inputs"]
+    assert {"src/code.py": digest(project / "src/code.py")} == record["code"]
     assert digest(project / "data/selection.parquet") == record["outputs"]["data/selection.parquet"]
     assert ["filter"] == list(record["params"])
     assert not record["git"]["dirty"]
     assert record["record_id"] == json.loads(outbox.read_text())["record_id"]
-    assert outbox.parent == project / ".work/outbox"
 
 
 def test_editing_params_is_not_dirty_and_editing_code_is(project: Path):
     """params.yaml and pictures are the user's own; code makes the commit a half-truth."""
     change = project / "params.yaml"
     write_text(change, change.read_text().replace("size_px: 64", "size_px: 128"))
-    execute("filter", project, lambda _params, _runtime: works(project))
-    first = record_of(project)
+    assert not beginning("filter", project)["git"]["dirty"]
     write_text(project / "cows.png", "what bucolic generate drew")
-    execute("filter", project, lambda _params, _runtime: works(project))
-    assert not record_of(project)["git"]["dirty"]
+    assert not beginning("filter", project)["git"]["dirty"]
     write_text(project / "src/new.py", "x = 2")
-    execute("filter", project, lambda _params, _runtime: works(project))
-    assert (False, True) == (first["git"]["dirty"], record_of(project)["git"]["dirty"])
+    assert beginning("filter", project)["git"]["dirty"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_failure_leaves_a_record_of_itself(
 
 
 def test_partial_work_is_found_again_only_for_the_same_inputs(project: Path):
-    """A killed run's folder is given to the next run, unless params, input or code changed."""
+    """A killed run's folder waits for the same params, input and code, whatever ran in between."""
     seen: list[bool] = []
 
     def dies(_params: Params, runtime: Runtime) -> Summary:
@@ -123,12 +124,19 @@ def test_partial_work_is_found_again_only_for_the_same_inputs(project: Path):
         write_text(runtime.work / "part", "half")
         raise KeyboardInterrupt
 
-    for name in (None, None, "data/annotations/a.json", "src/code.py"):
+    for name, text in (
+        (None, ""),
+        (None, ""),
+        ("data/annotations/a.json", "changed"),
+        ("src/code.py", "changed"),
+        ("src/code.py", "x = 1"),
+        ("data/annotations/a.json", "{}"),
+    ):
         if name:
-            write_text(project / name, "changed")
+            write_text(project / name, text)
         with pytest.raises(KeyboardInterrupt):
             execute("filter", project, dies)
-    assert [False, True, False, False] == seen
+    assert [False, True, False, False, True, True] == seen
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,7 @@ def test_a_result_whose_inputs_changed_meanwhile_is_refused(project: Path, name:
 
     with pytest.raises(TransientError, match="changed while filter ran: run it again"):
         execute("filter", project, edited)
-    assert not (project / "reports").exists()
+    assert [] == [path for path in (project / "reports").rglob("*") if path.is_file()]
 
 
 def test_editing_what_another_stage_reads_does_not_stop_a_stage(project: Path):
@@ -163,14 +171,34 @@ def test_editing_what_another_stage_reads_does_not_stop_a_stage(project: Path):
     assert "ok" == record_of(project)["status"]
 
 
-def test_partial_work_goes_when_its_verb_is_done(project: Path):
-    """It outlives the stage's function, for a kill may still come, and leaves no old ones."""
-    execute("filter", project, lambda _params, _runtime: works(project))
-    old = project / ".work/stages/filter/0123"
-    write_text(old / "part", "of other params")
-    assert 2 == len(list(old.parent.iterdir()))
-    forget_partial_work("filter", project)
-    assert not old.parent.exists()
+def test_code_that_was_edited_before_it_was_imported_is_not_what_ran(project: Path):
+    """Digests taken at the start of the process are compared with those at the end."""
+    started_with = code_digests("filter", project)
+    write_text(project / "src/code.py", "x = 2")
+    with pytest.raises(TransientError, match="the code changed while filter ran"):
+        execute("filter", project, lambda _params, _runtime: works(project), code=started_with)
+    assert not (project / "reports").exists()
+
+
+def test_only_the_code_of_the_checkout_may_run_its_stages(project: Path):
+    """Another checkout's package is refused, where the project has one of its own."""
+    write_text(project / "src/bucolic/__init__.py", "")
+    with pytest.raises(ParamsError, match="activate this checkout's own environment"):
+        execute("filter", project, lambda _params, _runtime: works(project))
+    assert not (project / "data/selection.parquet").exists()
+
+
+def test_one_who_is_asked_to_end_leaves_a_record(project: Path):
+    """A signal is a failure like another, and says which one it was."""
+
+    def asked(_params: Params, _runtime: Runtime) -> Summary:
+        raise Ended(signal.SIGTERM)
+
+    with pytest.raises(Ended), raising_ended():
+        execute("filter", project, asked)
+    failure = json.loads((project / ".work/failures/filter.json").read_text())
+    assert ("failed", "ended by SIGTERM") == (failure["status"], failure["error"]["message"])
+    assert 1 == len(list((project / ".work/outbox").iterdir()))
 
 
 def test_a_busy_stage_is_not_run_twice(project: Path):
@@ -190,7 +218,7 @@ def test_further_processes_of_torchrun_only_work(project: Path, monkeypatch: pyt
 
     monkeypatch.setenv("RANK", "1")
     with holding(project / ".work/locks/filter.lock"):
-        assert execute("filter", project, work) is None
+        execute("filter", project, work)
     assert not (project / "reports").exists()
     monkeypatch.setenv("RANK", "0")
     execute("filter", project, work)

@@ -1,0 +1,79 @@
+"""Being asked to end: SIGINT, SIGTERM and SIGHUP as an exception that leaves time to say so."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+import psutil  # type: ignore[import-untyped]
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(BaseException):
+    """A signal asked this process to end.
+
+    Like KeyboardInterrupt it is no Exception: a decoder's `except Exception` must not take it for
+    a broken image.
+    """
+
+    kind = "ended"
+    retryable = False
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def raising_ended() -> Iterator[None]:
+    """Within the block, a signal that asks for the end raises Ended in the main thread.
+
+    One that was ignored when the block began, as nohup has SIGHUP, is ignored on.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    former = {number: signal.getsignal(number) for number in ASKING}
+    heard = [number for number, handler in former.items() if handler != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, former[number])
+
+
+def hold_back() -> None:
+    """Let signals that ask for the end wait until `let_through`: a stage's record must exist."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+
+
+def let_through() -> None:
+    """Take the signals that waited, and all that come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
+
+
+def hear_no_more() -> None:
+    """Ignore further signals: what is left to be said and put away must not be interrupted."""
+    for number in ASKING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def end_at_once(exit_code: int) -> NoReturn:
+    """End this process and its children without waiting for threads amid their transfers.
+
+    Children of another process group were sent off to outlive it.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(child.pid) == os.getpgrp():
+                child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,172 @@
+"""Work that was done stays done: finished results until DVC has them, partial work for a while."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bucolic.errors import TransientError
+from bucolic.files import write_text
+from bucolic.lock import holding
+from bucolic.params import Params
+from bucolic.pipeline.execute import execute
+from bucolic.pipeline.kept import KEPT_S, forget_old, lock_of
+from bucolic.presets import preset_text
+from bucolic.report import Rows, Summary
+from bucolic.runtime import Runtime
+
+DVC_YAML = """
+stages:
+  filter:
+    cmd: bucolic filter
+    params: [filter]
+    deps: [data/annotations, src/code.py]
+    outs: [data/selection, reports/records/filter.json]
+    metrics: [reports/filter.json]
+"""
+OUT = Path("data/selection/rows.txt")
+RECORD = Path("reports/records/filter.json")
+FIGURES = Path("reports/filter.json")
+WORDS = preset_text("meadow")
+SUBSTRINGS = WORDS.replace("match: word", "match: substring")
+
+
+class Project:
+    """A checkout with one stage that counts how often it computes.
+
+    Attributes:
+        root: its folder, HOME as well.
+        runs: how often the stage's function was called.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.runs = 0
+        for name, text in {
+            "dvc.yaml": DVC_YAML,
+            "params.yaml": WORDS,
+            "data/annotations/a.json": "{}",
+            "src/code.py": "x = 1",
+        }.items():
+            write_text(root / name, text)
+
+    def run(self, edit: str | None = None) -> None:
+        """Run the stage as its verb does; `edit` is what params.yaml becomes meanwhile."""
+
+        def call(params: Params, runtime: Runtime) -> Summary:
+            self.runs += 1
+            write_text(runtime.work / "part", "half of it")
+            write_text(self.root / OUT, params.filter.match)
+            if edit:
+                write_text(self.root / "params.yaml", edit)
+            return Summary(Rows(5, 5), figures={"selected": 5})
+
+        execute("filter", self.root, call)
+
+    def lose_outs(self) -> None:
+        """Delete the outs, as DVC does before it runs a stage."""
+        for path in (OUT, RECORD, FIGURES):
+            (self.root / path).unlink(missing_ok=True)
+
+    def outs(self) -> list[bytes]:
+        """The bytes of all outs."""
+        return [(self.root / path).read_bytes() for path in (OUT, RECORD, FIGURES)]
+
+    def commit(self) -> None:
+        """Write dvc.lock as DVC does after a stage."""
+        record = json.loads((self.root / RECORD).read_text())
+        outs = [{"path": path, "md5": md5} for path, md5 in record["outputs"].items()]
+        write_text(self.root / "dvc.lock", json.dumps({"stages": {"filter": {"outs": outs}}}))
+
+    def kept(self, kind: str = "finished") -> list[Path]:
+        """Folders of kept work."""
+        return sorted((self.root / ".work" / kind).glob("*/*"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh project."""
+    return Project(tmp_path)
+
+
+def test_a_finished_result_that_dvc_never_wrote_down_is_put_back(project: Project):
+    """The same bytes, record included, without a second computation or a second record to send."""
+    project.run()
+    before = project.outs()
+    project.lose_outs()
+    project.run()
+    assert (1, before) == (project.runs, project.outs())
+    assert 1 == len(list((project.root / ".work/outbox").iterdir()))
+
+
+def test_a_result_that_dvc_has_is_kept_no_longer(project: Project):
+    """Once dvc.lock lists its outs, a run that DVC asks for is a run that the user forced."""
+    project.run()
+    project.commit()
+    project.lose_outs()
+    project.run()
+    assert 2 == project.runs
+
+
+def test_a_kept_result_that_was_edited_is_made_anew(project: Project):
+    """Its digests are compared first: an out that an editor wrote into counts for nothing."""
+    project.run()
+    before = project.outs()[0]
+    with (project.root / OUT).open("r+") as file:
+        file.write("e")  # into the very file that is kept, which is a link to it
+    project.run()
+    assert (2, before) == (project.runs, project.outs()[0])
+
+
+def test_a_result_made_while_params_were_edited_waits_for_their_return(project: Project):
+    """It is no result of the new params, and stays one of the old."""
+    with pytest.raises(TransientError, match="changed while filter ran"):
+        project.run(edit=SUBSTRINGS)
+    assert not (project.root / RECORD).exists()
+    project.run()
+    assert ("substring", 2) == ((project.root / OUT).read_text(), project.runs)
+    write_text(project.root / "params.yaml", WORDS)
+    project.run()
+    assert ("word", 2) == ((project.root / OUT).read_text(), project.runs)
+
+
+def test_a_record_that_was_sent_is_not_sent_again(project: Project):
+    """A result put back into place after its record arrived leaves nothing in the outbox."""
+    project.run()
+    (waiting,) = (project.root / ".work/outbox").iterdir()
+    sent = project.root / ".work/tracked" / waiting.name
+    write_text(sent, "{}")
+    waiting.unlink()
+    project.run()
+    assert not waiting.exists()
+
+
+def test_partial_work_of_a_finished_result_is_gone(project: Project):
+    """What was half done is not needed once the whole is kept."""
+    project.run()
+    assert not [path for path in project.kept("stages") if any(path.iterdir())]
+
+
+def test_work_is_kept_two_weeks_and_what_is_under_way_longer(project: Project):
+    """Older work is freed when a stage runs, except where a process works on it."""
+    for name in ("old", "busy", "fresh"):
+        part = project.root / ".work/stages/filter" / name / "part"
+        write_text(part, "half")
+        if name != "fresh":
+            past_s = time.time() - KEPT_S - 60
+            os.utime(part, (past_s, past_s))
+            os.utime(part.parent, (past_s, past_s))
+    with holding(lock_of(project.root, "filter", "busy")):
+        project.run()
+    assert ["busy", "fresh"] == [path.name for path in project.kept("stages")]
+
+
+def test_cleaning_frees_all_kept_work_and_says_how_much(project: Project):
+    """With no time to keep, finished results and partial work go, and outs stay."""
+    project.run()
+    write_text(project.root / ".work/stages/filter/0123/part", "x" * 1000)
+    assert forget_old(project.root, kept_s=0) >= 1000
+    assert [] == project.kept("finished") + project.kept("stages")
+    assert (project.root / OUT).exists()
