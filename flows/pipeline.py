@@ -20,6 +20,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
 from bucolic.errors import BucolicError, TransientError
+from bucolic.own_code import require_own_code
 from bucolic.pipeline import commands
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.stage_run import Outcome, run_stage
@@ -47,6 +48,7 @@ def bucolic(
         changes["filter.keywords"] = keywords
     try:
         root = find_root(Path.cwd())
+        require_own_code(root)
         home = find_home(root)
         workspace = open_workspace(root, home, changes)
         _check(workspace)

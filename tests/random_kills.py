@@ -1,0 +1,202 @@
+"""Random kills over all stages of a toy pipeline: the same bytes each time, and no work done twice.
+
+    PYTHONPATH=tests python tests/random_kills.py 200 [SEED]
+
+Each round takes a stage out of dvc.lock and DVC's run cache, so that it must run, starts it through
+DVC, and kills either the whole process group or DVC alone at a random moment: before the stage
+began, amid its work, between its end and DVC's commit, or after. Then the same command again must
+end with the bytes of an undisturbed run. What was finished, or checkpointed, or embedded, or drawn
+at the kill must not be made again.
+"""
+
+import json
+import os
+import random
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+
+from bucolic.files import remove
+from project import STAGES, Project, copy_project
+
+SOURCE = {"kind": "meadow", "seed": 3, "train": 40, "val": 12, "heldout": 4}
+PARAMS = {
+    ("dataset", "root"): "datasets/toy",
+    ("shard", "size_px"): 16,
+    ("train", "autoencoder_images"): 320,
+    ("train", "prior_images"): 320,
+    ("evaluate", "prompts"): 8,
+}
+STORES = {"annotations": (".cache/meadow", ".cache/archives"), "embed": (".cache/embeddings",)}
+BUSY = "is running already as process"
+LATEST = 1.15  # of a stage's undisturbed time: some kills come too late on purpose
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a killed run had done for good.
+
+    Attributes:
+        finished: id of the record of a result that was kept.
+        checkpoints: by phase, images seen at its newest checkpoint.
+        embedded: vectors in the store.
+        drawn: time stamps of archives whose digests were written.
+    """
+
+    finished: str | None
+    checkpoints: dict[str, int]
+    embedded: int
+    drawn: dict[str, int]
+
+
+def toy_project(target: Path) -> tuple[Project, dict[str, float]]:
+    """A pipeline of 56 drawings, run once; and how long each stage took, in seconds."""
+    project = copy_project(target)
+    folder = target / "datasets/toy"
+    folder.mkdir()
+    (folder / "source.json").write_text(json.dumps(SOURCE))
+    for (section, key), value in PARAMS.items():
+        project.set_param(section, key, value)
+    took_s = {}
+    for stage in STAGES:
+        started_s = time.monotonic()
+        project.repro("-s", stage)
+        took_s[stage] = time.monotonic() - started_s
+    return project, took_s
+
+
+def kill_and_repeat(project: Project, stage: str, took_s: float, chance: random.Random) -> str:
+    """One round; says how far the run was when it was killed."""
+    expected = locked(project)[stage]
+    forget(project, stage)
+    child = start(project, stage)
+    wait_s = chance.uniform(0, LATEST * took_s)
+    time.sleep(wait_s)
+    alone = chance.random() < 0.25
+    kill(child, alone=alone)
+    left = what_is_left(project, stage)
+    was_committed = stage in locked(project)
+    printed = repeat(project, stage)
+    assert locked(project)[stage] == expected, printed
+    assert "up to date" in project.run("dvc", "status", stage).stdout
+    assert not list((project.root / "data").glob(".*.tmp")), printed
+    if was_committed:
+        return "after DVC's commit"
+    if not alone:  # an orphan goes on after what is left was looked at
+        require_not_done_twice(project, stage, left, printed)
+    if alone and child.poll() is not None:
+        return "DVC alone"
+    return "before DVC's commit" if left.finished else "before its end"
+
+
+def forget(project: Project, stage: str) -> None:
+    """Let DVC know nothing of a stage's result, and empty the stores that it fills."""
+    yaml, path = YAML(), project.root / "dvc.lock"
+    content = yaml.load(path)
+    del content["stages"][stage]
+    yaml.dump(content, path)
+    for place in (".dvc/cache/runs", ".work/finished", ".work/stages", *STORES.get(stage, ())):
+        remove(project.root / place)
+
+
+def start(project: Project, stage: str) -> subprocess.Popen[str]:
+    """Start a stage through DVC in a group of its own."""
+    return subprocess.Popen(
+        ("dvc", "repro", "-s", stage),
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(child: subprocess.Popen[str], *, alone: bool) -> None:
+    """SIGKILL to DVC, and to all that it started unless it is to die alone."""
+    if child.poll() is None:
+        if alone:
+            child.kill()
+        else:
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def repeat(project: Project, stage: str) -> str:
+    """Run the stage to its end, after an orphan has come to its own."""
+    while True:
+        done = project.run("dvc", "--wait-for-lock", "repro", "-s", stage, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        assert BUSY in done.stdout, done.stdout[-3000:]
+        time.sleep(0.5)
+
+
+def what_is_left(project: Project, stage: str) -> Left:
+    """Look at what a run has done for good."""
+    root = project.root
+    kept = [path.read_text() for path in root.glob(f".work/finished/{stage}/*/record.json")]
+    checkpoints = sorted(root.glob(".work/stages/train/*/*-*.safetensors"))
+    parts = root.glob(".cache/embeddings/*/*/part-*.parquet")
+    drawn = [p for d in root.glob(".cache/meadow/*/digests.json") for p in d.parent.glob("*.zip")]
+    return Left(
+        finished=json.loads(kept[0])["record_id"] if kept else None,
+        checkpoints={name: int(seen) for name, seen in (p.stem.split("-") for p in checkpoints)},
+        embedded=sum(pq.read_metadata(part).num_rows for part in parts),
+        drawn={path.name: path.stat().st_mtime_ns for path in drawn},
+    )
+
+
+def require_not_done_twice(project: Project, stage: str, left: Left, printed: str) -> None:
+    """What was done for good at the kill was used, and not made again."""
+    record = project.record(stage)
+    if left.finished:
+        assert record["record_id"] == left.finished, printed
+    elif stage == "train":
+        begun = dict(re.findall(r"(\w+): goes on from (\d+) of", printed))
+        assert {name: int(seen) for name, seen in begun.items()} == left.checkpoints, printed
+    elif stage == "embed":
+        assert record["reused"] >= left.embedded
+    elif stage == "annotations":
+        now = what_is_left(project, stage).drawn
+        assert left.drawn.items() <= now.items()
+
+
+def locked(project: Project) -> dict[str, Any]:
+    """By stage, digests of its outs in dvc.lock, but for the records, which hold times."""
+    stages = YAML(typ="safe").load(project.root / "dvc.lock")["stages"]
+    return {
+        name: {out["path"]: out["md5"] for out in entry["outs"] if "records" not in out["path"]}
+        for name, entry in stages.items()
+    }
+
+
+def run_rounds(target: Path, rounds: int, seed: int) -> Counter[str]:
+    """Kill and repeat so many times; counts how far the killed runs were, by stage."""
+    project, took_s = toy_project(target)
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    found: Counter[str] = Counter()
+    for number in range(rounds):
+        stage = STAGES[number % len(STAGES)]
+        how = kill_and_repeat(project, stage, took_s[stage], chance)
+        found[f"{stage}: killed {how}"] += 1
+        print(f"{number + 1} of {rounds}, seed {seed}: {stage} killed {how}", flush=True)  # noqa: T201
+    return found
+
+
+if __name__ == "__main__":
+    drawn = int(sys.argv[2]) if len(sys.argv) > 2 else secrets.randbelow(1 << 32)
+    with tempfile.TemporaryDirectory() as scratch:
+        for line, count in sorted(run_rounds(Path(scratch) / "p", int(sys.argv[1]), drawn).items()):
+            print(f"{count:4d} {line}")  # noqa: T201
