@@ -1,34 +1,57 @@
 """The public Python API over a trained model.
 
-    model = Bucolic.from_pretrained(Path("models/current"))
+    model = Bucolic.from_pretrained("models/current")
     pictures = model.generate(["two cows under a blue sky"], n=8)   # uint8 [1, 8, 3, s, s]
 
 Picture i of prompt number p depends on (seed, p, i) and the prompt alone, not on how many others
 are asked for. On one device kind and with one number of threads the bytes are the same each time.
+Any number of Python threads may ask one model, and get what each would get alone.
 """
 
 import logging
-from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bucolic.arguments import (
+    finite_number,
+    folder_of,
+    pictures_of,
+    prompts_of,
+    vectors_of,
+    whole_number,
+)
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.clip.towers import Towers, load_towers
 from bucolic.data.embeddings import check_same_towers
-from bucolic.errors import DataError, ParamsError
+from bucolic.errors import DataError
 from bucolic.models.generator import Generator, picture_seed
 from bucolic.models.store import read_model
 from bucolic.runtime import choose_device
 
 logger = logging.getLogger(__name__)
 Pictures = NDArray[np.uint8]
-Vectors = NDArray[np.float32]
+Vectors = NDArray[np.floating]
+COUNTS = range(1, 100_001)
+STEPS = range(1, 10_001)
+_LOADING = threading.Lock()  # not the model's own, which could then not be pickled
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of the model besides the prompts, checked."""
+
+    n: int
+    seed: int
+    guidance: float
+    steps: int
 
 
 class Bucolic:
@@ -44,110 +67,147 @@ class Bucolic:
         self.generator = generator
         self.config = config
         self.device = device
+        self._towers: Towers | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: Path, device: str = "auto") -> "Bucolic":
+    def from_pretrained(cls, folder: str | os.PathLike[str], device: str = "auto") -> "Bucolic":
         """Load the folder that the train stage wrote.
+
+        Args:
+            folder: a path; a leading ~ is the user's home.
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
         Raises:
             DataError: a file is missing, broken or of another version.
+            ParamsError: `folder` is no path, or this machine has no such device.
         """
-        device = choose_device(device)
-        return cls(*read_model(folder, device), device)
+        path, device = folder_of(folder), choose_device(device)
+        return cls(*read_model(path, device), device)
 
     @property
     def size_px(self) -> int:
         """Side of the pictures it draws."""
         return int(self.config["size_px"])
 
-    @cached_property
+    @property
     def towers(self) -> Towers:
-        """The CLIP whose embeddings the model was trained on, loaded when first needed.
+        """The CLIP whose embeddings the model was trained on, loaded once, when first needed.
 
         Raises:
             DataError: the CLIP that can be had now is another one.
         """
+        if self._towers is None:
+            with _LOADING:
+                self._towers = self._towers or self._load_towers()
+        return self._towers
+
+    def _load_towers(self) -> Towers:
         towers = load_towers(ClipConfig(**self.config["clip_config"]), self.device)
         check_same_towers(towers.provenance, self.config["clip"], "the model")
         return towers
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: str | Iterable[str],
         *,
-        n: int = 1,
-        seed: int = 0,
+        n: SupportsIndex = 1,
+        seed: SupportsIndex = 0,
         guidance: float | None = None,
-        steps: int | None = None,
+        steps: SupportsIndex | None = None,
     ) -> Pictures:
         """Draw `n` pictures for each prompt.
 
         Args:
-            prompts: texts; a word that CLIP never learnt is named in a warning.
-            n: pictures for each prompt.
-            seed: of the noise.
+            prompts: texts in an order, or one text, which is one prompt; a word that CLIP never
+                learnt is named in a warning.
+            n: pictures for each prompt, 1 to 100,000.
+            seed: of the noise; any integer.
             guidance: how much to exaggerate what the prompt changes; None takes the one that was
-                chosen on the val split.
-            steps: steps of the flow; None likewise.
+                chosen on the val split. At least 0.
+            steps: steps of the flow, 1 to 10,000; None likewise.
 
         Returns:
             uint8 [prompts, n, 3, s, s].
 
         Raises:
-            ParamsError: a prompt is empty, or a number out of range.
+            ParamsError: a prompt is empty or no text, or a number no number or out of range.
         """
-        if empty := [place for place, prompt in enumerate(prompts) if not prompt.strip()]:
-            raise ParamsError(f"prompt number {empty[0] + 1} is empty: say what to draw")
+        texts, request = prompts_of(prompts), self._request(n, seed, guidance, steps)
         if self.config["clip_config"]["model"] == meadow_clip.NAME:
-            _warn_of_unknown_words(prompts)
-        vectors = self.towers.embed_texts(prompts)
-        return self.generate_from_vectors(vectors, n=n, seed=seed, guidance=guidance, steps=steps)
+            _warn_of_unknown_words(texts)
+        return self._draw(self.towers.embed_texts(texts), request)
 
     def generate_from_vectors(
         self,
         text_vectors: Vectors,
         *,
-        n: int = 1,
-        seed: int = 0,
+        n: SupportsIndex = 1,
+        seed: SupportsIndex = 0,
         guidance: float | None = None,
-        steps: int | None = None,
+        steps: SupportsIndex | None = None,
     ) -> Pictures:
         """Draw pictures for raw text embeddings [p, e] of the model's own CLIP; see `generate`.
 
+        Args:
+            text_vectors: of any float type.
+            n: see `generate`, as the others.
+            seed: likewise.
+            guidance: likewise.
+            steps: likewise.
+
         Returns:
             uint8 [p, n, 3, s, s].
+
+        Raises:
+            DataError: the vectors have another type or shape, or are not finite.
+            ParamsError: a number is none, or out of range.
         """
-        sampling = self.config["sampling"]
-        guidance = sampling["guidance"] if guidance is None else guidance
-        steps = sampling["steps"] if steps is None else steps
-        if n < 1 or steps < 1 or guidance < 0:
-            raise ParamsError("n and steps must be at least 1, and guidance at least 0")
-        self._check_vectors(text_vectors)
-        prompts = len(text_vectors)
-        conditions = self.generator.conditions_of_texts(text_vectors).repeat_interleave(n, dim=0)
-        seeds = [picture_seed(seed, prompt, i) for prompt in range(prompts) for i in range(n)]
-        pictures = self.generator.draw(conditions, seeds, guidance=guidance, steps=steps)
-        return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
+        vectors = vectors_of("text_vectors", text_vectors, self.config["embed_dim"])
+        return self._draw(vectors, self._request(n, seed, guidance, steps))
 
     def reconstruct(self, images: Pictures, image_vectors: Vectors) -> Pictures:
         """Encode and decode pictures: posterior means, under the pictures' own raw embeddings.
 
         Args:
             images: uint8 [n, 3, s, s].
-            image_vectors: [n, e].
+            image_vectors: [n, e] of any float type.
 
         Returns:
             uint8 [n, 3, s, s].
+
+        Raises:
+            DataError: an array has another type or shape, or is not finite.
         """
-        self._check_vectors(image_vectors)
-        latents = self.generator.encode(torch.from_numpy(images))
-        conditions = self.generator.conditions_of_images(image_vectors)
+        pictures = pictures_of("images", images, self.size_px)
+        vectors = vectors_of("image_vectors", image_vectors, self.config["embed_dim"])
+        if len(pictures) != len(vectors):
+            raise DataError(f"{len(pictures)} images, but {len(vectors)} image_vectors")
+        latents = self.generator.encode(torch.from_numpy(pictures))
+        conditions = self.generator.conditions_of_images(vectors)
         return self.generator.decode(latents, conditions).numpy()
 
-    def _check_vectors(self, vectors: Vectors) -> None:
-        width = self.config["embed_dim"]
-        if vectors.ndim != 2 or vectors.shape[1] != width:
-            raise DataError(f"the model takes embeddings [n, {width}], not {list(vectors.shape)}")
+    def _request(self, n: object, seed: object, guidance: object, steps: object) -> _Request:
+        sampling = self.config["sampling"]
+        return _Request(
+            n=whole_number("n", n, COUNTS),
+            seed=whole_number("seed", seed),
+            guidance=finite_number(
+                "guidance", sampling["guidance"] if guidance is None else guidance, least=0
+            ),
+            steps=whole_number("steps", sampling["steps"] if steps is None else steps, STEPS),
+        )
+
+    def _draw(self, vectors: NDArray[np.float32], request: _Request) -> Pictures:
+        prompts, n = len(vectors), request.n
+        conditions = self.generator.conditions_of_texts(vectors).repeat_interleave(n, dim=0)
+        places = [(prompt, i) for prompt in range(prompts) for i in range(n)]
+        pictures = self.generator.draw(
+            conditions,
+            [picture_seed(request.seed, *place) for place in places],
+            guidance=request.guidance,
+            steps=request.steps,
+        )
+        return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
 
 
 def _warn_of_unknown_words(prompts: Sequence[str]) -> None:

@@ -39,11 +39,17 @@ def choose_device(asked: str = "auto") -> str:
     """
     import torch  # noqa: PLC0415 - heavy, and needed only by stages that compute
 
-    asked = os.environ.get("BUCOLIC_DEVICE", asked)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    there["cpu"] = True
+    asked = os.environ.get("BUCOLIC_DEVICE", str(asked))  # torch.device is taken as well
+    there = {"cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0}
+    there |= {"mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if asked == "auto":
-        return next(kind for kind, present in there.items() if present)
-    if not there.get(asked.split(":", maxsplit=1)[0]):
-        raise ParamsError(f"device {asked!r} is not there: choose auto, cpu, cuda or mps")
+        return next(kind for kind, count in there.items() if count)
+    named = [name for kind, count in there.items() for name in _names(kind, count)]
+    if asked not in named:
+        raise ParamsError(f"device {asked!r} is not there: choose auto or one of {named}")
     return asked
+
+
+def _names(kind: str, count: int) -> list[str]:
+    """What torch calls `count` devices of a kind."""
+    return [kind, *(f"{kind}:{i}" for i in range(count))] if count else []

@@ -6,11 +6,14 @@ rounded up to a multiple of 8: the same picture or text gives the same bytes wha
 Cutting the padding off a text is exact where the tower is causal and reads its end-of-text token
 (CLIP, Radford et al. 2021, arXiv:2103.00020), and saves most of the work: COCO's captions use 14
 of 77 tokens on average.
+
+Any number of threads may ask the same towers: no call changes them.
 """
 
+import copy
 import importlib.metadata
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +32,8 @@ IMAGE_ROWS = 64
 TEXT_ROWS = 128
 TOKEN_STEP = 8
 Vectors = NDArray[np.float32]
+# Of the process and not of the towers, which are pickled and copied.
+_LOADING, _TOKENIZING = threading.Lock(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,14 @@ class Towers:
         """Embed texts; float32 [n, e], not normalised. Texts over the context are cut."""
         if not texts:
             return self._nothing()
-        tokens = self.tokenize(list(texts))
+        with _TOKENIZING:  # some of open_clip's tokenizers keep the padding of a call in themselves
+            tokens = self.tokenize(list(texts))
         lengths = self._bucket_lengths(tokens)
         vectors = np.empty((len(texts), self.provenance["embed_dim"]), np.float32)
         for length in sorted(set(lengths.tolist())):
-            rows = np.flatnonzero(lengths == length)
-            for batch in _batches(rows, TEXT_ROWS):
-                with _context_of(self.model, length):
-                    vectors[batch] = self._padded(
-                        self.model.encode_text, tokens[batch, :length], TEXT_ROWS
-                    )
+            encode = _cut_to(self.model, length).encode_text
+            for batch in _batches(np.flatnonzero(lengths == length), TEXT_ROWS):
+                vectors[batch] = self._padded(encode, tokens[batch, :length], TEXT_ROWS)
         return vectors
 
     def _bucket_lengths(self, tokens: Tensor) -> NDArray[np.int64]:
@@ -102,7 +105,9 @@ class Towers:
 
 
 def load_towers(config: ClipConfig, device: str) -> Towers:
-    """Load towers through open_clip's own factory.
+    """Load towers through open_clip's own factory, which keeps its models in one table.
+
+    torch's own random state is left as it was.
 
     Args:
         config: which model and weights.
@@ -112,6 +117,19 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
         ParamsError: open_clip knows no such model, or no such weights of it.
         TransientError: the hub that holds the weights cannot be reached now.
     """
+    with _LOADING, torch.random.fork_rng(devices=[]):
+        model, preprocess, tokenize = _made(config, device)
+    model.eval().requires_grad_(requires_grad=False)
+    return Towers(
+        model=model,
+        preprocess=preprocess,
+        tokenize=tokenize,
+        device=device,
+        provenance=_provenance(config, model, preprocess, device),
+    )
+
+
+def _made(config: ClipConfig, device: str) -> tuple[Any, Any, Any]:
     if config.model == meadow_clip.NAME:
         meadow_clip.register()
     pretrained = weights_of(config)
@@ -121,14 +139,7 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise loading_error(config, error) from None
-    model.eval().requires_grad_(requires_grad=False)
-    return Towers(
-        model=model,
-        preprocess=preprocess,
-        tokenize=open_clip.get_tokenizer(config.model),
-        device=device,
-        provenance=_provenance(config, model, preprocess, device),
-    )
+    return model, preprocess, open_clip.get_tokenizer(config.model)
 
 
 def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str) -> dict[str, Any]:
@@ -161,19 +172,20 @@ def _is_causal(model: Any) -> bool:
     )
 
 
-@contextmanager
-def _context_of(model: Any, length: int) -> Iterator[None]:
-    """Let an open_clip.CLIP take texts of `length` tokens; it adds all its positions otherwise."""
-    if not _is_causal(model) or length == model.context_length:
-        yield
-        return
-    mask, positions = model.attn_mask, model.positional_embedding
-    try:
-        model.attn_mask = mask[:length, :length]
-        model.positional_embedding = nn.Parameter(positions[:length], requires_grad=False)
-        yield
-    finally:
-        model.attn_mask, model.positional_embedding = mask, positions
+def _cut_to(model: Any, length: int) -> Any:
+    """A view of an open_clip.CLIP that takes texts of `length` tokens; itself takes the longest.
+
+    The view has the model's weights but a positional embedding and a mask of its own.
+    """
+    if length == model.context_length or not _is_causal(model):
+        return model
+    view = copy.copy(model)
+    for tensors in ("_parameters", "_buffers"):  # which copy.copy would share with the model
+        vars(view)[tensors] = dict(vars(model)[tensors])
+    view.attn_mask = model.attn_mask[:length, :length]
+    positions = model.positional_embedding[:length]
+    view.positional_embedding = nn.Parameter(positions, requires_grad=False)
+    return view
 
 
 def _batches(items: Any, size: int) -> Iterator[Any]:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bucolic.errors import ParamsError
 from bucolic.models.conditioning import Conditioning
 from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.cvae import Autoencoder
@@ -66,11 +67,16 @@ class Generator(nn.Module):
 
         Returns:
             uint8 [n, 3, s, s], on the CPU.
+
+        Raises:
+            ParamsError: so much guidance that the numbers overflow.
         """
         noise = torch.stack([_noise(seed, self.latent_shape) for seed in seeds])
 
         def draw_batch(noise: Tensor, conditions: Tensor) -> Tensor:
             latents = self.prior.sample(noise, conditions, guidance=guidance, steps=steps)
+            if not latents.isfinite().all():
+                raise ParamsError(f"guidance {guidance:g} overflows in {steps} steps: take less")
             return self._decode(latents, conditions)
 
         return self._in_batches(draw_batch, noise, conditions)

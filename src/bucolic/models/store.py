@@ -56,19 +56,24 @@ def read_model(folder: Path, device: str) -> tuple[Generator, dict[str, Any]]:
     Raises:
         DataError: a file is missing, broken, of another version, or the two do not fit.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing or no folder: run the train stage (dvc repro train)")
     config = _read_config(folder / CONFIG)
     weights = folder / WEIGHTS
     try:
         tensors = load_file(weights, device="cpu")
-        generator = Generator(
-            AutoencoderConfig(**config["autoencoder"]),
-            PriorConfig(**config["prior"]),
-            size_px=config["size_px"],
-            embed_dim=config["embed_dim"],
-        )
-        generator.load_state_dict(tensors)
+        with torch.device("meta"):  # no first weights, which would be drawn from torch's own state
+            generator = Generator(
+                AutoencoderConfig(**config["autoencoder"]),
+                PriorConfig(**config["prior"]),
+                size_px=config["size_px"],
+                embed_dim=config["embed_dim"],
+            )
+        generator.to_empty(device="cpu").load_state_dict(tensors)
     except FileNotFoundError:
         raise DataError(f"{weights} is missing: run the train stage (dvc repro train)") from None
+    except OSError as error:
+        raise DataError(f"{weights} cannot be read: {error}") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise DataError(f"{weights} does not fit {CONFIG} ({reason}): train again") from None
@@ -77,11 +82,15 @@ def read_model(folder: Path, device: str) -> tuple[Generator, dict[str, Any]]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads(path.read_text())
+        config = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the train stage (dvc repro train)") from None
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}): train again") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path} holds no JSON object: train again")
     if (found := config.get("version")) != VERSION:
         raise DataError(f"{path} has version {found}, this package reads {VERSION}: train again")
     return config

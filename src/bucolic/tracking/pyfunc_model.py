@@ -6,13 +6,23 @@ pickled; the weights are safetensors in the artifact `model`.
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos import databricks_pb2
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from bucolic.errors import BucolicError
+
+# An error's kind as MLflow's: what it answers over HTTP is 400, 500 and 503.
+CODES = {
+    "params": databricks_pb2.INVALID_PARAMETER_VALUE,
+    "data": databricks_pb2.INTERNAL_ERROR,
+    "transient": databricks_pb2.TEMPORARILY_UNAVAILABLE,
+}
 
 
 class PromptToPictures(PythonModel):
@@ -26,7 +36,7 @@ class PromptToPictures(PythonModel):
         """Load the weights once."""
         from bucolic.generate import Bucolic  # noqa: PLC0415 - torch, when a model is loaded
 
-        self.model = Bucolic.from_pretrained(Path(context.artifacts["model"]))
+        self.model = Bucolic.from_pretrained(context.artifacts["model"])
 
     def predict(
         self,
@@ -34,10 +44,18 @@ class PromptToPictures(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """Draw the pictures."""
-        prompts = [str(prompt) for prompt in model_input["prompt"]]
+        """Draw the pictures.
+
+        Raises:
+            MlflowException: bucolic's own sentence on a request that cannot be answered.
+        """
+        # MLflow turns the null of {"inputs": [null]} into this text.
+        prompts = [None if prompt == "None" else prompt for prompt in model_input["prompt"]]
         chosen = {name: value for name, value in (params or {}).items() if value is not None}
-        drawn = self.model.generate(prompts, **chosen)
+        try:
+            drawn = self.model.generate(prompts, **chosen)
+        except BucolicError as error:
+            raise MlflowException(str(error), CODES[error.kind]) from None
         pictures = [[_png(picture) for picture in of_prompt] for of_prompt in drawn]
         pairs = zip(prompts, pictures, strict=True)
         return [{"prompt": prompt, "pictures": files} for prompt, files in pairs]
