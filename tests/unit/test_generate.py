@@ -1,17 +1,27 @@
+import copy
 import logging
+import pickle
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from bucolic.cli import main
 from bucolic.clip.meadow_clip import NAME
 from bucolic.errors import DataError, ParamsError
 from bucolic.generate import Bucolic
 from bucolic.models.config import AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator
 from bucolic.models.store import write_model
+from made_model import PROMPTS, write_untrained
 
 EMBED = 12
 CLIP = {"model": NAME, "weights_sha256": "abc", "preprocessing": "resize"}
@@ -104,18 +114,64 @@ def test_reconstruction_keeps_shape_and_uses_the_embedding(model: Bucolic):
     assert not np.array_equal(rebuilt, model.reconstruct(images, -vectors))
 
 
+def test_one_text_is_one_prompt(model: Bucolic):
+    """A str in place of a list draws the pictures of the whole text."""
+    pictures = model.generate("two cows", n=np.int64(2), seed=np.uint8(3))
+
+    assert np.array_equal(pictures, model.generate(["two cows"], n=2, seed=3))
+
+
 @pytest.mark.parametrize(
-    "arguments", [{"n": 0}, {"steps": 0}, {"guidance": -1.0}, {"prompts": ["a cow", " "]}]
+    ("arguments", "said"),
+    [
+        ({"prompts": 7}, "prompts must be a text or a list of texts, not 7"),
+        ({"prompts": []}, "prompts is empty"),
+        ({"prompts": ["a cow", " "]}, "prompt number 2 is empty"),
+        ({"n": 0}, "n must be a whole number from 1 to 100000, not 0"),
+        ({"n": 4.0}, "n must be a whole number from 1 to 100000, not 4.0"),
+        ({"seed": 1.0}, "seed must be a whole number, not 1.0"),
+        ({"steps": 0}, "steps must be a whole number from 1 to 10000, not 0"),
+        ({"steps": 2.0}, "steps must be a whole number from 1 to 10000, not 2.0"),
+        ({"guidance": -1.0}, "guidance must be a finite number of at least 0, not -1.0"),
+        ({"guidance": float("nan")}, "guidance must be a finite number of at least 0, not nan"),
+        ({"guidance": "2"}, "guidance must be a finite number of at least 0, not '2'"),
+        ({"guidance": 1e30}, "guidance 1e+30 overflows in 2 steps: take less"),
+    ],
 )
-def test_requests_that_make_no_sense_are_refused(model: Bucolic, arguments: dict[str, Any]):
-    """No pictures, no steps, negative guidance or an empty prompt give one clear line."""
-    with pytest.raises(ParamsError, match=r"at least|prompt number 2 is empty"):
+def test_requests_that_make_no_sense_are_refused(
+    model: Bucolic, arguments: dict[str, Any], said: str
+):
+    """One line names the argument and what was given, for prompts as for their vectors."""
+    with pytest.raises(ParamsError) as caught:
         model.generate(**({"prompts": ["a cow"]} | arguments))
+    assert str(caught.value).startswith(said)
+
+    if "prompts" not in arguments:
+        vectors = Towers().embed_texts(["a cow"])
+        with pytest.raises(ParamsError) as caught:
+            model.generate_from_vectors(vectors, **arguments)
+        assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("images", "vectors", "said"),
+    [
+        ((5, 32, 32, 3), (5, EMBED), r"images must be uint8 \[n, 3, 32, 32\], not uint8 \[5, 32,"),
+        ((5, 3, 32, 32), (5, 7), r"image_vectors must be floats \[n, 12\], not float32 \[5, 7\]"),
+        ((5, 3, 32, 32), (4, EMBED), r"5 images, but 4 image_vectors"),
+    ],
+)
+def test_pictures_of_another_shape_are_not_reconstructed(
+    model: Bucolic, images: tuple[int, ...], vectors: tuple[int, ...], said: str
+):
+    """One line names the array, its shape and the shape that is wanted."""
+    with pytest.raises(DataError, match=said):
+        model.reconstruct(np.zeros(images, np.uint8), np.zeros(vectors, np.float32))
 
 
 def test_vectors_of_another_clip_are_refused(model: Bucolic):
     """Embeddings of another width cannot be conditions."""
-    with pytest.raises(DataError, match=r"\[n, 12\], not \[2, 5\]"):
+    with pytest.raises(DataError, match=r"floats \[n, 12\], not float32 \[2, 5\]"):
         model.generate_from_vectors(np.zeros((2, 5), np.float32))
 
 
@@ -142,3 +198,122 @@ def test_words_that_clip_never_learnt_are_named(
 
     assert "zeppelin" in caplog.text
     assert pictures.shape == (1, 1, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def artist(tmp_path_factory: pytest.TempPathFactory) -> Bucolic:
+    """A model with the real meadow-clip, asked by several tests."""
+    folder = tmp_path_factory.mktemp("models") / "current"
+    write_untrained(folder)
+    return Bucolic.from_pretrained(str(folder), device="cpu")
+
+
+def test_threads_draw_what_one_draws_alone(artist: Bucolic):
+    """Eight threads, prompts of every length, more and fewer pictures: the bytes of one alone."""
+    asked = [(prompt, n) for prompt in PROMPTS for n in (1, 3)] * 4
+    alone = [artist.generate(prompt, n=n).tobytes() for prompt, n in asked]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda ask: artist.generate(ask[0], n=ask[1]).tobytes(), asked))
+    assert alone == together
+
+
+def test_threads_load_the_towers_once(artist: Bucolic, monkeypatch: pytest.MonkeyPatch):
+    """Whoever comes first loads; the others wait and use the same."""
+    fresh = Bucolic(artist.generator, artist.config, "cpu")
+    loads: list[object] = []
+
+    def slowly(*_: object) -> Towers:
+        loads.append(None)
+        time.sleep(0.05)
+        made = Towers()
+        made.provenance = artist.config["clip"]
+        return made
+
+    monkeypatch.setattr("bucolic.generate.load_towers", slowly)
+    start = threading.Barrier(4)
+
+    def towers(_: int) -> int:
+        start.wait()
+        return id(fresh.towers)
+
+    with ThreadPoolExecutor(4) as pool:
+        used = Counter(pool.map(towers, range(4)))
+    assert (1, [4]) == (len(loads), list(used.values()))
+
+
+def pickled(model: Bucolic) -> Bucolic:
+    """The model as a worker process gets it."""
+    copied: Bucolic = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
+    return copied
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
+def test_a_copy_draws_the_same(artist: Bucolic, copied: Callable[[Bucolic], Bucolic]):
+    """A model is pickled and copied before it loaded its towers as well as after."""
+    fresh = copied(Bucolic(artist.generator, artist.config, "cpu"))
+    pictures = artist.generate("a cow")
+    used = copied(artist)
+    assert np.array_equal(pictures, fresh.generate("a cow"))
+    assert np.array_equal(pictures, used.generate("a cow"))
+
+
+def test_no_call_touches_torchs_own_state(artist: Bucolic, tmp_path: Path):
+    """Loading and drawing leave random state, threads and gradients as the caller set them."""
+
+    def state() -> tuple[object, ...]:
+        modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_num_threads()
+        return torch.get_rng_state().tolist(), modes
+
+    before = state()
+    write_model(tmp_path, artist.generator, artist.config, [])
+    Bucolic.from_pretrained(tmp_path, device="cpu").generate("a cow")
+    assert before == state()
+
+
+@pytest.mark.parametrize("given", [None, 7, b"models"])
+def test_what_is_no_path_is_refused(given: Any):
+    """One line, before anything is read."""
+    with pytest.raises(ParamsError, match="folder must be a path"):
+        Bucolic.from_pretrained(given)
+
+
+def test_a_folder_may_begin_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """~ stands for the user's home, as in a shell."""
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert Bucolic.from_pretrained("~/current", device="cpu").size_px == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a cow", "-n", "0"], "n must be a whole number from 1 to 100000, not 0"),
+        (["a cow", "--guidance", "nan"], "guidance must be a finite number of at least 0, not nan"),
+        (["a cow", "--guidance", "-1"], "guidance must be a finite number of at least 0, not -1.0"),
+        (["a cow", "--guidance", "1e30"], "guidance 1e+30 overflows in 2 steps: take less"),
+        (["a cow", "--steps", "0"], "steps must be a whole number from 1 to 10000, not 0"),
+        (["a cow", ""], "prompt number 2 is empty: say what to draw"),
+        (["a cow\udcff"], r"prompt number 1 is not valid Unicode: 'a cow\udcff'"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line(
+    folder: Path, model: Bucolic, tmp_path: Path, arguments: list[str], said: str
+):
+    """`bucolic generate` ends with exit code 2 and leaves no picture."""
+    out = tmp_path / "drawn.png"
+
+    done = CliRunner().invoke(
+        main, ["generate", *arguments, "--model", str(folder), "--out", str(out)]
+    )
+
+    assert (done.exit_code, done.stderr) == (2, f"bucolic: {said}\n")
+    assert not out.exists()
+
+
+def test_the_command_line_names_a_missing_device(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """BUCOLIC_DEVICE is named as it was given."""
+    monkeypatch.setenv("BUCOLIC_DEVICE", "tpu")
+
+    done = CliRunner().invoke(main, ["generate", "a cow", "--model", str(folder)])
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("bucolic: device 'tpu' is not there: choose auto or one of [")

@@ -1,7 +1,13 @@
 """CLIP towers from a local file, against open_clip itself."""
 
 import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -75,19 +81,78 @@ def test_vectors_are_open_clips_own(towers: Towers, weights: Path, pictures: lis
     np.testing.assert_allclose(texts, towers.embed_texts(TEXTS), atol=2e-5)
 
 
-def test_texts_are_cut_to_their_own_length(towers: Towers, monkeypatch: pytest.MonkeyPatch):
-    """Short texts cost few tokens: the tower sees multiples of eight, not the whole context."""
-    lengths = []
-    encode = towers.model.encode_text
+def test_texts_are_cut_to_their_own_length(towers: Towers):
+    """Short texts cost few tokens; the model that others use keeps its whole context meanwhile."""
+    lengths, contexts = [], []
 
-    def watched(tokens: torch.Tensor) -> torch.Tensor:
-        lengths.append(tokens.shape[1])
-        return encode(tokens)
+    def watch(_layer: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        lengths.append(inputs[0].shape[1])
+        contexts.append((len(towers.model.positional_embedding), *towers.model.attn_mask.shape))
 
-    monkeypatch.setattr(towers.model, "encode_text", watched)
+    hook = towers.model.token_embedding.register_forward_pre_hook(watch)
     towers.embed_texts(TEXTS)
+    hook.remove()
     assert [8, 24] == lengths
-    assert 77 == towers.model.positional_embedding.shape[0]
+    assert {(77, 77, 77)} == set(contexts)
+
+
+def test_threads_get_the_bytes_that_one_gets_alone(towers: Towers, pictures: list[Image.Image]):
+    """Eight threads with texts of every length, and with pictures, disturb nobody."""
+    texts = [" ".join(["cow"] * words) for words in (1, 6, 13, 20, 30, 40, 55, 90)] * 8
+    alone = [towers.embed_texts([text]).tobytes() for text in texts]
+    seen = [towers.embed_images([picture]).tobytes() for picture in pictures[:8]]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda text: towers.embed_texts([text]).tobytes(), texts))
+        looked = list(pool.map(lambda p: towers.embed_images([p]).tobytes(), pictures[:8]))
+    assert (alone, seen) == (together, looked)
+
+
+def test_one_thread_at_a_time_tokenizes(towers: Towers):
+    """A tokenizer that keeps a call's padding in itself is never asked by two."""
+    alone = Overlap(towers.tokenize)
+    shared = replace(towers, tokenize=alone)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(shared.embed_texts, [["a cow"]] * 8))
+    assert (8, 1) == (alone.calls, alone.most_at_once)
+
+
+def test_one_thread_at_a_time_loads(monkeypatch: pytest.MonkeyPatch):
+    """open_clip keeps its models in one table of the process, which loading may write to."""
+    factory = Overlap(open_clip.create_model_and_transforms)
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", factory)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: load_towers(ClipConfig(), "cpu"), range(4)))
+    assert (4, 1) == (factory.calls, factory.most_at_once)
+
+
+def test_loading_leaves_torchs_random_state_alone():
+    """Whoever seeded torch draws the same numbers, whether towers were loaded or not."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    load_towers(ClipConfig(), "cpu")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+class Overlap:
+    """Calls a function slowly, and counts how many were in it at once."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.calls = self.most_at_once = self._inside = 0
+        self._counting = threading.Lock()
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """What the function returns."""
+        with self._counting:
+            self.calls += 1
+            self._inside += 1
+            self.most_at_once = max(self.most_at_once, self._inside)
+        time.sleep(0.02)
+        try:
+            return self.function(*arguments, **named)
+        finally:
+            with self._counting:
+                self._inside -= 1
 
 
 def test_provenance_tells_towers_apart(towers: Towers, weights: Path):

@@ -73,6 +73,45 @@ def test_missing_and_broken_files_are_named(tmp_path: Path, generator: Generator
         read_model(tmp_path, "cpu")
 
 
+@pytest.mark.parametrize("content", [b"[]", b"7", b"\xff\xfe", b"null"])
+def test_a_config_that_is_no_object_is_refused(tmp_path: Path, content: bytes):
+    """Other JSON, and what is no JSON, give one line that names the file."""
+    (tmp_path / "config.json").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"config\.json (holds no|is not valid) JSON") as caught:
+        read_model(tmp_path, "cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["nothing", "file", "file/below", "null\0byte"])
+def test_a_folder_that_is_none_is_refused(tmp_path: Path, place: str):
+    """A missing folder, a file in its place, or what can be no folder."""
+    (tmp_path / "file").write_text("no model")
+
+    with pytest.raises(DataError, match="is missing or no folder: run the train stage"):
+        read_model(tmp_path / place, "cpu")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, generator: Generator):
+    """A folder in the weights' place is one line."""
+    write_model(tmp_path, generator, CONTENT, CURVES)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors").mkdir()
+
+    with pytest.raises(DataError, match=r"model\.safetensors cannot be read"):
+        read_model(tmp_path, "cpu")
+
+
+def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, generator: Generator):
+    """No first weights are drawn only to be written over."""
+    write_model(tmp_path, generator, CONTENT, CURVES)
+    before = torch.get_rng_state()
+
+    read_model(tmp_path, "cpu")
+
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_weights_of_another_shape_are_refused(tmp_path: Path, generator: Generator):
     """Weights that do not fit the config's shapes are refused in one line."""
     write_model(tmp_path, generator, CONTENT, CURVES)
