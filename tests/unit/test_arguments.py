@@ -123,6 +123,7 @@ def test_a_caller_who_goes_on_writing_changes_nothing():
     assert [array.max() for array in taken] == [1, 1]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -50,7 +50,9 @@ class PromptToPictures(PythonModel):
             MlflowException: bucolic's own sentence on a request that cannot be answered.
         """
         # MLflow turns the null of {"inputs": [null]} into this text.
-        prompts = [None if prompt == "None" else prompt for prompt in model_input["prompt"]]
+        prompts: list[Any] = [
+            None if prompt == "None" else prompt for prompt in model_input["prompt"]
+        ]
         chosen = {name: value for name, value in (params or {}).items() if value is not None}
         try:
             drawn = self.model.generate(prompts, **chosen)

@@ -124,9 +124,10 @@ class FakeBucolic:
     """Stands in for the trained model: its pictures tell the params it was given."""
 
     @classmethod
-    def from_pretrained(cls, folder: Path) -> "FakeBucolic":
+    def from_pretrained(cls, folder: str) -> "FakeBucolic":
         """Check that the folder holds what a model folder holds, and nothing else."""
-        assert sorted(p.name for p in folder.iterdir()) == ["config.json", "decoder.safetensors"]
+        names = sorted(path.name for path in Path(folder).iterdir())
+        assert names == ["config.json", "decoder.safetensors"]
         return cls()
 
     def generate(self, prompts: list[str], *, n: int, seed: int, guidance: float) -> np.ndarray:
