@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bucolic.data.names import FileName, require_below
 from bucolic.errors import DataError
 
 SourceSplit = Literal["train2017", "val2017"]
@@ -56,18 +57,25 @@ class Caption:
 class CaptionedImage:
     """One image record with all its captions, ordered by caption id.
 
-    `licence` is the licence id of the annotation file, None where the record has none.
+    `licence` is the licence id of the annotation file, None where the record has none. Whatever
+    file a record was read from, split and name lead below the folder they are joined to: others
+    are refused with ValueError.
     """
 
     image_id: int
     source_split: SourceSplit
-    file_name: Text
+    file_name: str
     width: int
     height: int
     licence: int | None
     coco_url: str
     flickr_url: str
     captions: tuple[Caption, ...]
+
+    def __post_init__(self) -> None:
+        if self.source_split not in SOURCE_SPLITS:
+            raise ValueError(f"{self.source_split!r} is no source split")
+        require_below(self.file_name)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class _CaptionRecord(_Record):
 
 class _ImageRecord(_Record):
     id: Id
-    file_name: str
+    file_name: Annotated[FileName, AfterValidator(_encodable)]
     width: Number
     height: Number
     license: Number | None = None

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from bucolic.config import Section
+from bucolic.data.names import FileName
 from bucolic.errors import BucolicError, DataError, TransientError
 from bucolic.files import CHUNK_BYTES, file_digest, remove
 from bucolic.lock import waiting_for
@@ -30,7 +31,7 @@ Content = TypeVar("Content")
 class RemoteFile(Section):
     """A file known by its addresses, size and content; the addresses are tried in order."""
 
-    name: str
+    name: FileName
     urls: tuple[str, ...] = Field(min_length=1)
     size_bytes: int = Field(gt=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")

@@ -16,6 +16,7 @@ format version 1, one row for every image selected:
 """
 
 import io
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from bucolic.errors import DataError
 
 VERSION = "1"
 IMAGES_PER_TAR = 1000
+TAR_NAME = re.compile(r"images-\d{6,}\.tar")
 Status = Literal["ok", "not_found", "corrupt", "wrong_size"]
 SCHEMA = pa.schema(
     [
@@ -129,9 +131,15 @@ def write_index(folder: Path, rows: Iterable[ImageRow]) -> None:
 
 
 def read_index(folder: Path) -> list[ImageRow]:
-    """Read index.parquet; DataError where it is missing or of another format."""
+    """Read index.parquet; DataError where it is missing, of another format, or edited."""
     table = read_table(folder / "index.parquet", "images", VERSION)
-    return [ImageRow(**record) for record in table.to_pylist()]
+    rows = [ImageRow(**record) for record in table.to_pylist()]
+    if strange := [r for r in rows if r.tar is not None and not TAR_NAME.fullmatch(r.tar)]:
+        raise DataError(
+            f"{folder / 'index.parquet'}: image {strange[0].image_id}: {strange[0].tar!r} is not "
+            "the name of one of its tars: run the images stage again"
+        )
+    return rows
 
 
 def read_contents(folder: Path, rows: Sequence[ImageRow]) -> Iterator[tuple[ImageRow, bytes]]:

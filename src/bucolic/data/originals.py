@@ -3,10 +3,12 @@
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Literal, Protocol
 
 from bucolic.data.coco import CaptionedImage, SourceSplit
 from bucolic.data.fetch import NotThereError, RemoteFile, fetch_bytes, fetch_file, open_session
+from bucolic.data.names import flat
 from bucolic.data.source import CocoSource, FolderSource
 from bucolic.errors import DataError
 from bucolic.files import fingerprint, remove, write_bytes
@@ -87,13 +89,16 @@ class UrlOriginals:
         self._urls = urls
         self._kept = kept
         self._session = open_session(connections)
+        self._locks: dict[Path, Lock] = {}
         self.fetched: set[int] | None = set()
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the kept copy, else fetch it from the first address that has it."""
         path = self._path(image)
-        if path.exists():
-            return path.read_bytes()
+        with self._alone_with(path):
+            return path.read_bytes() if path.exists() else self._fetch(image, path)
+
+    def _fetch(self, image: CaptionedImage, path: Path) -> bytes:
         urls = [url.format(file_name=image.file_name) for url in self._urls[image.source_split]]
         content = fetch_bytes(self._session, urls)
         write_bytes(path, content)
@@ -103,10 +108,16 @@ class UrlOriginals:
 
     def forget(self, image: CaptionedImage) -> None:
         """Remove the kept copy."""
-        remove(self._path(image))
+        path = self._path(image)
+        with self._alone_with(path):
+            remove(path)
+
+    def _alone_with(self, path: Path) -> Lock:
+        """The lock of one kept file: two records may name the same."""
+        return self._locks.setdefault(path, Lock())
 
     def _path(self, image: CaptionedImage) -> Path:
-        return self._kept / image.source_split / image.file_name
+        return self._kept / image.source_split / flat(image.file_name)
 
 
 def open_originals(

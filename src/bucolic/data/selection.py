@@ -25,6 +25,7 @@ import pyarrow as pa
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import Split
 from bucolic.data.tables import read_table, write_table
+from bucolic.errors import DataError
 
 VERSION = "1"
 SCHEMA = pa.schema(
@@ -65,9 +66,12 @@ def write_selection(path: Path, rows: Sequence[SelectedImage]) -> None:
 
 
 def read_selection(path: Path) -> list[SelectedImage]:
-    """Read the selection; DataError where the file is missing or of another format."""
+    """Read the selection; DataError where the file is missing, of another format, or edited."""
     table = read_table(path, "selection", VERSION)
-    return [_selected(record) for record in table.to_pylist()]
+    try:
+        return [_selected(record) for record in table.to_pylist()]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error}: run the filter stage again") from None
 
 
 def _selected(record: dict[str, Any]) -> SelectedImage:

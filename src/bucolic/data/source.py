@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from bucolic.config import Section
 from bucolic.data.coco import SourceSplit
 from bucolic.data.fetch import RemoteFile
+from bucolic.data.names import ImageAddress
 from bucolic.errors import DataError
 
 SOURCE_FILE = "source.json"
@@ -35,7 +36,7 @@ class DatasetConfig(Section):
 class ImageSource(Section):
     """Where the images of one source split are: one by one, all in one archive, or both."""
 
-    urls: tuple[str, ...] = ()
+    urls: tuple[ImageAddress, ...] = ()
     archive: RemoteFile | None = None
 
 
