@@ -1,6 +1,8 @@
 """A local HTTP server with the habits of COCO's bucket: ranges, 404, 503, broken transfers."""
 
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ class Bucket:
         ranges: the Range headers that came, in order.
         busy: path to how many more times it answers 503.
         cut: path to after how many bytes the connection breaks, each time.
+        slow_s: seconds before each answer.
         ignores_ranges: answer 200 with the whole file whatever the Range.
     """
 
@@ -27,6 +30,7 @@ class Bucket:
         self.ranges: list[str] = []
         self.busy: dict[str, int] = {}
         self.cut: dict[str, int] = {}
+        self.slow_s = 0.0
         self.ignores_ranges = False
 
 
@@ -50,12 +54,13 @@ def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             bucket.asked[self.path] += 1
+            time.sleep(bucket.slow_s)
             if bucket.busy.get(self.path, 0) > 0:
                 bucket.busy[self.path] -= 1
                 self.send_error(503, "Slow Down")
                 return
             file = bucket.folder / self.path.lstrip("/")
-            if not file.is_file():
+            if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises for a long name
                 self.send_error(404)
                 return
             self._send(file.read_bytes())

@@ -6,6 +6,7 @@ COCO's bucket (503 Slow Down, connection resets) is treated gently.
 
 import shutil
 from collections.abc import Callable, Sequence
+from errno import EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlparse
@@ -127,7 +128,9 @@ def _get(session: requests.Session, url: str) -> bytes:
 def _read_local(url: str) -> bytes:
     try:
         return _local_path(url).read_bytes()
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG):
+            raise
         raise NotThereError(f"{url}: no such file") from None
 
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -234,3 +235,83 @@ def test_every_colour_mode_decodes_to_rgb(mode: str):
     decoded = decode(buffer.getvalue())
     assert ("RGB", (8, 8)) == (decoded.mode, decoded.size)
     assert np.abs(np.asarray(decoded, int) - 200).max() <= 6
+
+
+def renamed(folder: Path, names: dict[int, str], **changes: object) -> Path:
+    """The selection of all images after some records were given another file_name."""
+    path = folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    for place, name in names.items():
+        content["images"][place].update(file_name=name, **changes)
+    path.write_text(json.dumps(content))
+    out = folder.parent / "selection.parquet"
+    select_images(path.parent, out, config=FilterConfig(keywords=("thing",)))
+    return out
+
+
+def test_records_of_one_file_share_it(coco_folder: Path, bucket: Bucket):
+    """Thirty records that name one file fetch it once, while others wait; each gets its row."""
+    name = f"{1:012d}.jpg"
+    selection = renamed(coco_folder, dict.fromkeys(range(30), name))
+    root = served(bucket, coco_folder)
+    bucket.slow_s = 0.05
+    _, rows, _ = get(root, selection, connections=16)
+    assert ["ok"] * 40 == [row.status for row in rows]
+    assert 1 == len({row.sha256 for row in rows[:30]})
+    assert 1 == bucket.asked[f"/train2017/{name}"]
+
+
+def test_records_of_one_file_may_differ_in_size(coco_folder: Path, bucket: Bucket):
+    """A record whose size is wrong is a failed row and takes nothing from those that are right."""
+    name = f"{1:012d}.jpg"
+    selection = renamed(coco_folder, dict.fromkeys(range(1, 40, 2), name), width=95)
+    root = served(bucket, coco_folder)
+    for _ in range(2):
+        _, rows, _ = get(root, selection, connections=16, max_failed_share=1.0)
+        assert ["ok", "wrong_size"] * 20 == [row.status for row in rows]
+
+
+@pytest.mark.parametrize("name", ["w" * 250 + ".jpg", "1/2.jpg", "w" * 300, "d/" * 2500 + "x"])
+def test_a_name_that_no_cache_takes_is_a_row_or_read(
+    coco_folder: Path, bucket: Bucket, name: str
+):
+    """A long name, one below a file, one no server has: each is a row, and the rest is fetched."""
+    selection = renamed(coco_folder, {0: "1", 1: name})
+    root = served(bucket, coco_folder)
+    picture = (bucket.folder / f"train2017/{5:012d}.jpg").read_bytes()
+    has = len(name) < 255
+    if has:
+        (bucket.folder / "train2017" / name).parent.mkdir(exist_ok=True)
+        (bucket.folder / "train2017" / name).write_bytes(picture)
+    _, rows, out = get(root, selection, max_failed_share=0.1)
+    assert ["not_found", "ok" if has else "not_found"] == [row.status for row in rows[:2]]
+    assert ["ok"] * 38 == [row.status for row in rows[2:]]
+    with tarfile.open(out / "images-000000.tar") as tar:
+        assert has == (f"train2017/{name}" in tar.getnames())
+
+
+@pytest.mark.parametrize("name", ["w" * 300, "d/" * 2500 + "x", f"{2:012d}.jpg/x", "sub"])
+def test_a_name_that_no_folder_holds_is_a_row(coco_folder: Path, bucket: Bucket, name: str):
+    """Too long, below a file, or a folder's: a failed row where the address is a local folder's."""
+    selection = renamed(coco_folder, {0: name})
+    local = f"{(coco_folder / 'train2017').as_uri()}/{{file_name}}"
+    root = served(bucket, coco_folder, urls=[local])
+    (coco_folder / "train2017/sub").mkdir()
+    _, rows, _ = get(root, selection)
+    assert ["not_found", *["ok"] * 39] == [row.status for row in rows]
+
+
+def test_an_edited_selection_touches_no_file_outside(coco_folder: Path, bucket: Bucket):
+    """A climbing name in the Parquet file reads, removes and overwrites nothing."""
+    victim = coco_folder.parent / "victim.txt"
+    victim.write_text("the user's own")
+    selection = renamed(coco_folder, {})
+    table = pq.read_table(selection)
+    names = [f"../../../../{victim.name}", *table["file_name"].to_pylist()[1:]]
+    edited = table.set_column(table.column_names.index("file_name"), "file_name", [names])
+    pq.write_table(edited, selection)
+    for root in (coco_folder, served(bucket, coco_folder)):
+        with pytest.raises(DataError, match="file's path below its folder"):
+            get(root, selection, max_failed_share=1.0)
+    assert "the user's own" == victim.read_text()
+    assert not (selection.parent / "images").exists()
