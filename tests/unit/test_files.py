@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bucolic.files import file_digest, fingerprint, replacing, write_json, write_text
+from bucolic.files import file_digest, fingerprint, remove, replacing, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
@@ -26,6 +26,34 @@ def test_a_folder_replaces_a_folder_whole(tmp_path: Path):
             folder.mkdir()
             (folder / name).write_text(name)
     assert ["second"] == [entry.name for entry in path.iterdir()]
+
+
+def test_removing_follows_no_link(tmp_path: Path):
+    """A link to a folder, itself or inside what is removed, goes; what it leads to stays."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "dear.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(kept)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/link").symlink_to(kept)
+    for name in ("link", "folder"):
+        remove(tmp_path / name)
+    assert [kept] == list(tmp_path.iterdir())
+    assert "mine" == (kept / "dear.txt").read_text()
+
+
+def test_what_replaces_a_link_leaves_its_target_alone(tmp_path: Path):
+    """A file or folder is put in a link's place, and never written through it."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/dear.txt").write_text("mine")
+    (tmp_path / "folder").symlink_to("kept")
+    (tmp_path / "file").symlink_to("kept/dear.txt")
+    write_text(tmp_path / "file", "new")
+    with replacing(tmp_path / "folder") as folder:
+        folder.mkdir()
+    assert ["mine"] == [path.read_text() for path in (tmp_path / "kept").iterdir()]
+    assert "new" == (tmp_path / "file").read_text()
+    assert [] == list((tmp_path / "folder").iterdir())
 
 
 def test_json_refuses_nan_and_sorts_keys(tmp_path: Path):

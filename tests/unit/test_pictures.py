@@ -91,6 +91,77 @@ def test_a_file_in_a_folder_s_place_is_kept(tmp_path: Path, name: str):
     assert "mine" == (tmp_path / "notes").read_text()
 
 
+def test_a_folder_takes_its_own_pictures_again(tmp_path: Path):
+    """The same prompts with another seed replace what an earlier call made."""
+    first = save_pictures(drawn(1), PROMPTS, tmp_path / "out", seed=0)
+    assert first == save_pictures(drawn(1), PROMPTS, tmp_path / "out", seed=1)
+    with Image.open(first[0]) as image:
+        assert "1" == image.text["seed"]
+
+
+@pytest.mark.parametrize("theirs", ["notes", "photo", "empty", "link", "broken link"])
+def test_a_file_of_the_user_s_in_a_folder_is_kept(tmp_path: Path, theirs: str):
+    """Where another's file or link has a picture's name, nothing is written, one line names it."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.png"
+    first, last = save_pictures(drawn(1), PROMPTS, out, seed=0)
+    last.replace(elsewhere)
+    if "link" in theirs:
+        last.symlink_to(elsewhere if theirs == "link" else "nowhere")
+    elif theirs == "photo":
+        Image.new("RGB", (8, 8)).save(last)
+    else:
+        last.write_text("mine" if theirs == "notes" else "")
+
+    def content() -> list[object]:
+        """What is there: both files, and the link itself."""
+        return [first.read_bytes(), last.exists() and last.read_bytes(), last.is_symlink()]
+
+    before = content()
+    with pytest.raises(ParamsError, match=r"a-horse\.png is there and not bucolic's") as caught:
+        save_pictures(drawn(1), PROMPTS, out, seed=2)
+    assert before == content()
+    assert 1 == len(str(caught.value).splitlines())
+
+
+def test_a_link_in_a_picture_s_place_gives_way_and_its_file_stays(tmp_path: Path):
+    """Where --out is a link to a file, the picture takes the link's place."""
+    (tmp_path / "mine.png").write_text("mine")
+    (tmp_path / "grid.png").symlink_to("mine.png")
+    save_pictures(drawn(1), PROMPTS, tmp_path / "grid.png", seed=0)
+    assert "mine" == (tmp_path / "mine.png").read_text()
+    assert not (tmp_path / "grid.png").is_symlink()
+
+
+def test_a_linked_folder_takes_the_pictures(tmp_path: Path):
+    """A link to a folder is the user's own way there: what else it holds stays."""
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album/dear.txt").write_text("mine")
+    (tmp_path / "out").symlink_to("album")
+    save_pictures(drawn(1), PROMPTS, tmp_path / "out", seed=0)
+    assert ["00-000-two-cows-under-a-blue-sky.png", "01-000-a-horse.png", "dear.txt"] == sorted(
+        path.name for path in (tmp_path / "album").iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    "prompt", ["../../etc/passwd", "/etc/passwd", "..", "C:\\x", "a\0b\nc", "🐄", "-rf", "牛" * 90]
+)
+def test_a_prompt_names_a_file_in_the_folder(tmp_path: Path, prompt: str):
+    """Whatever a prompt holds, its pictures lie in the folder asked for."""
+    (path,) = save_pictures(drawn(1)[:1], [prompt], tmp_path / "out", seed=0)
+    assert [path] == list((tmp_path / "out").iterdir())
+    assert ["out"] == [place.name for place in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "x" * 300, "loop.png/grid.png"])
+def test_a_place_that_no_file_can_have_is_one_line(tmp_path: Path, name: str):
+    """A name too long and a link to itself are told with the system's own words."""
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(ParamsError) as caught:
+        save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
+    assert 1 == len(str(caught.value).splitlines())
+
+
 @pytest.mark.parametrize(("size_px", "side_px", "scale"), [(8, 24, 3), (8, 31, 3), (8, 5, 1)])
 def test_a_pixel_becomes_a_square(size_px: int, side_px: int, scale: int):
     """Pictures grow by the largest whole factor that fits, and never shrink."""

@@ -11,6 +11,7 @@ reader fills arrays, since a themed COCO subset fits in memory (20,000 images at
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,11 @@ def read_split(folder: Path, split: SplitName) -> Split:
     """
     index = read_index(folder)
     entry = index.splits[split]
+    if strange := [n for n in entry["files"] if not re.fullmatch(rf"{split}-\d{{6,}}\.tar", n)]:
+        raise DataError(
+            f"{folder / 'index.json'}: {strange[0]!r} is not the name of a shard of {split}: "
+            "run the shard stage again"
+        )
     samples = list(_read_samples([folder / name for name in entry["files"]]))
     if len(samples) != entry["images"]:
         raise DataError(

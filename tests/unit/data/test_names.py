@@ -63,8 +63,9 @@ def test_a_record_s_file_name_is_refused_with_its_place(coco_folder: Path, name:
     with pytest.raises(DataError) as caught:
         select_images(path.parent, out, config=FilterConfig(keywords=("thing",)))
     said = str(caught.value)
-    assert f"captions_train2017.json is not a COCO captions file: images[3].file_name: {LEAVES}" in (
-        said
+    assert (
+        f"captions_train2017.json is not a COCO captions file: images[3].file_name: {LEAVES}"
+        in (said)
     )
     assert 1 == len(said.splitlines())
     assert not out.exists()

@@ -1,6 +1,8 @@
 """Isolated workspaces: what they carry over, what they leave alone, what stays behind."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +101,31 @@ def test_a_folder_of_images_is_linked_and_not_copied(toy: Path):
     assert (workspace.root / "photos").is_symlink()
     assert b"another" == (workspace.root / "photos" / "2.jpg").read_bytes()
     assert run_stage(workspace.root, "first", quiet, workspace.environment).status == "ran"
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        *(
+            ["../../x"],
+            ["/etc"],
+            [".."],
+            ["🐄"],
+            ["-rf"],
+            ["a.lock"],
+            ["a\nb\0"],
+            ["HEAD"],
+            ["@{1}"],
+        ),
+        *([], "cow", [7], ["x" * 300]),
+    ],
+)
+def test_any_keywords_name_a_folder_and_an_experiment(toy: Path, keywords: Any):
+    """The name is one part of a path, and one that Git takes for a reference."""
+    name = run_name(toy, {"filter.keywords": keywords})
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", name)
+    assert len(name) <= 39
+    call(toy, "git", "check-ref-format", f"refs/exps/{name}")
 
 
 def test_params_keep_comments_and_types(tmp_path: Path):

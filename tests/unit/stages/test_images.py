@@ -272,9 +272,7 @@ def test_records_of_one_file_may_differ_in_size(coco_folder: Path, bucket: Bucke
 
 
 @pytest.mark.parametrize("name", ["w" * 250 + ".jpg", "1/2.jpg", "w" * 300, "d/" * 2500 + "x"])
-def test_a_name_that_no_cache_takes_is_a_row_or_read(
-    coco_folder: Path, bucket: Bucket, name: str
-):
+def test_a_name_that_no_cache_takes_is_a_row_or_read(coco_folder: Path, bucket: Bucket, name: str):
     """A long name, one below a file, one no server has: each is a row, and the rest is fetched."""
     selection = renamed(coco_folder, {0: "1", 1: name})
     root = served(bucket, coco_folder)

@@ -138,3 +138,15 @@ def test_shards_of_an_unknown_version_are_refused(made: Path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(DataError, match="not of version 1"):
         read_split(made / "shards", "train")
+
+
+@pytest.mark.parametrize("name", ["../train-000000.tar", "pipe:date", "val-000000.tar", "x"])
+def test_an_edited_index_leads_to_no_other_file(made: Path, name: str):
+    """Training reads shards of the split asked for, in their folder, and nothing else."""
+    pack(made)
+    path = made / "shards/index.json"
+    content = json.loads(path.read_text())
+    content["splits"]["train"]["files"][0] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="is not the name of a shard of train"):
+        read_split(made / "shards", "train")
