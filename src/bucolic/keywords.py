@@ -1,7 +1,12 @@
-"""What a keyword of the theme matches in a caption."""
+"""What a keyword of the theme matches in a caption.
+
+Both are compared in one plain form, so that what looks alike is alike: composed and combining
+accents, typographic and typewriter signs, full-width letters, spaces that do not break.
+"""
 
 import re
 from typing import Literal
+from unicodedata import normalize
 
 Match = Literal["word", "substring"]
 
@@ -31,11 +36,30 @@ IRREGULAR_PLURALS = {
 }
 
 
+_ALIKE = str.maketrans(
+    {
+        "\u200b": " ",  # where a line may break
+        **dict.fromkeys("\u2018\u2019\u02bc\u2032\u0060\u00b4", "'"),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+        **dict.fromkeys("\u200c\u200d\u2060\ufeff\u00ad"),
+    }
+)
+
+
+def plain(text: str) -> str:
+    """The form in which texts are compared: case, composition and look-alike signs made one."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    # Before NFKC too, which makes a space and a combining accent of some signs.
+    return " ".join(normalize("NFKC", text.translate(_ALIKE).casefold()).translate(_ALIKE).split())
+
+
 def pattern_of(word: str, match: Match) -> re.Pattern[str]:
     """Compile what a keyword matches: the bare letters, or the whole word and its plurals."""
+    word = plain(word)
     if match == "substring":
         return re.compile(re.escape(word), re.IGNORECASE)
-    forms = {word.lower(), *plurals(word.lower())}
+    forms = {word, *plurals(word)}
     alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
 

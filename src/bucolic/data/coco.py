@@ -12,25 +12,50 @@ The layout is COCO's own, one file a kind and source split:
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from bucolic.data.names import FileName, require_below
 from bucolic.errors import DataError
+from bucolic.keywords import plain
 
 SourceSplit = Literal["train2017", "val2017"]
 SOURCE_SPLITS: tuple[SourceSplit, ...] = ("train2017", "val2017")
+Kind = Literal["captions", "instances", "attributes"]
+KINDS: tuple[Kind, ...] = ("captions", "instances", "attributes")
 ATTRIBUTES_VERSION = 1
 
 
-def _whole(number: Any) -> Any:
-    """Some tools write 640 as 640.0."""
-    return int(number) if isinstance(number, float) and number.is_integer() else number
+LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
+EXACT = 2**53  # above it, floats are no longer each whole number
+
+
+def _respelt(record: Any) -> Any:
+    """A record with numbers as numbers: some tools write 640.0, or a licence's number as text."""
+    if not isinstance(record, dict):
+        return record
+    whole = {key: _whole(value) for key, value in record.items()}
+    if isinstance(name := record.get("license"), str):
+        whole["license"] = int(name) if name.strip().isdecimal() else None
+    return whole
+
+
+def _whole(value: Any) -> Any:
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) <= EXACT
+    return int(value) if is_whole else value
 
 
 def _encodable(text: str) -> str:
@@ -40,9 +65,9 @@ def _encodable(text: str) -> str:
 
 
 # As wide as their columns in data/selection.py.
-Id = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_whole)]
+Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Number = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Text = Annotated[str, AfterValidator(_encodable)]
-Number = Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_whole)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,8 @@ class Caption:
 class CaptionedImage:
     """One image record with all its captions, ordered by caption id.
 
-    `licence` is the licence id of the annotation file, None where the record has none. Whatever
+    `licence` is the licence id of the annotation file, `width` and `height` are in pixels; each is
+    None where the record has none. Whatever
     file a record was read from, split and name lead below the folder they are joined to: others
     are refused with ValueError.
     """
@@ -65,8 +91,8 @@ class CaptionedImage:
     image_id: int
     source_split: SourceSplit
     file_name: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     licence: int | None
     coco_url: str
     flickr_url: str
@@ -76,6 +102,27 @@ class CaptionedImage:
         if self.source_split not in SOURCE_SPLITS:
             raise ValueError(f"{self.source_split!r} is no source split")
         require_below(self.file_name)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one annotation file; `told` is what messages call that file."""
+
+    kind: Kind
+    split: SourceSplit
+    content: Any
+    told: str
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """All images that have a caption, ordered by image id.
+
+    `left_out` counts what stands in the files and is of no use, under the names of LEFT_OUT.
+    """
+
+    images: list[CaptionedImage]
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -96,7 +143,7 @@ class Attributes:
 
 
 class _Record(BaseModel):
-    """A record of a captions file; a text where a number belongs would join nothing below."""
+    """A record of an annotation file; a text where a number belongs would join nothing below."""
 
     model_config = ConfigDict(strict=True)
 
@@ -110,18 +157,40 @@ class _CaptionRecord(_Record):
 class _ImageRecord(_Record):
     id: Id
     file_name: Annotated[FileName, AfterValidator(_encodable)]
-    width: Number
-    height: Number
+    width: Number | None = None
+    height: Number | None = None
     license: Number | None = None
     coco_url: Text | None = None
     flickr_url: Text | None = None
 
 
+class _CategoryRecord(_Record):
+    id: Id
+    name: Text
+
+
+class _InstanceRecord(_Record):
+    image_id: Id
+    category_id: Id
+
+
+class _SceneRecord(_Record):
+    image_id: Id
+    slice: str
+    truth: dict[str, str]
+
+
+class _StatesRecord(_Record):
+    caption_id: Id
+    states: dict[str, str]
+
+
+_VALUES: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
 _RecordKind = TypeVar("_RecordKind", bound=_Record)
 
 
-def annotation_file(folder: Path, kind: str, split: SourceSplit) -> Path:
-    """Path of one annotation file; `kind` is captions, instances or attributes."""
+def annotation_file(folder: Path, kind: Kind, split: SourceSplit) -> Path:
+    """Path of one annotation file."""
     return folder / f"{kind}_{split}.json"
 
 
@@ -133,67 +202,131 @@ def present_splits(folder: Path) -> list[SourceSplit]:
 def read_json(path: Path) -> Any:
     """Read a JSON file; DataError says where it breaks off."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise DataError(f"{path} is missing: check dataset.root in params.yaml") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}): fetch it again") from None
 
 
-def read_captioned_images(folder: Path) -> list[CaptionedImage]:
-    """Read every image that has a caption, from all source splits there, ordered by image id.
+def parse_json(content: bytes, told: str) -> Any:
+    """Parse a JSON file in UTF-8, 16 or 32, with or without a byte order mark.
 
     Raises:
-        DataError: no captions file at all, broken JSON, or a record that lacks a field or holds
-            a value of another type.
+        DataError: it is no JSON, or gives one key two values; `told` names the file there.
     """
-    present = present_splits(folder)
-    if not present:
-        raise DataError(f"{folder} holds no captions_train2017.json or captions_val2017.json")
-    images = [image for split in present for image in _read_split(folder, split)]
-    _require_unique((image.image_id for image in images), "image", folder)
-    _require_unique((c.caption_id for image in images for c in image.captions), "caption", folder)
-    return sorted(images, key=lambda image: image.image_id)
+    try:
+        return json.loads(content, object_pairs_hook=_without_repetition)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{told} is not valid UTF-8 ({error}): save it as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{told} is not valid JSON ({error}): mend it or fetch it again") from None
 
 
-def _require_unique(ids: Iterable[int], kind: str, folder: Path) -> None:
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(
+            f"the key {max(counts, key=counts.__getitem__)!r} stands twice in a record"
+        )
+    return content
+
+
+def read_captions(folder: Path) -> CaptionedImages:
+    """Read the captions files in `folder`; see `captioned_images`."""
+    paths = {split: annotation_file(folder, "captions", split) for split in present_splits(folder)}
+    return captioned_images(
+        Document("captions", split, read_json(path), str(path)) for split, path in paths.items()
+    )
+
+
+def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
+    """Join images and captions of all source splits; each document is let go before the next.
+
+    Raises:
+        DataError: there is none, or val2017 alone; a record lacks a field or holds a value of
+            another type; two have one id.
+    """
+    images: list[CaptionedImage] = []
+    left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
+    read: dict[SourceSplit, str] = {}
+    for document in documents:
+        images += _images_of(document, left_out)
+        read[document.split] = document.told
+    if not read:
+        names = " or ".join(annotation_file(Path(), "captions", s).name for s in SOURCE_SPLITS)
+        raise DataError(f"no {names} in the data set: check dataset.root")
+    told = " and ".join(read.values())
+    _require_unique((image.image_id for image in images), "image", told)
+    _require_unique((c.caption_id for image in images for c in image.captions), "caption", told)
+    if set(read) == {"val2017"}:
+        raise DataError(
+            f"{told}: val2017 is the test split and train2017 is missing: fetch it, or rename both "
+            "this file and the folder val2017 to train2017, which is then split by a hash"
+        )
+    images.sort(key=lambda image: image.image_id)
+    return CaptionedImages(images, left_out)
+
+
+def _require_unique(ids: Iterable[int], kind: str, told: str) -> None:
     """Ids join everything below, so train2017 and val2017 must not share any."""
     counts = Counter(ids)
-    if repeated := [number for number, count in counts.items() if count > 1]:
-        raise DataError(
-            f"{folder}: {kind} id {repeated[0]} stands there {counts[repeated[0]]} times: "
-            "give each its own, over train2017 and val2017 together"
-        )
+    if len(counts) == counts.total():
+        return
+    number, count = next((number, count) for number, count in counts.items() if count > 1)
+    raise DataError(
+        f"{told}: {kind} id {number} stands there {count} times: give each its own, over all files"
+    )
 
 
-def _read_split(folder: Path, split: SourceSplit) -> Iterable[CaptionedImage]:
-    path = annotation_file(folder, "captions", split)
-    content = read_json(path)
+def _images_of(document: Document, left_out: Counter[str]) -> list[CaptionedImage]:
+    captions = _captions_of(document, left_out)
+    images: list[CaptionedImage] = []
+    known: set[int] = set()
+    for image in _records(document, "images", _ImageRecord):
+        known.add(image.id)
+        if image.id in captions:
+            images.append(_captioned(image, document.split, captions[image.id]))
+    left_out["images_without_caption"] += len(known - captions.keys())
+    left_out["captions_without_image"] += sum(len(captions[i]) for i in captions.keys() - known)
+    return images
+
+
+def _captions_of(document: Document, left_out: Counter[str]) -> dict[int, list[Caption]]:
+    """The captions of each image id; those without a word are counted alone."""
     captions: defaultdict[int, list[Caption]] = defaultdict(list)
-    for caption in _records(content, "annotations", _CaptionRecord, path):
-        text = " ".join(caption.caption.split())
-        captions[caption.image_id].append(Caption(caption.id, text))
-    return [
-        _captioned(image, split, captions[image.id])
-        for image in _records(content, "images", _ImageRecord, path)
-        if image.id in captions
-    ]
+    for caption in _records(document, "annotations", _CaptionRecord):
+        if text := " ".join(caption.caption.split()):
+            captions[caption.image_id].append(Caption(caption.id, text))
+        else:
+            left_out["empty_captions"] += 1
+    return captions
 
 
-def _records(content: Any, part: str, kind: type[_RecordKind], path: Path) -> Iterator[_RecordKind]:
+def _records(document: Document, part: str, kind: type[_RecordKind]) -> Iterator[_RecordKind]:
     """The records of one list of the file; DataError names the first that is not as it must be."""
-    wrong = f"{path} is not a COCO captions file"
+    content = document.content
     if not isinstance(content, dict) or not isinstance(content.get(part), list):
-        raise DataError(f"{wrong}: it holds no list {part!r}: check dataset.root in params.yaml")
+        raise _wrong(document, f"it holds no list {part!r}: check dataset.root in params.yaml")
     for place, record in enumerate(content[part]):
         try:
-            yield kind.model_validate(record)
+            yield _validated(kind, record)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join([f"{part}[{place}]", *map(str, problem["loc"])])
             lacks = problem["type"] == "missing"
             given = "" if lacks else f", not {json.dumps(problem['input'])[:60]}"
-            raise DataError(f"{wrong}: {where}: {problem['msg']}{given}: mend it") from None
+            raise _wrong(document, f"{where}: {problem['msg']}{given}: mend it") from None
+
+
+def _validated(kind: type[_RecordKind], record: Any) -> _RecordKind:
+    try:
+        return kind.model_validate(record)
+    except ValidationError:
+        return kind.model_validate(_respelt(record))
+
+
+def _wrong(document: Document, what: str) -> DataError:
+    return DataError(f"{document.told} is not a COCO {document.kind} file: {what}")
 
 
 def _captioned(image: _ImageRecord, split: SourceSplit, captions: list[Caption]) -> CaptionedImage:
@@ -213,48 +346,100 @@ def _captioned(image: _ImageRecord, split: SourceSplit, captions: list[Caption])
 def images_by_category(folder: Path, names: Collection[str]) -> dict[str, set[int]]:
     """For each named COCO category, the ids of the images that show an instance of it.
 
+    A category may stand in one split's file alone, and its name in another case.
+
     Raises:
-        DataError: no instances file, or a name that is not one of its categories.
+        DataError: no instances file, a record that is not as it must be, or a name that is no
+            category of any file.
     """
-    paths = [annotation_file(folder, "instances", split) for split in SOURCE_SPLITS]
-    indexes = [_index_instances(path) for path in paths if path.exists()]
-    if not indexes:
+    paths = {split: annotation_file(folder, "instances", split) for split in SOURCE_SPLITS}
+    there = {split: path for split, path in paths.items() if path.exists()}
+    if not there:
         raise DataError(f"{folder} holds no instances file, which filter.categories needs")
     found: dict[str, set[int]] = {name: set() for name in names}
-    for instances in indexes:
-        known = {category["name"]: category["id"] for category in instances.cats.values()}
-        if unknown := sorted(set(names) - set(known)):
-            raise DataError(f"filter.categories: {unknown[0]!r} is not among {sorted(known)}")
-        for name in names:
-            found[name].update(instances.catToImgs[known[name]])
+    known: dict[str, str] = {}
+    for split, path in there.items():
+        document = Document("instances", split, read_json(path), str(path))
+        categories = _categories_of(document)
+        known |= {plain(name): name for name in categories.values()}
+        wanted = {plain(name): ids for name, ids in found.items()}
+        for category_id, ids in _index_instances(document, categories).items():
+            if (name := plain(categories[category_id])) in wanted:
+                wanted[name] |= ids
+    _require_known(names, known)
     return found
 
 
-def _index_instances(path: Path) -> Any:
+def _require_known(names: Iterable[str], known: Mapping[str, str]) -> None:
+    if unknown := sorted(name for name in names if plain(name) not in known):
+        near = get_close_matches(plain(unknown[0]), known, 1)
+        meant = f": did you mean {known[near[0]]!r}?" if near else ""
+        among = sorted(known.values())
+        raise DataError(f"filter.categories: {unknown[0]!r} is not among {among}{meant}")
+
+
+def _categories_of(document: Document) -> dict[int, str]:
+    records = list(_records(document, "categories", _CategoryRecord))
+    _require_unique((record.id for record in records), "category", document.told)
+    return {record.id: record.name for record in records}
+
+
+def _index_instances(document: Document, categories: Mapping[int, str]) -> dict[int, set[int]]:
+    """Category id to the ids of the images that show it."""
     from pycocotools.coco import COCO  # noqa: PLC0415 - heavy, and only some themes need it
 
     instances = COCO()
-    instances.dataset = read_json(path)
+    # pycocotools asks for more than is needed here, and checks none of it.
+    instances.dataset = {
+        "annotations": [
+            {"id": place, **_instance(document, categories, place, record)}
+            for place, record in enumerate(_records(document, "annotations", _InstanceRecord))
+        ],
+        "categories": [{"id": number} for number in categories],
+    }
     with redirect_stdout(io.StringIO()):  # pycocotools announces each step
         instances.createIndex()
-    return instances
+    return {number: set(instances.catToImgs[number]) for number in categories}
+
+
+def _instance(
+    document: Document, categories: Mapping[int, str], place: int, record: _InstanceRecord
+) -> dict[str, int]:
+    if record.category_id not in categories:
+        where = f"annotations[{place}].category_id"
+        raise _wrong(document, f"{where}: {record.category_id} is none of its categories: mend it")
+    return record.model_dump()
 
 
 def read_attributes(folder: Path, split: SourceSplit) -> Attributes | None:
     """Read the attributes of one source split, or None where the data set has none.
 
     Raises:
-        DataError: broken JSON or an unknown version.
+        DataError: broken JSON, an unknown version, or a record that is not as it must be.
     """
     path = annotation_file(folder, "attributes", split)
     if not path.exists():
         return None
-    content = read_json(path)
-    if content.get("version") != ATTRIBUTES_VERSION:
-        raise DataError(f"{path} has version {content.get('version')}, not {ATTRIBUTES_VERSION}")
+    document = Document("attributes", split, read_json(path), str(path))
+    version = document.content.get("version") if isinstance(document.content, dict) else None
+    if version != ATTRIBUTES_VERSION:
+        raise DataError(f"{path} has version {version}, not {ATTRIBUTES_VERSION}")
+    images = list(_records(document, "images", _SceneRecord))
     return Attributes(
-        values=content["attributes"],
-        truth={image["image_id"]: image["truth"] for image in content["images"]},
-        slices={image["image_id"]: image["slice"] for image in content["images"]},
-        states={caption["caption_id"]: caption["states"] for caption in content["captions"]},
+        values=_values_of(document),
+        truth={image.image_id: image.truth for image in images},
+        slices={image.image_id: image.slice for image in images},
+        states={
+            caption.caption_id: caption.states
+            for caption in _records(document, "captions", _StatesRecord)
+        },
     )
+
+
+def _values_of(document: Document) -> dict[str, list[str]]:
+    try:
+        return _VALUES.validate_python(document.content.get("attributes"))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(["attributes", *map(str, problem["loc"])])
+        raise _wrong(document, f"{where}: {problem['msg']}: mend it") from None

@@ -1,7 +1,8 @@
 """data/images/: the chosen images as they came, in tars, and a row for each in index.parquet.
 
 `images-NNNNNN.tar` holds up to 1,000 original files each, ordered by image id, as COCO names them
-below their source split; a name that is long or not ASCII stands in a PAX header. index.parquet,
+below their source split, in the form of `names.canonical`; a name that is long or not ASCII stands
+in a PAX header. index.parquet,
 format version 1, one row for every image selected:
 
 | column | type | meaning |
@@ -71,8 +72,11 @@ class Checked:
     mode: str | None = None
 
 
-def check_image(content: bytes, width: int, height: int) -> Checked:
-    """Decode a file to the last pixel and compare its size with the annotation's, in pixels."""
+def check_image(content: bytes, width: int | None, height: int | None) -> Checked:
+    """Decode a file to the last pixel and compare its size with the annotation's, in pixels.
+
+    A width or height that the annotation does not give is any.
+    """
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
@@ -80,7 +84,7 @@ def check_image(content: bytes, width: int, height: int) -> Checked:
     except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
         # Pillow puts the object's address into some messages; an address would differ each run.
         return Checked("corrupt", type(error).__name__)
-    if size != (width, height):
+    if size != (width or size[0], height or size[1]):
         return Checked("wrong_size", f"{size[0]}x{size[1]}, annotated {width}x{height}")
     return Checked("ok", mode=mode)
 

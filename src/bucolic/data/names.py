@@ -9,6 +9,7 @@ import hashlib
 import re
 from string import Formatter
 from typing import Annotated
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from pydantic import AfterValidator
@@ -43,6 +44,29 @@ def require_below(name: str) -> str:
             "relative, without .., drive or control characters",
         )
     return name
+
+
+def canonical(name: str) -> str:
+    """The one form of a name that archives are written with: a/b.jpg, its accents composed."""
+    parts = normalize("NFC", name.replace("\\", "/")).split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def spellings(name: str, folder: str) -> list[str]:
+    """The names below `folder` that `name` may mean, likeliest first; the first is itself.
+
+    Backslashes may separate, accents may be composed or not, the name may be quoted as in an
+    address, and `folder` itself may stand before it.
+    """
+    forms = [name]
+    for respelt in (canonical, _decomposed, unquote):
+        forms += [respelt(form) for form in forms]
+    forms += [form.removeprefix(f"{folder}/") for form in forms]
+    return [form for form in dict.fromkeys(forms) if stays_below(form)]
+
+
+def _decomposed(name: str) -> str:
+    return normalize("NFD", name)
 
 
 def flat(name: str) -> str:

@@ -1,5 +1,6 @@
 """The bytes of one original image: out of a folder, an archive, or from its own address."""
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Literal, Protocol
 
 from bucolic.data.coco import CaptionedImage, SourceSplit
 from bucolic.data.fetch import NotThereError, RemoteFile, fetch_bytes, fetch_file, open_session
-from bucolic.data.names import flat
-from bucolic.data.source import CocoSource, FolderSource
+from bucolic.data.names import canonical, flat, spellings
+from bucolic.data.source import CocoSource, FolderSource, require_digested
 from bucolic.errors import DataError
 from bucolic.files import fingerprint, remove, write_bytes
 
@@ -41,18 +42,32 @@ class FolderOriginals:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._digested: set[Path] = set()
 
     def read(self, image: CaptionedImage) -> bytes:
-        """Read ROOT/SOURCE_SPLIT/FILE_NAME; NotThereError also for what cannot be read there."""
+        """Read ROOT/SOURCE_SPLIT/FILE_NAME; NotThereError also for what cannot be read there.
+
+        Raises:
+            DataError: the file lies where DVC does not look, see `require_digested`.
+        """
         name = f"{image.source_split}/{image.file_name}"
+        path = self._find(image)
         try:
-            return (self._folder / image.source_split / image.file_name).read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             raise NotThereError(f"{name}: no such file") from None
         except OSError as error:
             raise NotThereError(f"{name}: {error.strerror}") from None
-        except ValueError as error:  # a null byte in the name
-            raise NotThereError(f"{name!r}: {error}") from None
+        if path.parent not in self._digested:
+            require_digested(self._folder, path.parent)
+            self._digested.add(path.parent)
+        return content
+
+    def _find(self, image: CaptionedImage) -> Path:
+        """The path of the first spelling of the name that is there, else of the name as it is."""
+        folder = self._folder / image.source_split
+        paths = [folder / name for name in spellings(image.file_name, image.source_split)]
+        return next((path for path in paths if os.path.isfile(path)), paths[0])  # noqa: PTH113
 
     def forget(self, image: CaptionedImage) -> None:
         """Keep the user's file as it is."""
@@ -65,14 +80,18 @@ class ArchiveOriginals:
 
     def __init__(self, archives: dict[SourceSplit, Path]) -> None:
         self._bundles = {split: _open_zip(path) for split, path in archives.items()}
+        self._members = {split: _spelt(bundle) for split, bundle in self._bundles.items()}
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read SOURCE_SPLIT/FILE_NAME out of the archive."""
-        name = f"{image.source_split}/{image.file_name}"
+        split, members = image.source_split, self._members[image.source_split]
+        name = f"{split}/{image.file_name}"
+        spelt = (f"{split}/{form}" for form in spellings(image.file_name, split))
+        member = next((members[form] for form in spelt if form in members), None)
+        if member is None:
+            raise NotThereError(f"{name}: not in the archive")
         try:
-            return self._bundles[image.source_split].read(name)
-        except KeyError:
-            raise NotThereError(f"{name}: not in the archive") from None
+            return self._bundles[split].read(member)
         except zipfile.BadZipFile as error:
             raise DataError(f"{name}: {error}: delete the archive and run again") from None
 
@@ -173,6 +192,12 @@ def _prefers_archive(
 def _fetch_all(archives: dict[SourceSplit, RemoteFile], folder: Path) -> dict[SourceSplit, Path]:
     session = open_session()
     return {s: fetch_file(session, r, folder / r.sha256[:16]) for s, r in archives.items()}
+
+
+def _spelt(bundle: zipfile.ZipFile) -> dict[str, str]:
+    """The members by their names as they are, and by their canonical ones."""
+    names = bundle.namelist()
+    return {canonical(name): name for name in names} | {name: name for name in names}
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -8,7 +8,7 @@ One row an image, ordered by image id; format version 1 in the schema metadata:
 | split | string | train, val or test |
 | source_split | string | train2017 or val2017, the folder the file is in |
 | file_name | string | e.g. 000000000139.jpg |
-| width, height | int32 | pixels, as the annotation says |
+| width, height | int32, nullable | pixels, as the annotation says |
 | licence | int32, nullable | licence id of the annotation file |
 | coco_url, flickr_url | string | where the file and its author's page are; may be empty |
 | captions | list of (caption_id int64, text string) | all captions, ordered by id |
@@ -16,7 +16,7 @@ One row an image, ordered by image id; format version 1 in the schema metadata:
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
     ],
     metadata={"bucolic.format": "selection", "bucolic.version": VERSION},
 )
+OF_IMAGES = tuple(name for name in SCHEMA.names if name not in {"split", "captions", "keywords"})
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class SelectedImage:
 def write_selection(path: Path, rows: Sequence[SelectedImage]) -> None:
     """Write the selection, ordered by image id whatever the order given."""
     ordered = sorted(rows, key=lambda row: row.image.image_id)
-    records = [
-        {**asdict(row.image), "split": row.split, "keywords": sorted(row.keywords)}
-        for row in ordered
-    ]
-    write_table(path, pa.Table.from_pylist(records, schema=SCHEMA))
+    columns = {name: [getattr(row.image, name) for row in ordered] for name in OF_IMAGES}
+    columns["captions"] = [[vars(c) for c in row.image.captions] for row in ordered]
+    columns["split"] = [row.split for row in ordered]
+    columns["keywords"] = [sorted(row.keywords) for row in ordered]
+    write_table(path, pa.Table.from_pydict(columns, schema=SCHEMA))
 
 
 def read_selection(path: Path) -> list[SelectedImage]:

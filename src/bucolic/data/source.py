@@ -9,13 +9,14 @@
 Without one, the folder itself holds annotations/, train2017/ and perhaps val2017/.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bucolic.config import Section
-from bucolic.data.coco import SourceSplit
+from bucolic.data.coco import SourceSplit, read_json
 from bucolic.data.fetch import RemoteFile
 from bucolic.data.names import ImageAddress
 from bucolic.errors import DataError
@@ -78,6 +79,24 @@ _FETCHED: TypeAdapter[CocoSource | MeadowSource] = TypeAdapter(
 )
 
 
+def require_digested(root: Path, folder: Path) -> None:
+    """Refuse a folder of the data set that is a link out of it, or lies behind one.
+
+    DVC follows links to files, and `root` itself may be one, but into a linked folder it does not
+    look: a change there would go unseen.
+
+    Raises:
+        DataError: with what to put in the link's place.
+    """
+    if folder.resolve().is_relative_to(root.resolve()):
+        return
+    link = next(place for place in (folder, *folder.parents) if place.is_symlink())
+    raise DataError(
+        f"{link} is a link out of the data set, and DVC sees no change behind it: "
+        f"put links to the files in its place: rm {link} && cp -rs {link.resolve()} {link}"
+    )
+
+
 def read_source(root: Path) -> Source:
     """Read what `dataset.root` points at.
 
@@ -89,9 +108,10 @@ def read_source(root: Path) -> Source:
     path = root / SOURCE_FILE
     if not path.exists():
         return FolderSource(kind="folder", folder=str(root))
+    content = read_json(path)
     try:
-        return _FETCHED.validate_json(path.read_bytes())
+        return _FETCHED.validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "kind"
         raise DataError(f"{path}: {where}: {first['msg']}") from None

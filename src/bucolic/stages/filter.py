@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from bucolic.config import Section
@@ -14,15 +14,23 @@ from bucolic.data.coco import (
     CaptionedImage,
     images_by_category,
     present_splits,
-    read_captioned_images,
+    read_captions,
 )
 from bucolic.data.selection import SelectedImage, write_selection
 from bucolic.data.split import SPLITS, Split, assign_split
 from bucolic.errors import DataError
-from bucolic.keywords import Match, pattern_of
+from bucolic.keywords import Match, pattern_of, plain
 from bucolic.report import Rows, Summary
 
-Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+def _seen(word: str) -> str:
+    """Refuse a word of characters that no one sees: it would be found in every caption."""
+    if not plain(word):
+        raise PydanticCustomError("unseen", "Input should hold a character that can be seen")
+    return word
+
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_seen)]
 
 
 class FilterConfig(Section):
@@ -68,26 +76,28 @@ def select_images(annotations: Path, out: Path, *, config: FilterConfig) -> Summ
         config: the theme.
 
     Raises:
-        DataError: the theme leaves a split without any image; the message gives the counts.
+        DataError: the annotations cannot be used, or the theme leaves a split without any image;
+            the message gives the counts.
     """
-    images = read_captioned_images(annotations)
+    read = read_captions(annotations)
     shown = images_by_category(annotations, config.categories) if config.categories else {}
     held_out = "val2017" in present_splits(annotations)
     patterns = {word: pattern_of(word, config.match) for word in sorted(set(config.keywords))}
     selected = [
         SelectedImage(image, _split(image, config, held_out=held_out), keywords)
-        for image in images
+        for image in read.images
         if (keywords := _why(image, patterns, config, shown)) and _licensed(image, config)
     ]
     splits = Counter(row.split for row in selected)
     _require_every_split(splits, config)
     write_selection(out, selected)
     figures = {
-        "considered": len(images),
+        "considered": len(read.images),
         "selected": len(selected),
         "splits": {name: splits[name] for name in SPLITS},
         "captions": sum(len(row.image.captions) for row in selected),
         "keywords": _counts(selected, [*patterns, *config.categories]),
+        "left_out": dict(read.left_out),
     }
     return Summary(Rows(len(selected), len(selected)), figures=figures)
 
@@ -99,11 +109,16 @@ def _why(
     shown: dict[str, set[int]],
 ) -> tuple[str, ...]:
     """The keywords and categories that choose this image; empty if none does."""
-    texts = [caption.text for caption in image.captions]
-    found = [{word for word, p in patterns.items() if p.search(text)} for text in texts]
+    found = [_words_in(caption.text, patterns) for caption in image.captions]
     enough = sum(map(bool, found)) >= config.min_captions
     words = set().union(*found) if enough else set()
     return tuple(sorted(words | {name for name, ids in shown.items() if image.image_id in ids}))
+
+
+def _words_in(text: str, patterns: Mapping[str, re.Pattern[str]]) -> set[str]:
+    """The words found in a caption as it is written, or in its plain form."""
+    forms = (text,) if text.isascii() else (text, plain(text))
+    return {word for form in forms for word, p in patterns.items() if p.search(form)}
 
 
 def _licensed(image: CaptionedImage, config: FilterConfig) -> bool:

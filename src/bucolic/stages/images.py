@@ -12,6 +12,7 @@ from bucolic.config import Section
 from bucolic.data.coco import CaptionedImage
 from bucolic.data.fetch import NotThereError
 from bucolic.data.images import ImageRow, TarSequence, check_image, write_index
+from bucolic.data.names import canonical
 from bucolic.data.originals import Fetch, Originals, open_originals
 from bucolic.data.selection import read_selection
 from bucolic.data.source import MeadowSource, read_source
@@ -79,7 +80,7 @@ def _pack(
         if row.status != "ok":
             rows.append(row)
             continue
-        tar, offset = tars.add(f"{image.source_split}/{image.file_name}", content)
+        tar, offset = tars.add(f"{image.source_split}/{canonical(image.file_name)}", content)
         rows.append(replace(row, tar=tar, offset=offset))
     tars.close()
     return rows

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
-from bucolic.data.coco import Caption, read_captioned_images
+from bucolic.data.coco import Caption, read_captions
 from bucolic.errors import DataError
 
 WRONG = [
     ("images", "id", "7", 'images[6].id: Input should be a valid integer, not "7"'),
     ("images", "id", True, "images[6].id: Input should be a valid integer, not true"),
     ("images", "id", 2**63, "images[6].id: Input should be less than 9223372036854775808"),
-    ("images", "license", "CC BY", 'images[6].license: Input should be a valid integer, not "CC'),
+    ("images", "license", [4], "images[6].license: Input should be a valid integer, not [4]"),
+    ("images", "license", True, "images[6].license: Input should be a valid integer, not true"),
+    ("images", "id", 2.0**60, "images[6].id: Input should be a valid integer"),
+    ("images", "id", float("nan"), "images[6].id: Input should be a"),
+    ("images", "width", float("inf"), "images[6].width: Input should be a"),
     ("images", "file_name", 7, "images[6].file_name: Input should be a valid string, not 7"),
     ("images", "width", "96", 'images[6].width: Input should be a valid integer, not "96"'),
     ("images", "width", 96.5, "images[6].width: Input should be a valid integer, not 96.5"),
@@ -42,7 +46,7 @@ def test_a_value_of_another_type_is_told_with_its_record(
     """One line names the file, the record and the key."""
     folder = changed(coco_folder, lambda content: content[part][6].update({key: value}))
     with pytest.raises(DataError) as caught:
-        read_captioned_images(folder)
+        read_captions(folder)
     assert said in str(caught.value)
     assert "captions_train2017.json is not a COCO captions file: " in str(caught.value)
     assert 1 == len(str(caught.value).splitlines())
@@ -52,8 +56,8 @@ def test_a_value_of_another_type_is_told_with_its_record(
     ("change", "said"),
     [
         (
-            lambda content: content["images"][6].pop("width"),
-            "images[6].width: Field required: mend",
+            lambda content: content["images"][6].pop("file_name"),
+            "images[6].file_name: Field required: mend",
         ),
         (lambda content: content["annotations"].insert(2, 5), "annotations[2]: Input should be"),
         (lambda content: content.pop("images"), "images"),
@@ -63,7 +67,7 @@ def test_a_value_of_another_type_is_told_with_its_record(
 def test_a_record_that_lacks_its_place_is_told(coco_folder: Path, change: Any, said: str):
     """A key that is missing, a record that is none and a list that is none are named."""
     with pytest.raises(DataError) as caught:
-        read_captioned_images(changed(coco_folder, change))
+        read_captions(changed(coco_folder, change))
     assert said in str(caught.value)
     assert 1 == len(str(caught.value).splitlines())
 
@@ -77,7 +81,7 @@ def test_what_a_record_may_leave_out(coco_folder: Path):
         content["images"][2].update(width=96.0)
         content["images"][1].update(license=None, coco_url=None, flickr_url="f")
 
-    first, second, third = read_captioned_images(changed(coco_folder, change))[:3]
+    first, second, third = read_captions(changed(coco_folder, change)).images[:3]
     assert (None, "", "") == (first.licence, first.coco_url, first.flickr_url)
     assert (None, "", "f") == (second.licence, second.coco_url, second.flickr_url)
     assert (4, 96, 72) == (third.licence, third.width, third.height)
