@@ -40,6 +40,7 @@ ATTRIBUTES_VERSION = 1
 
 
 LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
+MEND = "mend it in dataset.root"  # where the file came from, if what was read is a copy
 EXACT = 2**53  # above it, floats are no longer each whole number
 
 
@@ -315,7 +316,7 @@ def _records(document: Document, part: str, kind: type[_RecordKind]) -> Iterator
             where = ".".join([f"{part}[{place}]", *map(str, problem["loc"])])
             lacks = problem["type"] == "missing"
             given = "" if lacks else f", not {json.dumps(problem['input'])[:60]}"
-            raise _wrong(document, f"{where}: {problem['msg']}{given}: mend it") from None
+            raise _wrong(document, f"{where}: {problem['msg']}{given}: {MEND}") from None
 
 
 def _validated(kind: type[_RecordKind], record: Any) -> _RecordKind:
@@ -356,18 +357,16 @@ def images_by_category(folder: Path, names: Collection[str]) -> dict[str, set[in
     there = {split: path for split, path in paths.items() if path.exists()}
     if not there:
         raise DataError(f"{folder} holds no instances file, which filter.categories needs")
-    found: dict[str, set[int]] = {name: set() for name in names}
+    found: defaultdict[str, set[int]] = defaultdict(set)
     known: dict[str, str] = {}
     for split, path in there.items():
         document = Document("instances", split, read_json(path), str(path))
         categories = _categories_of(document)
         known |= {plain(name): name for name in categories.values()}
-        wanted = {plain(name): ids for name, ids in found.items()}
         for category_id, ids in _index_instances(document, categories).items():
-            if (name := plain(categories[category_id])) in wanted:
-                wanted[name] |= ids
+            found[plain(categories[category_id])] |= ids
     _require_known(names, known)
-    return found
+    return {name: found[plain(name)] for name in names}
 
 
 def _require_known(names: Iterable[str], known: Mapping[str, str]) -> None:
@@ -407,7 +406,7 @@ def _instance(
 ) -> dict[str, int]:
     if record.category_id not in categories:
         where = f"annotations[{place}].category_id"
-        raise _wrong(document, f"{where}: {record.category_id} is none of its categories: mend it")
+        raise _wrong(document, f"{where}: {record.category_id} is none of its categories: {MEND}")
     return record.model_dump()
 
 
@@ -442,4 +441,4 @@ def _values_of(document: Document) -> dict[str, list[str]]:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(["attributes", *map(str, problem["loc"])])
-        raise _wrong(document, f"{where}: {problem['msg']}: mend it") from None
+        raise _wrong(document, f"{where}: {problem['msg']}: {MEND}") from None

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bucolic.data.selection import read_selection
 from bucolic.errors import DataError
+from bucolic.runtime import Runtime
 from bucolic.stages.filter import FilterConfig, select_images
+from bucolic.stages.images import ImagesConfig, get_images
 
 
 def select(folder: Path, **config: object) -> tuple[dict[int, str], dict[str, object]]:
@@ -97,3 +100,46 @@ def test_an_id_in_both_source_splits_is_refused(coco_folder: Path):
     )
     with pytest.raises(DataError, match="image id 1 stands there 2 times"):
         select(coco_folder, keywords=("cow",))
+
+
+def test_captions_are_searched_as_written_and_in_plain_form(coco_folder: Path):
+    """A look-alike is found, and a sign that the plain form joins to a word hides none."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    for place, text in ((0, "two \uff43\uff4f\uff57\uff53"), (2, "a cow\u2122"), (4, "cow\u00b7")):
+        content["annotations"][place]["caption"] = text
+    path.write_text(json.dumps(content))
+    chosen, _ = select(coco_folder, keywords=("cow",))
+    assert {1, 2, 3} <= set(chosen)
+
+
+@pytest.mark.parametrize("word", ["\u200b", "\ufeff\u00ad", "\u2060"])
+def test_a_word_that_no_one_sees_is_refused(word: str):
+    """It would be found in every caption."""
+    with pytest.raises(ValidationError, match="a character that can be seen"):
+        FilterConfig(keywords=("cow", word))
+
+
+def test_what_the_annotations_hold_in_vain_is_in_the_figures(coco_folder: Path):
+    """The figures count what was left out before any word was looked for."""
+    _, figures = select(coco_folder, keywords=("cow",))
+    names = ["captions_without_image", "empty_captions", "images_without_caption"]
+    assert dict.fromkeys(names, 0) == figures["left_out"]
+
+
+def test_images_without_a_size_are_selected(coco_folder: Path):
+    """Width and height are null in the selection where the annotations have none."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        del image["width"]
+        image["height"] = None
+    path.write_text(json.dumps(content))
+    select(coco_folder, keywords=("thing",))
+    rows = read_selection(coco_folder.parent / "selection.parquet")
+    assert {(None, None)} == {(row.image.width, row.image.height) for row in rows}
+    runtime = Runtime(work=coco_folder.parent / "w", cache=coco_folder.parent / "c", workers=2)
+    out = coco_folder.parent / "images"
+    selection = coco_folder.parent / "selection.parquet"
+    summary = get_images(coco_folder, selection, out, config=ImagesConfig(), runtime=runtime)
+    assert {"ok": 40} == summary.figures["status"]
