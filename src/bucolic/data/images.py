@@ -2,18 +2,26 @@
 
 `images-NNNNNN.tar` holds up to 1,000 original files each, ordered by image id, as COCO names them
 below their source split, in the form of `names.canonical`; a name that is long or not ASCII stands
-in a PAX header. index.parquet,
-format version 1, one row for every image selected:
+in a PAX header. index.parquet, format version 2, one row for every image selected:
 
 | column | type | meaning |
 |---|---|---|
 | image_id | int64 | COCO's id |
-| status | string | ok, not_found, corrupt or wrong_size |
+| status | string | ok or why not, see below |
 | reason | string | what was wrong; empty where ok |
 | tar | string, nullable | which archive holds it |
 | offset, size_bytes | int64, nullable | where the file's bytes are in that archive |
 | sha256 | string, nullable | of the file's bytes |
 | mode | string, nullable | Pillow's mode of the file (RGB, L, CMYK...) before conversion |
+
+| status | the file |
+|---|---|
+| ok | can be shown as data/display.py says, and is of the annotated size where there is one |
+| not_found | is not there |
+| corrupt | breaks off, or is no picture |
+| wrong_size | is of another size, as stored and as shown |
+| too_large | is over a limit, which the reason names |
+| unsupported | may be sound, but has no one faithful picture here: its format, samples or colours |
 """
 
 import io
@@ -27,13 +35,14 @@ from typing import Literal
 import pyarrow as pa
 from PIL import Image
 
+from bucolic.data.display import UnshownError, open_picture, show, stored_size
 from bucolic.data.tables import read_table, write_table
 from bucolic.errors import DataError
 
-VERSION = "1"
+VERSION = "2"
 IMAGES_PER_TAR = 1000
 TAR_NAME = re.compile(r"images-\d{6,}\.tar")
-Status = Literal["ok", "not_found", "corrupt", "wrong_size"]
+Status = Literal["ok", "not_found", "corrupt", "wrong_size", "too_large", "unsupported"]
 SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -73,26 +82,36 @@ class Checked:
 
 
 def check_image(content: bytes, width: int | None, height: int | None) -> Checked:
-    """Decode a file to the last pixel and compare its size with the annotation's, in pixels.
+    """Compare a file's size with the annotation's, in pixels, and decode it to the last pixel.
 
-    A width or height that the annotation does not give is any.
+    Some tools annotate a turned photograph's size as it is stored, some as it is shown: both are
+    right. What is neither is told from the header, before a pixel is decoded. Nothing is compared
+    where the annotation gives no size.
     """
+    annotated = None if width is None or height is None else (width, height)
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            size, mode = image.size, image.mode
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
-        # Pillow puts the object's address into some messages; an address would differ each run.
-        return Checked("corrupt", type(error).__name__)
-    if size != (width or size[0], height or size[1]):
-        return Checked("wrong_size", f"{size[0]}x{size[1]}, annotated {width}x{height}")
+        with open_picture(content) as image:
+            stored, mode = stored_size(image), image.mode
+            wrong = f"{stored[0]}x{stored[1]}, annotated {width}x{height}"
+            if annotated not in (None, stored, stored[::-1]):
+                return Checked("wrong_size", wrong)
+            shown = show(image).size
+    except UnshownError as error:
+        return Checked(error.status, str(error))
+    if annotated not in (None, stored, shown):
+        return Checked("wrong_size", wrong)
     return Checked("ok", mode=mode)
 
 
 def decode(content: bytes) -> Image.Image:
-    """Decode an image file to RGB; greyscale and CMYK files are converted."""
-    with Image.open(io.BytesIO(content)) as image:
-        return image.convert("RGB")
+    """Decode an image file to the RGB picture that a viewer shows, see data/display.py.
+
+    Raises:
+        UnshownError: it is broken, over a limit, or cannot be shown faithfully.
+        TransientError: there is no memory for it now.
+    """
+    with open_picture(content) as image:
+        return show(image)
 
 
 class TarSequence:

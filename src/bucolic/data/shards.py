@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bucolic.data.coco import Caption
+from bucolic.data.display import middle
 from bucolic.data.embeddings import Vectors
 from bucolic.data.split import Split as SplitName
 from bucolic.errors import DataError
@@ -75,6 +76,7 @@ class Split:
 
 def to_square_png(image: Image.Image, size_px: int) -> bytes:
     """Resize the shorter side to `size_px` (antialiased bicubic), crop the centre; PNG bytes."""
+    image = middle(image)
     scale = size_px / min(image.size)
     width, height = (max(size_px, round(side * scale)) for side in image.size)
     resized = image.resize((width, height), Image.Resampling.BICUBIC)

@@ -10,6 +10,8 @@ import numpy as np
 
 from bucolic.clip.config import ClipConfig
 from bucolic.data.coco import Caption
+from bucolic.data.display import VERSION as DISPLAY_VERSION
+from bucolic.data.display import middle
 from bucolic.data.embeddings import (
     SAME_TOWERS,
     CaptionEmbeddings,
@@ -78,7 +80,7 @@ def _embed_images(
     def compute(places: list[int]) -> Vectors:
         return _embed_files(folder, [rows[place] for place in places], towers, runtime.workers)
 
-    vectors, new = VectorStore(store / "images").complete(digests, compute)
+    vectors, new = VectorStore(store / f"images-{DISPLAY_VERSION}").complete(digests, compute)
     ids = np.array([row.image_id for row in rows], np.int64)
     return ImageEmbeddings(ids, digests, vectors), new
 
@@ -86,7 +88,7 @@ def _embed_images(
 def _embed_files(folder: Path, rows: Sequence[ImageRow], towers: "Towers", workers: int) -> Vectors:
     contents = (content for _, content in read_contents(folder, rows))
     pixels = ordered_map(
-        lambda content: towers.preprocess(decode(content)), contents, workers=workers
+        lambda content: towers.preprocess(middle(decode(content))), contents, workers=workers
     )
     return towers.embed_pixels(list(pixels))
 

@@ -1,0 +1,324 @@
+"""An image file's pixels as a viewer shows them: in sRGB, upright, on a white page.
+
+What a file says about how it is to be shown is done to its pixels:
+
+- the orientation of Exif or XMP turns the picture;
+- an ICC profile brings its colours to sRGB; one that is sRGB's own changes no pixel, and one that
+  is broken or speaks of other colours than the file's is ignored, as browsers do;
+- white shows through transparent parts, also around a GIF's first frame;
+- 16 bits a sample become 8 by their upper byte; CMYK, YCbCr, Lab and palettes become RGB;
+- of several frames or pages the first is shown.
+
+Viewers disagree about PNG's gamma and about pixels that are not square: both are left alone. What
+has no one faithful picture is refused: samples without a range (floating point, signed, 32 bits),
+wide or high dynamic range colours without a profile, formats other than FORMATS.
+"""
+
+import io
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    PHOTOMETRIC_INTERPRETATION,
+    PREFIXES,
+    TiffImageFile,
+)
+
+from bucolic.errors import BucolicError, DataError, TransientError
+
+# To be raised with any change of pixels: vectors of pictures decoded otherwise are not used again.
+VERSION = 2
+# Phone photographs have up to 65 million pixels. Decoding takes four copies of 4 bytes a pixel.
+MAX_PIXELS = 100_000_000
+MAX_ASPECT = 16
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+OTHER_FORMATS = {
+    b"8BPS": "Photoshop",
+    b"%!PS": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"<?xml": "SVG or other XML",
+    b"DDS ": "DDS",
+    b"qoif": "QOI",
+    b"v/1\x01": "OpenEXR",
+    b"\x00\x00\x01\x00": "icon",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    **{f"P{kind}".encode() + end: "Netpbm" for kind in range(1, 8) for end in (b"\n", b" ")},
+}
+# sRGB's and those of standard video, which browsers show alike; 2 is unspecified (ITU-T H.273).
+PLAIN_PRIMARIES = {1, 2, 5, 6, 7}
+PLAIN_TRANSFERS = {1, 2, 4, 6, 7, 13, 14, 15}
+SAME_LEVELS = 3  # of 255: how far another writer's sRGB profile may be from this one
+MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # an ICC profile's colours to Pillow's
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# The limit above replaces Pillow's, which warns on the user's screen and raises before the size can
+# be compared; and what Pillow says of single tags there is no news to a user either.
+Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+class UnshownError(DataError):
+    """A file without a faithful picture; `status` tells broken from too large and unsupported."""
+
+    def __init__(self, status: Literal["corrupt", "too_large", "unsupported"], reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def middle(picture: Image.Image) -> Image.Image:
+    """Cut what is over MAX_ASPECT times as long as it is wide down to that, about its centre.
+
+    Whoever scales the shorter side and keeps the centre square needs no more, and does not hold a
+    line of 10,000 pixels scaled up both ways.
+    """
+    longest = MAX_ASPECT * min(picture.size)
+    if max(picture.size) <= longest:
+        return picture
+    width, height = (min(side, longest) for side in picture.size)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+@contextmanager
+def open_picture(content: bytes) -> Iterator[Image.Image]:
+    """Open an image file, its pixels not yet decoded.
+
+    Raises:
+        UnshownError: it cannot be opened; also in place of what a decoder raises inside the block.
+        TransientError: there is no memory for it now.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _read_what_pillow_leaves(image, content)
+            yield image
+    except BucolicError:
+        raise
+    except UnidentifiedImageError:
+        raise _unopened(content) from None
+    except MemoryError:
+        raise TransientError(
+            f"no memory left to decode a picture of up to {MAX_PIXELS} pixels: free some"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
+        raise _broken(error) from None
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened file as its header has them; Pillow turns those of TIFF."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
+    return image.size
+
+
+def show(image: Image.Image) -> Image.Image:
+    """Decode an opened file to the RGB picture that a viewer shows; it has no metadata left.
+
+    Raises:
+        UnshownError: it is over MAX_PIXELS, or cannot be shown faithfully.
+    """
+    _require_bounded(image)
+    drawn = image.tile[0].extents if isinstance(image, GifImageFile) else None
+    image.load()
+    colours, alpha = _colours_and_alpha(image)
+    picture = _in_srgb(colours, image.info.get("icc_profile"))
+    if drawn not in (None, (0, 0, *image.size)):
+        alpha = _only_inside(drawn, alpha, image.size)
+    if alpha is not None:
+        page = Image.new("RGB", picture.size, "white")
+        page.paste(picture, mask=alpha)
+        picture = page
+    turn = TURNS.get(_orientation(image))
+    picture = picture if turn is None else picture.transpose(turn)
+    # A PNG made of this picture would carry them: the profile of colours that are sRGB by now.
+    picture.info = {}
+    return picture
+
+
+def _require_bounded(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnshownError(
+            "too_large",
+            f"{width}x{height} are {width * height} pixels, the limit is {MAX_PIXELS}",
+        )
+
+
+def _colours_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colours in mode L, RGB or CMYK, and the opacity in mode L where the file has one."""
+    if image.mode in ("I", "F"):
+        raise UnshownError(
+            "unsupported", f"samples of Pillow's mode {image.mode} have no known range"
+        )
+    if image.mode.startswith("I;16"):
+        image = _upper_bytes(image)
+    plain = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.has_transparency_data:
+        image = image.convert(plain + "A")
+        return image.convert(plain), image.getchannel("A")
+    return (image if image.mode == "CMYK" else image.convert(plain)), None
+
+
+def _upper_bytes(image: Image.Image) -> Image.Image:
+    """Greyscale of over 8 bits a sample as L or LA; Pillow would clip all above 255 to white."""
+    samples = np.asarray(image)
+    bits, inverted = 16, False
+    if isinstance(image, TiffImageFile):
+        bits = image.tag_v2[BITSPERSAMPLE][0]
+        inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    upper = (samples >> (bits - 8)).astype(np.uint8)
+    grey = Image.fromarray(~upper if inverted else upper)
+    if "transparency" in image.info:
+        opaque = samples != image.info["transparency"]
+        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
+    return grey
+
+
+def _only_inside(
+    box: tuple[int, int, int, int], alpha: Image.Image | None, size: tuple[int, int]
+) -> Image.Image:
+    """Opacity that is 0 outside the box."""
+    inside = Image.new("L", size, 0)
+    inside.paste(255 if alpha is None else alpha.crop(box), box)
+    return inside
+
+
+def _orientation(image: Image.Image) -> int:
+    """Exif's orientation of a decoded file, 1 to 8; Pillow has turned a TIFF already."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - broken Exif data raise anything; viewers ignore them
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+class _Reading(NamedTuple):
+    """How the colours of one ICC profile become sRGB: from which mode of Pillow, and by what."""
+
+    mode: str
+    to_srgb: ImageCms.ImageCmsTransform
+
+
+def _in_srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB in sRGB, of L, RGB or CMYK; a profile of RGB holds for greyscale as well."""
+    reading = _reading_of(profile) if profile else None
+    if reading and (reading.mode == colours.mode or (reading.mode, colours.mode) == ("RGB", "L")):
+        in_its_mode = colours if colours.mode == reading.mode else colours.convert(reading.mode)
+        return reading.to_srgb.apply(in_its_mode)
+    return colours.convert("RGB")
+
+
+@lru_cache(maxsize=32)
+def _reading_of(profile: bytes) -> _Reading | None:
+    """Read an ICC profile; None where it is broken, or where its colours are sRGB's already."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = MODES[source.profile.xcolor_space.strip()]
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        reading = _Reading(mode, ImageCms.buildTransform(source, srgb, mode, "RGB"))
+    except (ImageCms.PyCMSError, OSError, KeyError):
+        return None
+    return None if _changes_nothing(reading) else reading
+
+
+def _changes_nothing(reading: _Reading) -> bool:
+    """Names of profiles lie; a grid of colours that stay what they are does not."""
+    if reading.mode == "CMYK":
+        return False
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    channels = len(reading.mode)
+    grid = np.stack(np.meshgrid(*[levels] * channels), axis=-1).reshape(1, -1, channels)
+    colours = Image.fromarray(grid.squeeze(-1) if channels == 1 else grid)
+    shown = np.asarray(reading.to_srgb.apply(colours), np.int16)
+    return int(np.abs(shown - grid).max()) <= SAME_LEVELS
+
+
+def _read_what_pillow_leaves(image: Image.Image, content: bytes) -> None:
+    """A PNG's transparent colour in 8 bits a sample, and colours that are coded by numbers."""
+    if image.format == "PNG" and image.mode in ("L", "RGB") and "transparency" in image.info:
+        image.info["transparency"] = _in_8_bits(image.info["transparency"], content[24])
+    if not image.info.get("icc_profile"):
+        _require_plain_colours(image, content)
+
+
+def _in_8_bits(colour: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
+    """A grey or RGB colour of a PNG with `depth` bits a sample."""
+    full = int(2**depth - 1)
+    samples = [sample & full for sample in ((colour,) if isinstance(colour, int) else colour)]
+    upper = [sample >> 8 if depth == 16 else sample * 255 // full for sample in samples]
+    return upper[0] if isinstance(colour, int) else tuple(upper)
+
+
+def _require_plain_colours(image: Image.Image, content: bytes) -> None:
+    """Refuse primaries and transfer functions (ITU-T H.273) that screens show only converted."""
+    if image.format == "PNG":
+        codes = content.partition(b"IDAT")[0].partition(b"cICP")[2][:2]
+    elif image.format == "AVIF":
+        codes = content.partition(b"colrnclx")[2][1:4:2]  # two numbers of 16 bits
+    else:
+        return
+    if codes and not (codes[0] in PLAIN_PRIMARIES and codes[1] in PLAIN_TRANSFERS):
+        raise UnshownError(
+            "unsupported",
+            f"colours of primaries {codes[0]} and transfer {codes[1]} (H.273), without a profile",
+        )
+
+
+def _unopened(content: bytes) -> UnshownError:
+    """Why Pillow knows no way to open the file."""
+    known = next((name for start, name in OTHER_FORMATS.items() if content.startswith(start)), None)
+    if content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis"):
+        known = f"HEIF ({content[8:12].decode('ascii', 'replace')})"
+    if content.startswith(tuple(PREFIXES)) and _has_unknown_samples(content):
+        known = "TIFF with samples of this kind"
+    if known:
+        return UnshownError("unsupported", f"{known} is not among {', '.join(FORMATS)}")
+    return UnshownError("corrupt", f"neither of {', '.join(FORMATS)}" if content else "empty file")
+
+
+def _has_unknown_samples(content: bytes) -> bool:
+    """Whether a TIFF's directory is whole, and what Pillow knows no way to read."""
+    order = "<" if content.startswith(b"I") else ">"
+    try:
+        (start,) = struct.unpack_from(f"{order}I", content, 4)
+        (tags,) = struct.unpack_from(f"{order}H", content, start)
+        TiffImageFile(io.BytesIO(content))
+    except Exception as error:  # noqa: BLE001 - as above
+        return "unknown" in str(error) and start + 2 + 12 * tags <= len(content)
+    return False
+
+
+def _broken(error: Exception) -> UnshownError:
+    """What a decoder said, without the addresses of objects, which differ each run."""
+    words = str(error)
+    if "MAX_TEXT" in words:
+        return UnshownError(
+            "too_large", f"a text or profile unpacks to more than the limit, {MAX_TEXT_CHUNK} bytes"
+        )
+    name = type(error).__name__
+    return UnshownError("corrupt", name if not words or " at 0x" in words else f"{name}: {words}")
