@@ -138,6 +138,7 @@ def _context(root: Path) -> dict[str, Any]:
         "charts": training_charts(root / "models/current/curves.jsonl") if model else [],
         "counts": _keyword_counts(figures["filter"]),
         "images": _failed_images(figures["images"]),
+        "duplicates": _duplicates(figures["shard"]),
         "mlflow_url": MLFLOW_URL,
     }
 
@@ -287,6 +288,19 @@ def _failed_images(found: dict[str, Any] | None) -> dict[str, Any]:
         "failures": list(failures.items())[:FAILURES_SHOWN],
         "left_out": max(0, len(failures) - FAILURES_SHOWN),
     }
+
+
+def _duplicates(found: dict[str, Any] | None) -> str:
+    """One sentence about files that stand under several ids; empty where none does."""
+    counts = (found or {}).get("duplicates") or {"files": 0}
+    if not counts["files"]:
+        return ""
+    out = ", ".join(f"{number} of {split}" for split, number in counts["dropped"].items() if number)
+    left_out = f"left out as copies of images in test or val: {out}" if out else "none left out"
+    return (
+        f"Files that stand under several image ids: {counts['files']}, "
+        f"with {counts['images']} images; {left_out}."
+    )
 
 
 def _inlined(path: Path) -> str | None:

@@ -254,6 +254,28 @@ def test_failed_images_and_keywords_are_listed(root: Path):
     assert "450" in text
 
 
+@pytest.mark.parametrize(
+    ("dropped", "left_out"),
+    [
+        ((2, 1), "left out as copies of images in test or val: 2 of train, 1 of val."),
+        ((0, 0), "none left out."),
+    ],
+)
+def test_files_under_several_ids_are_counted(root: Path, dropped: tuple[int, int], left_out: str):
+    """How many there are, and what became of them, in one sentence."""
+    counts = {"files": 3, "images": 8, "dropped": dict(zip(("train", "val"), dropped, strict=True))}
+    write(root / "reports/shard.json", {"duplicates": counts})
+    said = "Files that stand under several image ids: 3, with 8 images; "
+    assert f"{said}{left_out} Which they are is in data/shards/rows.parquet." in outline(root).text
+
+
+@pytest.mark.parametrize("files", [0, None])
+def test_without_copies_nothing_is_said_of_them(root: Path, files: int | None):
+    """Figures without any, or of before they were counted."""
+    write(root / "reports/shard.json", {} if files is None else {"duplicates": {"files": files}})
+    assert "several image ids" not in outline(root).text
+
+
 def test_uncommitted_changes_are_said(root: Path):
     """A dirty tree cannot be made again from its commit."""
     git = {"commit": COMMIT, "dirty": True}

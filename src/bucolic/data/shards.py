@@ -7,28 +7,50 @@ id and text), `image.npy` (float32 [e]) and `captions.npy` (float32 [number of c
 index.json, version 1: size_px; clip, the provenance of the vectors; splits, name to {images,
 captions, files}. The tars are ordinary WebDataset shards for any other loader; this module's own
 reader fills arrays, since a themed COCO subset fits in memory (20,000 images at 64 px: 246 MB).
+
+rows.parquet, version 1, says what became of every image that could be read, ordered by id:
+
+| column | type | meaning |
+|---|---|---|
+| image_id | int64 | COCO's id |
+| split | string | train, val or test |
+| status | string | ok, or duplicate: left out, since a split that matters more has the same file |
+| reason | string | which other image has the same file; empty where none has |
+| copy_of | int64, nullable | that image's id; a copy within one split is ok and stays |
 """
 
 import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
 from bucolic.data.coco import Caption
-from bucolic.data.display import middle
 from bucolic.data.embeddings import Vectors
 from bucolic.data.split import Split as SplitName
+from bucolic.data.tables import read_table, write_table
 from bucolic.errors import DataError
 from bucolic.files import write_json
 
 VERSION = 1
+ROWS_VERSION = "1"
+ROWS_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("split", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("copy_of", pa.int64()),
+    ],
+    metadata={"bucolic.format": "shard-rows", "bucolic.version": ROWS_VERSION},
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,17 @@ class Sample:
     captions: tuple[Caption, ...]
     image_vector: Vectors
     caption_vectors: Vectors
+
+
+@dataclass(frozen=True)
+class ShardRow:
+    """What became of one image; see the module's docstring."""
+
+    image_id: int
+    split: SplitName
+    status: Literal["ok", "duplicate"]
+    reason: str = ""
+    copy_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +109,6 @@ class Split:
 
 def to_square_png(image: Image.Image, size_px: int) -> bytes:
     """Resize the shorter side to `size_px` (antialiased bicubic), crop the centre; PNG bytes."""
-    image = middle(image)
     scale = size_px / min(image.size)
     width, height = (max(size_px, round(side * scale)) for side in image.size)
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
@@ -120,6 +152,18 @@ def write_index(folder: Path, index: ShardIndex) -> None:
         "splits": index.splits,
     }
     write_json(folder / "index.json", content)
+
+
+def write_rows(folder: Path, rows: Iterable[ShardRow]) -> None:
+    """Write rows.parquet, ordered by image id."""
+    records = [asdict(row) for row in sorted(rows, key=lambda row: row.image_id)]
+    write_table(folder / "rows.parquet", pa.Table.from_pylist(records, schema=ROWS_SCHEMA))
+
+
+def read_rows(folder: Path) -> list[ShardRow]:
+    """Read rows.parquet; DataError where it is missing or of another format."""
+    table = read_table(folder / "rows.parquet", "shard-rows", ROWS_VERSION)
+    return [ShardRow(**record) for record in table.to_pylist()]
 
 
 def read_index(folder: Path) -> ShardIndex:

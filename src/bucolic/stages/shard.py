@@ -9,11 +9,21 @@ from pydantic import Field
 
 from bucolic.config import Section
 from bucolic.data.coco import Caption
+from bucolic.data.display import middle
+from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
 from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, read_embeddings, rows_of
 from bucolic.data.images import ImageRow, decode, read_contents
 from bucolic.data.images import read_index as read_images
 from bucolic.data.selection import SelectedImage, read_selection
-from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
+from bucolic.data.shards import (
+    Sample,
+    ShardIndex,
+    ShardRow,
+    to_square_png,
+    write_index,
+    write_rows,
+    write_split,
+)
 from bucolic.data.split import SPLITS
 from bucolic.engine import ordered_map
 from bucolic.errors import DataError
@@ -45,6 +55,8 @@ def shard(
 ) -> Summary:
     """Write the shards of train, val and test, and their index.
 
+    No two splits share a file: a copy of an image in test, else in val, is a row that says so.
+
     Args:
         selection: the Parquet file of the filter stage, for the split of each image.
         images: folder of the images stage.
@@ -54,26 +66,64 @@ def shard(
         runtime: worker threads.
 
     Raises:
-        DataError: an input is missing, of another format, or made with different towers.
+        DataError: an input is missing, of another format, or made with different towers; or a
+            split has no image, or none that is not a copy.
     """
     image_vectors, captions, clip = read_embeddings(embeddings)
     pack = _Packer(images, image_vectors, captions, config.size_px, runtime.workers)
     chosen = {row.image.image_id: row for row in read_selection(selection)}
     good = [row for row in read_images(images) if row.status == "ok"]
     _require_one_selection(good, chosen, image_vectors, captions)
+    placed = [Placed(row.image_id, str(row.sha256), chosen[row.image_id].split) for row in good]
+    copies = find_copies(placed)
+    accounts = [_account(image, copies.get(image.image_id)) for image in placed]
+    _require_every_split(accounts)
     with replacing(out) as folder:
         folder.mkdir()
         entries: dict[str, dict[str, Any]] = {}
         for name in SPLITS:
-            rows = [row for row in good if chosen[row.image_id].split == name]
-            if not rows:
-                raise DataError(f"no image of {name} could be read: see data/images/index.parquet")
-            entries[name] = write_split(folder, name, pack.samples(rows), config.images_per_shard)
+            used = {row.image_id for row in accounts if (row.split, row.status) == (name, "ok")}
+            samples = pack.samples([row for row in good if row.image_id in used])
+            entries[name] = write_split(folder, name, samples, config.images_per_shard)
         write_index(folder, ShardIndex(config.size_px, clip, entries))
-    counts = {
-        name: {k: entry[k] for k in ("images", "captions")} for name, entry in entries.items()
+        write_rows(folder, accounts)
+    return _summarise(entries, copies)
+
+
+def _account(image: Placed, copy: Copy | None) -> ShardRow:
+    """The row of an image that could be read."""
+    if copy is None:
+        return ShardRow(image.image_id, image.split, "ok")
+    return ShardRow(
+        image.image_id,
+        image.split,
+        "duplicate" if copy.left_out else "ok",
+        f"the same file as image {copy.first.image_id} of {copy.first.split}",
+        copy.first.image_id,
+    )
+
+
+def _require_every_split(rows: Sequence[ShardRow]) -> None:
+    for name in SPLITS:
+        found = [row for row in rows if row.split == name]
+        if not found:
+            raise DataError(f"no image of {name} could be read: see data/images/index.parquet")
+        if all(row.status == "duplicate" for row in found):
+            raise DataError(
+                f"no image of {name} is left: {len(found)} of {len(found)} are copies, "
+                f"first {found[0].image_id} ({found[0].reason}): remove the copies from "
+                "dataset.root, or select more images"
+            )
+
+
+def _summarise(entries: Mapping[str, dict[str, Any]], copies: Mapping[int, Copy]) -> Summary:
+    counts: dict[str, Any] = {
+        name: {key: entry[key] for key in ("images", "captions")} for name, entry in entries.items()
     }
-    return Summary(Rows(len(good), sum(e["images"] for e in entries.values())), figures=counts)
+    out = sum(entry["images"] for entry in entries.values())
+    failed = sum(copy.left_out for copy in copies.values())
+    figures = {**counts, "duplicates": count_copies(copies.values())}
+    return Summary(Rows(out + failed, out, failed), figures=figures)
 
 
 def _require_one_selection(
@@ -119,7 +169,7 @@ class _Packer:
         """Yield the sample of each row, in order."""
         contents = (content for _, content in read_contents(self._images, rows))
         pngs = ordered_map(
-            lambda content: to_square_png(decode(content), self._size_px),
+            lambda content: to_square_png(middle(decode(content)), self._size_px),
             contents,
             workers=self._workers,
         )

@@ -16,7 +16,8 @@ from bucolic.data.embeddings import (
 )
 from bucolic.data.images import read_index as read_images
 from bucolic.data.selection import read_selection
-from bucolic.data.shards import read_index, read_split
+from bucolic.data.shards import ShardRow, read_index, read_rows, read_split
+from bucolic.data.split import assign_split
 from bucolic.errors import DataError
 from bucolic.report import Summary
 from bucolic.runtime import Runtime
@@ -36,6 +37,11 @@ CLIP = {
 @pytest.fixture
 def made(coco_folder: Path, tmp_path: Path) -> Path:
     """Selection, images and embeddings whose vectors hold the ids they belong to."""
+    return make(coco_folder, tmp_path)
+
+
+def make(coco_folder: Path, tmp_path: Path) -> Path:
+    """Everything that the stage reads, of a folder of images."""
     config = FilterConfig(keywords=("thing",), val_share=0.3, test_share=0.3)
     select_images(coco_folder / "annotations", tmp_path / "selection.parquet", config=config)
     runtime = Runtime(work=tmp_path / "work", cache=tmp_path / "cache", workers=2)
@@ -68,6 +74,22 @@ def embed(folder: Path, caption_clip: dict[str, object]) -> None:
 def four(ids: np.ndarray) -> np.ndarray:
     """Each id four times, float32 [n, 4]."""
     return np.repeat(ids[:, None], 4, axis=1).astype(np.float32)
+
+
+def sides() -> dict[str, list[int]]:
+    """The ids of each split, as the hash of the id decides."""
+    found: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    for i in range(1, 41):
+        split = assign_split(i, "train2017", held_out=False, val_share=0.3, test_share=0.3)
+        found[split].append(i)
+    return found
+
+
+def copy(coco_folder: Path, source: int, *targets: int) -> None:
+    """Put the file of one image in the place of others'."""
+    paths = [coco_folder / "train2017" / f"{i:012d}.jpg" for i in (source, *targets)]
+    for path in paths[1:]:
+        path.write_bytes(paths[0].read_bytes())
 
 
 def pack(folder: Path) -> Summary:
@@ -150,3 +172,49 @@ def test_an_edited_index_leads_to_no_other_file(made: Path, name: str):
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="is not the name of a shard of train"):
         read_split(made / "shards", "train")
+
+
+def test_no_two_splits_share_a_file(coco_folder: Path, tmp_path: Path):
+    """Test keeps its own, then val; the others are rows that name what they are copies of."""
+    train, val, test = (sides()[name] for name in ("train", "val", "test"))
+    copy(coco_folder, train[0], val[0], test[3], test[2])
+    copy(coco_folder, val[1], train[-1])
+    copy(coco_folder, train[1], train[2])
+    made = make(coco_folder, tmp_path)
+    summary = pack(made)
+    packed = {name: read_split(made / "shards", name).image_ids.tolist() for name in sides()}
+    assert {"train": train[1:-1], "val": val[1:], "test": test} == packed
+    rows = {row.image_id: row for row in read_rows(made / "shards")}
+    kept = f"the same file as image {test[2]} of test"
+    expected = ShardRow(train[0], "train", "duplicate", kept, test[2])
+    assert (expected, test[2]) == (rows[train[0]], rows[val[0]].copy_of)
+    kept = f"the same file as image {val[1]} of val"
+    assert ShardRow(train[-1], "train", "duplicate", kept, val[1]) == rows[train[-1]]
+    same = f"the same file as image {train[1]} of train"
+    assert ShardRow(train[2], "train", "ok", same, train[1]) == rows[train[2]]
+    assert list(range(1, 41)) == list(rows)
+    assert 37 == sum(row.status == "ok" for row in rows.values())
+    assert (40, 37, 3) == (summary.rows.into, summary.rows.out, summary.rows.failed)
+    dropped = {"train": 2, "val": 1}
+    assert {"files": 3, "images": 8, "dropped": dropped} == summary.figures["duplicates"]
+
+
+def test_without_copies_none_are_counted(made: Path):
+    """The figures say so, and every row is ok."""
+    figures = pack(made).figures["duplicates"]
+    assert {"files": 0, "images": 0, "dropped": {"train": 0, "val": 0}} == figures
+    assert {"ok"} == {row.status for row in read_rows(made / "shards")}
+
+
+def test_a_split_of_copies_alone_is_told_in_one_line(coco_folder: Path, tmp_path: Path):
+    """Nothing is written where every picture of val is one of test."""
+    val, test = sides()["val"], sides()["test"]
+    copy(coco_folder, test[0], *val)
+    made = make(coco_folder, tmp_path)
+    line = (
+        f"no image of val is left: {len(val)} of {len(val)} are copies, first {val[0]} "
+        f"\\(the same file as image {test[0]} of test\\): remove the copies from dataset.root"
+    )
+    with pytest.raises(DataError, match=line):
+        pack(made)
+    assert not (made / "shards").exists()

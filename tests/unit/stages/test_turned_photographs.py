@@ -1,0 +1,89 @@
+"""From file to shard: vectors and pixels are those of the picture that a viewer shows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bucolic.clip.config import ClipConfig
+from bucolic.data.shards import read_split
+from bucolic.runtime import Runtime
+from bucolic.stages.embed import embed
+from bucolic.stages.filter import FilterConfig, select_images
+from bucolic.stages.images import ImagesConfig, get_images
+from bucolic.stages.shard import ShardConfig, shard
+from picture_files import png
+
+
+def photographs(root: Path, *, as_shown: bool) -> None:
+    """Twenty photographs, each held upright and again lying on its side with a tag that says so."""
+    (root / "annotations").mkdir(parents=True)
+    (root / "train2017").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rng = np.random.default_rng(0)
+    images = []
+    for i in range(1, 41):
+        if i % 2:
+            upright = Image.fromarray(rng.integers(0, 255, (48, 32, 3), np.uint8))
+        stored = upright if i % 2 else upright.transpose(Image.Transpose.ROTATE_90)
+        name = f"{i:012d}.png"
+        stored.save(root / "train2017" / name, **({} if i % 2 else {"exif": exif}))
+        width, height = upright.size if as_shown else stored.size
+        images.append({"id": i, "file_name": name, "width": width, "height": height})
+    captions = [{"id": i, "image_id": i, "caption": "a cow"} for i in range(1, 41)]
+    content = json.dumps({"images": images, "annotations": captions})
+    (root / "annotations/captions_train2017.json").write_text(content)
+
+
+def run(folder: Path) -> Path:
+    """Run filter, images, embed and shard on folder/coco; returns the folder of shards."""
+    selection, images, vectors = (folder / name for name in ("chosen.parquet", "images", "vectors"))
+    config = FilterConfig(keywords=("cow",), val_share=0.3, test_share=0.3)
+    select_images(folder / "coco/annotations", selection, config=config)
+    runtime = Runtime(work=folder / "work", cache=folder / "cache", workers=2)
+    get_images(folder / "coco", selection, images, config=ImagesConfig(), runtime=runtime)
+    clip = ClipConfig(model="meadow-clip", allow_mismatch=True)
+    embed(selection, images, vectors, clip=clip, runtime=runtime)
+    out, packing = folder / "shards", ShardConfig(size_px=64)
+    shard(selection, images, vectors, out, config=packing, runtime=runtime)
+    return out
+
+
+@pytest.mark.parametrize("as_shown", [True, False])
+def test_a_photograph_on_its_side_is_embedded_and_packed_upright(tmp_path: Path, as_shown: bool):
+    """Either way of annotating its size, it is the same picture as the one that lies upright."""
+    photographs(tmp_path / "coco", as_shown=as_shown)
+    splits = [read_split(run(tmp_path), name) for name in ("train", "val", "test")]
+    order = np.argsort(np.concatenate([split.image_ids for split in splits]))
+    for arrays in ([s.images for s in splits], [s.image_vectors for s in splits]):
+        ordered = np.concatenate(arrays)[order]
+        np.testing.assert_array_equal(ordered[::2], ordered[1::2])
+        assert 20 == len(np.unique(ordered, axis=0))
+
+
+def test_no_stage_scales_a_line_of_pixels_up_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A picture of 1 x 30,000 pixels would be 64 x 1,920,000 before its square is cut out."""
+    photographs(tmp_path / "coco", as_shown=True)
+    path = tmp_path / "coco/annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0] |= {"width": 1, "height": 30_000}
+    path.write_text(json.dumps(content))
+    line = png((1, 30_000), 8, 2, [b"\x10\x20\x30"] * 30_000)
+    (tmp_path / "coco/train2017/000000000001.png").write_bytes(line)
+    sizes, resize = [], Image.Image.resize
+
+    def noted(
+        picture: Image.Image, size: tuple[int, int], *more: object, **named: object
+    ) -> object:
+        sizes.append(size)
+        return resize(picture, size, *more, **named)
+
+    monkeypatch.setattr(Image.Image, "resize", noted)
+    run(tmp_path)
+    assert 80 == len(sizes)
+    assert (64, 64 * 16) == max(tuple(size) for size in sizes)
