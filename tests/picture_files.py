@@ -38,11 +38,21 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def rgb_profile(columns: np.ndarray = DISPLAY_P3) -> bytes:
-    """An ICC profile of three primaries and GAMMA."""
+def rgb_profile(columns: np.ndarray = DISPLAY_P3, curve: bytes | None = None) -> bytes:
+    """An ICC profile of three primaries and GAMMA, or another curve."""
     names = ("rXYZ", "gXYZ", "bXYZ")
     tags = {name: _xyz(column) for name, column in zip(names, columns.T, strict=True)}
-    return _profile(b"RGB ", b"XYZ ", {**tags, **dict.fromkeys(("rTRC", "gTRC", "bTRC"), _curve())})
+    return _profile(
+        b"RGB ", b"XYZ ", {**tags, **dict.fromkeys(("rTRC", "gTRC", "bTRC"), curve or _curve())}
+    )
+
+
+def srgb_profile() -> bytes:
+    """An ICC profile of sRGB by another writer than Pillow's: a table, primaries of four digits."""
+    levels = np.arange(256) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    table = np.round(linear * 65535).astype(">u2").tobytes()
+    return rgb_profile(SRGB, b"curv\0\0\0\0" + struct.pack(">I", 256) + table)
 
 
 def grey_profile() -> bytes:

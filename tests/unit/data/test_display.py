@@ -23,6 +23,7 @@ from picture_files import (
     grey_profile,
     png,
     rgb_profile,
+    srgb_profile,
 )
 
 TURNS = {
@@ -102,13 +103,13 @@ def test_an_orientation_after_the_pixels_is_honoured():
     assert ["ok", "ok"] == [check_image(moved, *size).status for size in ((96, 64), (64, 96))]
 
 
-@pytest.mark.parametrize(
-    "exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
-)
-def test_broken_exif_data_are_ignored(exif: bytes):
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("rubbish", [b"rubbish", b"II*\0\xff\xff\xff\xff", b"MM\0\0"])
+def test_broken_exif_data_are_ignored(kind: str, rubbish: bytes):
     """Viewers show such a photograph as it is stored."""
-    content = encoded(noise(), "JPEG", exif=exif)
-    assert np.array_equal(rgb(encoded(noise(), "JPEG")), rgb(content))
+    content = encoded(noise(), kind, exif=b"Exif\0\0" + rubbish)
+    assert rubbish in content
+    assert np.array_equal(rgb(encoded(noise(), kind)), rgb(content))
     assert "ok" == check_image(content, 48, 32).status
 
 
@@ -284,10 +285,12 @@ def test_inks_are_mixed_as_their_profile_says():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_profile_of_srgb_changes_no_byte(kind: str):
-    """Most photographs carry one; their pixels and the shard's PNG stay as without it."""
+@pytest.mark.parametrize("writer", ["lcms", "table"])
+def test_a_profile_of_srgb_changes_no_byte(kind: str, writer: str):
+    """Most photographs carry one, if not to the last digit; the shard's PNG is as without it."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    plain, tagged = encoded(noise(), kind), encoded(noise(), kind, icc_profile=srgb)
+    profile = srgb if writer == "lcms" else srgb_profile()
+    plain, tagged = encoded(noise(), kind), encoded(noise(), kind, icc_profile=profile)
     assert len(tagged) > len(plain) + 100
     assert to_square_png(decode(plain), 16) == to_square_png(decode(tagged), 16)
 
@@ -430,6 +433,25 @@ def test_nothing_that_pillow_says_reaches_the_screen():
         [sys.executable, "-W", "always", "-c", script], input=large, capture_output=True, check=True
     )
     assert (b"corrupt\nok\n", b"") == (done.stdout, done.stderr)
+
+
+def test_too_little_memory_is_no_fault_of_the_file():
+    """It may pass, so it is never a row that stays."""
+    script = (
+        "import resource, sys\nfrom bucolic.data.images import check_image\n"
+        "from bucolic.errors import TransientError\nfrom pathlib import Path\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "content = sys.stdin.buffer.read()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 10**8, -1))\n"
+        "try:\n    print(check_image(content, 9500, 9500))\n"
+        "except TransientError as error:\n    print(error)\n"
+    )
+    large = png((9500, 9500), 1, 0, [bytes(1188)] * 9500)
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=large, capture_output=True, check=True
+    )
+    said = b"no memory left to decode a picture of up to 100000000 pixels: free some\n"
+    assert (said, b"") == (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("size", [(1, 60000), (60000, 1), (3, 5000)])

@@ -20,6 +20,7 @@ from bucolic.runtime import Runtime
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 from http_server import Bucket
+from picture_files import png
 
 
 @pytest.fixture
@@ -224,6 +225,26 @@ def test_images_without_addresses_cannot_be_fetched_singly(
     root = served(bucket, coco_folder, urls=[])
     with pytest.raises(DataError, match="images of train2017 have no address each"):
         get(root, selection, fetch="files")
+
+
+def test_what_is_too_large_or_unsupported_is_counted_as_such(coco_folder: Path):
+    """A sound file that is not used is not called corrupt, and the limit is in its reason."""
+    annotations = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(annotations.read_text())
+    content["images"][0] |= {"width": 13000, "height": 13000}
+    annotations.write_text(json.dumps(content))
+    paths = [coco_folder / "train2017" / f"{i:012d}.jpg" for i in (1, 2, 3)]
+    for path in (paths[0], paths[2]):
+        path.write_bytes(png((13000, 13000), 8, 2, []))
+    paths[1].write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    selection = coco_folder.parent / "selection.parquet"
+    select_images(annotations.parent, selection, config=FilterConfig(keywords=("thing",)))
+    summary, rows, _ = get(coco_folder, selection, max_failed_share=0.1)
+    assert ["too_large", "unsupported", "wrong_size"] == [row.status for row in rows[:3]]
+    expected = {"ok": 37, "too_large": 1, "unsupported": 1, "wrong_size": 1}
+    assert expected == summary.figures["status"]
+    said = "too_large: 13000x13000 are 169000000 pixels, the limit is 100000000"
+    assert said == summary.figures["failures"]["1"]
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA"])

@@ -87,3 +87,17 @@ def test_no_stage_scales_a_line_of_pixels_up_both_ways(
     run(tmp_path)
     assert 80 == len(sizes)
     assert (64, 64 * 16) == max(tuple(size) for size in sizes)
+
+
+def test_vectors_of_pictures_shown_otherwise_are_not_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The store in the cache outlives a change of what is shown, and keeps the two apart."""
+    photographs(tmp_path / "coco", as_shown=True)
+    run(tmp_path)
+    paths = [tmp_path / name for name in ("chosen.parquet", "images", "again")]
+    runtime = Runtime(work=tmp_path / "work", cache=tmp_path / "cache", workers=2)
+    clip = ClipConfig(model="meadow-clip", allow_mismatch=True)
+    assert 0 == embed(*paths, clip=clip, runtime=runtime).new
+    monkeypatch.setattr("bucolic.stages.embed.DISPLAY_VERSION", 99)
+    assert 40 == embed(*paths, clip=clip, runtime=runtime).new
