@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bucolic.errors import BucolicError, DataError, ParamsError
+from bucolic.errors import BucolicError, DataError, ParamsError, as_transient
 from bucolic.own_code import run_own_code
 from bucolic.places import find_root
 from bucolic.signals import Ended, end_at_once, hold_back, raising_ended
@@ -50,24 +50,26 @@ class OneLineErrors(click.Group):
         try:
             with raising_ended():
                 return super().invoke(context)
-        except BucolicError as error:
-            click.echo(f"bucolic: {error}", err=True)
-            context.exit(error.exit_code)
-        except ModuleNotFoundError as error:
-            if (error.name or "bucolic").startswith("bucolic"):
-                raise
-            click.echo(f"bucolic: {_lacking(str(error.name))}", err=True)
-            context.exit(ParamsError.exit_code)
         except Ended as ended:
             click.echo(f"bucolic: {ended}", err=True)
             end_at_once(ended.exit_code)
+        except Exception as error:
+            if (told := _told(error)) is None:
+                raise
+            click.echo(f"bucolic: {told}", err=True)
+            context.exit(told.exit_code)
 
 
-def _lacking(package: str) -> str:
-    return (
-        f"the environment {sys.prefix} lacks {package}, which this checkout needs: make setup, "
-        "then source .venv/bin/activate"
-    )
+def _told(error: Exception) -> BucolicError | None:
+    """An error as one line to the user; None for what is a fault of the program."""
+    if isinstance(error, BucolicError):
+        return error
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("bucolic"):
+        return ParamsError(
+            f"the environment {sys.prefix} lacks {error.name}, which this checkout needs: "
+            "make setup, then source .venv/bin/activate"
+        )
+    return as_transient(error)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,7 +1,19 @@
 """The errors a user can cause or meet, each with the exit code that tells callers what to do.
 
 Each message is one line: what is wrong, where, and what to do about it.
+
+What may pass by itself is a closed list, and it is here: answers of a server (`passes`), broken
+connections (`is_outage`), and what this machine runs out of or loses (`as_transient`).
 """
+
+import errno
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from urllib.error import URLError
 
 
 class BucolicError(Exception):
@@ -32,3 +44,125 @@ class TransientError(BucolicError):
     exit_code = 75
     kind = "transient"
     retryable = True
+
+
+# Trouble of this machine and its disks: what it is called, and what to do. Nothing that is tried
+# again at once gets round it, so a stage ends there.
+SHORTAGES = {
+    errno.ENOSPC: ("no space left", "free some"),
+    errno.EDQUOT: ("the disk quota is used up", "free some"),
+    errno.ENOMEM: ("out of memory", "free some"),
+    errno.ENOBUFS: ("out of memory for the network", "free some"),
+    errno.EMFILE: ("too many open files", "raise `ulimit -n`"),
+    errno.ENFILE: ("too many open files on this machine", "close some"),
+    errno.EAGAIN: ("out of processes, locks or memory for now", "wait a little"),
+    errno.ENOLCK: ("out of file locks", "wait a little"),
+    errno.EIO: ("the disk cannot be read or written", "look after it"),
+    errno.ESTALE: ("the network disk was mounted anew", "look after it"),
+    errno.EREMOTEIO: ("the network disk cannot be read or written", "look after it"),
+    errno.ENOTCONN: ("the network disk is not connected", "look after it"),
+}
+# A server or network disk that cannot be reached now.
+OUTAGES = {
+    errno.ETIMEDOUT,
+    errno.ECONNRESET,
+    errno.ECONNREFUSED,
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENETRESET,
+}
+_UNREACHED = (ConnectionError, TimeoutError, socket.gaierror, URLError)
+PASSING_STATUSES = {408, 425, 429}
+# Words of libraries that raise no OSError: Rust's for an errno, PyTorch's for memory.
+_RUST_ERRNO = re.compile(r"\(os error (\d+)\)")
+_NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|not enough memory")
+
+
+def passes(status: int) -> bool:
+    """Whether what an HTTP status says may pass by itself; any other answer is final."""
+    return status in PASSING_STATUSES or 500 <= status < 600
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came of, outermost first."""
+    while error is not None:
+        yield error
+        reason = getattr(error, "reason", None)  # urllib's and urllib3's way to name the cause
+        inner = reason if isinstance(reason, BaseException) else None
+        error = error.__cause__ or error.__context__ or inner
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a server could not be reached or answered that it cannot serve now.
+
+    Resets, timeouts and names that do not resolve are outages: a machine without network cannot
+    tell a wrong name from one it cannot ask about. A certificate that does not hold is none.
+    """
+    found = list(causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
+        return False
+    for cause in found:
+        if (status := _http_status(cause)) is not None:
+            return passes(status)
+        if isinstance(cause, _UNREACHED) or _errno(cause) in OUTAGES:
+            return True
+    return False
+
+
+def as_transient(error: BaseException, place: str = "") -> TransientError | None:
+    """The one line and exit code 75 for trouble of this machine that may pass; None for the rest.
+
+    Memory and space that ran out, disks and connections that were lost: whoever runs the same
+    command again, once that is mended, gets the same bytes.
+
+    Args:
+        error: what was raised.
+        place: the file it is about, where the caller knows better than the error.
+    """
+    if isinstance(error, TransientError):
+        return error
+    if isinstance(error, BucolicError) or (trouble := _trouble(error)) is None:
+        return None
+    what, advice = trouble
+    where = f" at {place}" if place else _place(error)
+    said = TransientError(f"{what}{where}: {advice} and run the same command again")
+    return said.with_traceback(error.__traceback__)
+
+
+def _trouble(error: BaseException) -> tuple[str, str] | None:
+    number = _errno(error)
+    if isinstance(error, MemoryError) or _is_out_of_memory(error):
+        return SHORTAGES[errno.ENOMEM]
+    if isinstance(error, BrokenExecutor):
+        return "a worker process was killed, perhaps for want of memory", "free some"
+    if number in OUTAGES:
+        return os.strerror(number).lower(), "see that the other side is there"
+    return SHORTAGES.get(number)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
+
+
+def _errno(error: BaseException) -> int:
+    """The system's number of an error; 0 where it has none, or one of another list."""
+    if isinstance(error, (ssl.SSLError, socket.gaierror, socket.herror)):
+        return 0
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = _RUST_ERRNO.search(str(error))
+    return int(found[1]) if found else 0
+
+
+def _http_status(error: BaseException) -> int | None:
+    """The status that requests, httpx or urllib carry in an error."""
+    status = getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
+    return status if isinstance(status, int) else None
+
+
+def _place(error: BaseException) -> str:
+    names = [getattr(error, "filename", None), getattr(error, "filename2", None)]
+    return next((f" at {os.fsdecode(name)}" for name in names if isinstance(name, str | bytes)), "")

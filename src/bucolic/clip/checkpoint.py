@@ -3,14 +3,20 @@
 import hashlib
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 
 import open_clip
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
-from bucolic.errors import BucolicError, ParamsError, TransientError
+from bucolic.errors import (
+    BucolicError,
+    ParamsError,
+    TransientError,
+    as_transient,
+    causes,
+    is_outage,
+)
 from bucolic.files import file_digest
 from bucolic.places import find_root
 
@@ -72,18 +78,14 @@ def loading_error(config: ClipConfig, error: Exception) -> BucolicError:
         way up; a ParamsError otherwise.
     """
     asked = f"clip: {config.model} with {weights_of(config)}"
-    if _is_outage(error):
+    if short := next(filter(None, map(as_transient, causes(error))), None):
+        return short
+    if _is_away(error):
         return TransientError(f"{asked}: its hub cannot be reached now; run the same command again")
     reason = str(error).strip().splitlines()[0][:160]
     return ParamsError(f"{asked} cannot be loaded: {reason}")
 
 
-def _is_outage(error: BaseException | None) -> bool:
-    passing = (ConnectionError, TimeoutError, LocalEntryNotFoundError, URLError)
-    while error is not None:
-        if isinstance(error, HTTPError):
-            return error.code >= 500
-        if isinstance(error, passing):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _is_away(error: BaseException) -> bool:
+    """An outage, or what huggingface_hub makes of one: it cannot look for what is not on disk."""
+    return is_outage(error) or any(isinstance(e, LocalEntryNotFoundError) for e in causes(error))

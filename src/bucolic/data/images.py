@@ -42,7 +42,7 @@ from bucolic.errors import DataError
 VERSION = "2"
 IMAGES_PER_TAR = 1000
 TAR_NAME = re.compile(r"images-\d{6,}\.tar")
-Status = Literal["ok", "not_found", "corrupt", "wrong_size", "too_large", "unsupported"]
+Status = Literal["ok", "not_found", "refused", "corrupt", "wrong_size", "too_large", "unsupported"]
 SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),

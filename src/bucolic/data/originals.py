@@ -1,35 +1,57 @@
 """The bytes of one original image: out of a folder, an archive, or from its own address."""
 
+import logging
 import os
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Literal, Protocol
+from urllib.parse import quote
 
+from bucolic.data.archives import open_zip, read_member
 from bucolic.data.coco import CaptionedImage, SourceSplit
-from bucolic.data.fetch import NotThereError, RemoteFile, fetch_bytes, fetch_file, open_session
-from bucolic.data.names import canonical, flat, spellings
-from bucolic.data.source import CocoSource, FolderSource, require_digested
+from bucolic.data.fetch import (
+    IMAGE_LIMIT_BYTES,
+    RETRIES,
+    AwayError,
+    NotThereError,
+    bytes_to_come,
+    fetch_bytes,
+    fetch_file,
+    find_file,
+    open_session,
+    read_file,
+)
+from bucolic.data.kept import KeptImages
+from bucolic.data.names import canonical, spellings
+from bucolic.data.source import CocoSource, FolderSource, ImageSource, require_digested
 from bucolic.errors import DataError
-from bucolic.files import fingerprint, remove, write_bytes
 
+logger = logging.getLogger(__name__)
 COCO_IMAGE_BYTES = 160_000  # mean of COCO 2017
 ARCHIVE_SHARE = 0.3  # of an archive's bytes; above it one large transfer beats many small ones
+DOUBTED_AFTER = 20  # failures in a row; a server with more is asked once for each image
+GIVEN_UP_AFTER_S = 120.0  # without one success, by a server that is doubted
 Fetch = Literal["auto", "files", "archive"]
 
 
 class Originals(Protocol):
-    """Reads image files; safe to call from several threads.
+    """Reads image files; safe to call from several threads."""
 
-    Attributes:
-        fetched: ids of the images that came over the network; None where none ever does.
-    """
-
-    fetched: set[int] | None
+    @property
+    def fetched(self) -> set[int] | None:
+        """Ids of the images that came one by one over the network; None where none ever does."""
 
     def read(self, image: CaptionedImage) -> bytes:
-        """Bytes of the file; NotThereError where there is none."""
+        """Bytes of the file.
+
+        Raises:
+            NotThereError: it cannot be had for good; its status and message make a row.
+            AwayError: a server failed in a way that may pass; other images may come.
+            BucolicError: anything else, which concerns more than this image.
+        """
 
     def forget(self, image: CaptionedImage) -> None:
         """Drop a kept copy that turned out broken, so that the next run fetches it again."""
@@ -50,14 +72,8 @@ class FolderOriginals:
         Raises:
             DataError: the file lies where DVC does not look, see `require_digested`.
         """
-        name = f"{image.source_split}/{image.file_name}"
         path = self._find(image)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise NotThereError(f"{name}: no such file") from None
-        except OSError as error:
-            raise NotThereError(f"{name}: {error.strerror}") from None
+        content = read_file(path, f"{image.source_split}/{image.file_name}")
         if path.parent not in self._digested:
             require_digested(self._folder, path.parent)
             self._digested.add(path.parent)
@@ -79,64 +95,103 @@ class ArchiveOriginals:
     fetched: set[int] | None = None
 
     def __init__(self, archives: dict[SourceSplit, Path]) -> None:
-        self._bundles = {split: _open_zip(path) for split, path in archives.items()}
+        self._bundles = {split: open_zip(path) for split, path in archives.items()}
         self._members = {split: _spelt(bundle) for split, bundle in self._bundles.items()}
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read SOURCE_SPLIT/FILE_NAME out of the archive."""
         split, members = image.source_split, self._members[image.source_split]
-        name = f"{split}/{image.file_name}"
         spelt = (f"{split}/{form}" for form in spellings(image.file_name, split))
         member = next((members[form] for form in spelt if form in members), None)
         if member is None:
-            raise NotThereError(f"{name}: not in the archive")
-        try:
-            return self._bundles[split].read(member)
-        except zipfile.BadZipFile as error:
-            raise DataError(f"{name}: {error}: delete the archive and run again") from None
+            raise NotThereError(f"{split}/{image.file_name}: not in the archive")
+        return read_member(self._bundles[split], member, IMAGE_LIMIT_BYTES)
 
     def forget(self, image: CaptionedImage) -> None:
         """Keep the archive, whose checksum held."""
 
 
 class UrlOriginals:
-    """Images fetched one by one and kept in a folder of the cache."""
+    """Images fetched one by one and kept in the cache.
+
+    A server that has been failing for long is asked less and less, so that a stage without network
+    ends soon: how long one failing image is tried again would else be spent on each of thousands.
+    """
 
     def __init__(
-        self, urls: Mapping[SourceSplit, Sequence[str]], kept: Path, *, connections: int
+        self,
+        sources: Mapping[SourceSplit, ImageSource],
+        kept: KeptImages,
+        *,
+        connections: int,
     ) -> None:
-        self._urls = urls
+        self._urls = {split: source.trusted_urls for split, source in sources.items()}
         self._kept = kept
-        self._session = open_session(connections)
-        self._locks: dict[Path, Lock] = {}
-        self.fetched: set[int] | None = set()
+        allow_http = any(source.allow_http for source in sources.values())
+        self._session = open_session(connections, allow_http=allow_http)
+        self._failures = 0  # in a row; threads may miscount it by a few, which harms nothing
+        self._answered_s = time.monotonic()
+        self._locks: dict[tuple[str, str], Lock] = {}
+        self.fetched: set[int] = set()
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the kept copy, else fetch it from the first address that has it."""
-        path = self._path(image)
-        with self._alone_with(path):
-            return path.read_bytes() if path.exists() else self._fetch(image, path)
-
-    def _fetch(self, image: CaptionedImage, path: Path) -> bytes:
-        urls = [url.format(file_name=image.file_name) for url in self._urls[image.source_split]]
-        content = fetch_bytes(self._session, urls)
-        write_bytes(path, content)
-        assert self.fetched is not None
+        with self._alone_with(image):
+            if (content := self._kept.read(image)) is not None:
+                return content
+            content = self._fetch(image)
+            self._kept.add(image, content)
         self.fetched.add(image.image_id)  # one bytecode, so safe from several threads
         return content
 
     def forget(self, image: CaptionedImage) -> None:
         """Remove the kept copy."""
-        path = self._path(image)
-        with self._alone_with(path):
-            remove(path)
+        with self._alone_with(image):
+            self._kept.forget(image)
 
-    def _alone_with(self, path: Path) -> Lock:
+    def _alone_with(self, image: CaptionedImage) -> Lock:
         """The lock of one kept file: two records may name the same."""
-        return self._locks.setdefault(path, Lock())
+        return self._locks.setdefault((image.source_split, image.file_name), Lock())
 
-    def _path(self, image: CaptionedImage) -> Path:
-        return self._kept / image.source_split / flat(image.file_name)
+    def _fetch(self, image: CaptionedImage) -> bytes:
+        urls = [image_url(url, image.file_name) for url in self._urls[image.source_split]]
+        doubted = self._failures >= DOUBTED_AFTER
+        if doubted and time.monotonic() - self._answered_s > GIVEN_UP_AFTER_S:
+            raise AwayError(f"{urls[0]}: not asked, the server has not answered for long")
+        try:
+            content = fetch_bytes(self._session, urls, tries=1 if doubted else RETRIES + 1)
+        except AwayError:
+            self._failures += 1
+            raise
+        except NotThereError:
+            self._note_answer()
+            raise
+        self._note_answer()
+        return content
+
+    def _note_answer(self) -> None:
+        self._failures, self._answered_s = 0, time.monotonic()
+
+
+class SplitOriginals:
+    """The images of each source split, each read in its own way."""
+
+    def __init__(self, ways: Mapping[SourceSplit, Originals]) -> None:
+        self._ways = ways
+
+    @property
+    def fetched(self) -> set[int] | None:
+        """Those of all ways together."""
+        sets = [way.fetched for way in self._ways.values() if way.fetched is not None]
+        return set().union(*sets) if sets else None
+
+    def read(self, image: CaptionedImage) -> bytes:
+        """Read the image in the way of its split."""
+        return self._ways[image.source_split].read(image)
+
+    def forget(self, image: CaptionedImage) -> None:
+        """Drop its kept copy, where one is kept."""
+        self._ways[image.source_split].forget(image)
 
 
 def open_originals(
@@ -147,7 +202,7 @@ def open_originals(
     fetch: Fetch,
     connections: int,
 ) -> Originals:
-    """Choose how the images are read, and fetch the archives where those are chosen.
+    """Choose for each source split how its images are read, and fetch the archives chosen.
 
     Args:
         source: where the data set is.
@@ -162,46 +217,71 @@ def open_originals(
     """
     if isinstance(source, FolderSource):
         return FolderOriginals(Path(source.folder))
-    splits = sorted({image.source_split for image in chosen})
-    if absent := [split for split in splits if split not in source.images]:
-        raise DataError(f"source.json names no images of {absent[0]}: add them under images")
-    archives = {s: a for s in splits if (a := source.images[s].archive) is not None}
-    if len(archives) == len(splits) and _prefers_archive(source, chosen, archives, fetch):
-        return ArchiveOriginals(_fetch_all(archives, cache / "archives"))
-    urls = {split: source.images[split].urls for split in splits}
-    if single := [split for split in splits if not urls[split]]:
-        raise DataError(f"images of {single[0]} have no address each: set images.fetch: auto")
-    kept = cache / "images" / fingerprint(source.model_dump(mode="json"))
-    return UrlOriginals(urls, kept, connections=connections)
+    kept = KeptImages(cache, source.annotations.sha256)
+    archives: dict[SourceSplit, Path] = {}
+    singles: dict[SourceSplit, ImageSource] = {}
+    for split in sorted({image.source_split for image in chosen}):
+        of_split = [image for image in chosen if image.source_split == split]
+        about = _image_source(source, split, fetch)
+        if path := _archive_to_read(about, of_split, kept, cache / "archives", fetch):
+            archives[split] = path
+        else:
+            singles[split] = about
+    from_archives: Originals = ArchiveOriginals(archives)
+    one_by_one: Originals = UrlOriginals(singles, kept, connections=connections)
+    ways = dict.fromkeys(archives, from_archives) | dict.fromkeys(singles, one_by_one)
+    return SplitOriginals(ways)
 
 
-def _prefers_archive(
-    source: CocoSource,
-    chosen: Sequence[CaptionedImage],
-    archives: dict[SourceSplit, RemoteFile],
+def image_url(template: str, file_name: str) -> str:
+    """The address of one image; whatever means something in an address is quoted in its name."""
+    return template.replace("{file_name}", quote(file_name, safe="/"))
+
+
+def _image_source(source: CocoSource, split: SourceSplit, fetch: Fetch) -> ImageSource:
+    if (about := source.images.get(split)) is None:
+        raise DataError(f"source.json names no images of {split}: add them under images")
+    if fetch == "archive" and about.archive is None:
+        raise DataError(f"images of {split} have no archive: set images.fetch: auto")
+    if not about.urls and (fetch == "files" or about.archive is None):
+        raise DataError(f"images of {split} have no address each: set images.fetch: auto")
+    if len(about.trusted_urls) < len(about.urls):
+        logger.info("%s: addresses over http after one over https are not used", split)
+    return about
+
+
+def _archive_to_read(
+    about: ImageSource,
+    images: Sequence[CaptionedImage],
+    kept: KeptImages,
+    folder: Path,
     fetch: Fetch,
-) -> bool:
-    if fetch != "auto":
-        return fetch == "archive"
-    if not all(source.images[split].urls for split in archives):
-        return True
-    total = sum(remote.size_bytes for remote in archives.values())
-    return len(chosen) * COCO_IMAGE_BYTES > ARCHIVE_SHARE * total
+) -> Path | None:
+    """The archive to read the images of one split from; None to take them one by one."""
+    missing, archive = sum(not kept.holds(image) for image in images), about.archive
+    counted = f"{images[0].source_split}: {missing:,} of {len(images):,} images are missing"
+    one_by_one = f"{counted}: one by one, about {missing * COCO_IMAGE_BYTES / 1e9:.2f} GB"
+    if archive is None or fetch == "files" or (fetch == "auto" and about.urls and not missing):
+        logger.info(one_by_one if missing else counted)
+        return None
+    folder = folder / archive.sha256[:16]
+    if path := find_file(archive, folder):
+        logger.info("%s: out of %s, which is on this disk", counted, archive.name)
+        return path
+    transfer_bytes = bytes_to_come(archive, folder)
+    if fetch == "auto" and about.urls and not _is_worth(transfer_bytes, missing):
+        logger.info(one_by_one)
+        return None
+    logger.info("%s: by %s, %.2f GB", counted, archive.name, transfer_bytes / 1e9)
+    return fetch_file(open_session(), archive, folder)
 
 
-def _fetch_all(archives: dict[SourceSplit, RemoteFile], folder: Path) -> dict[SourceSplit, Path]:
-    session = open_session()
-    return {s: fetch_file(session, r, folder / r.sha256[:16]) for s, r in archives.items()}
+def _is_worth(transfer_bytes: int, missing: int) -> bool:
+    return missing * COCO_IMAGE_BYTES > ARCHIVE_SHARE * transfer_bytes
 
 
-def _spelt(bundle: zipfile.ZipFile) -> dict[str, str]:
+def _spelt(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The members by their names as they are, and by their canonical ones."""
-    names = bundle.namelist()
-    return {canonical(name): name for name in names} | {name: name for name in names}
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path} is no zip archive ({error}): delete it and run again") from None
+    members = bundle.infolist()
+    canonically = {canonical(member.filename): member for member in members}
+    return canonically | {member.filename: member for member in members}

@@ -3,7 +3,9 @@
 `dataset.root` names a folder. With a source.json in it, the files are fetched:
 
 - kind "coco": addresses, sizes and sha256 of the annotation archive, and for each source split the
-  address of a single image (with a {file_name} field) and the archive of all of them;
+  address of a single image (with a {file_name} field) and the archive of all of them. A single
+  image has no digest, so what was promised over https is not taken over http, unless the split
+  says `"allow_http": true`;
 - kind "meadow": the seed and the counts the package draws its scenes from.
 
 Without one, the folder itself holds annotations/, train2017/ and perhaps val2017/.
@@ -17,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from bucolic.config import Section
 from bucolic.data.coco import SourceSplit, read_json
-from bucolic.data.fetch import RemoteFile
+from bucolic.data.fetch import RemoteFile, is_downgrade
 from bucolic.data.names import ImageAddress
 from bucolic.errors import DataError
 
@@ -35,10 +37,26 @@ class DatasetConfig(Section):
 
 
 class ImageSource(Section):
-    """Where the images of one source split are: one by one, all in one archive, or both."""
+    """Where the images of one source split are: one by one, all in one archive, or both.
+
+    Attributes:
+        urls: addresses of a single image, tried in order; {file_name} stands for its quoted name.
+        archive: all images of the split.
+        allow_http: whether an http address may stand in for an https one, or be led to by it.
+    """
 
     urls: tuple[ImageAddress, ...] = ()
     archive: RemoteFile | None = None
+    allow_http: bool = False
+
+    @property
+    def trusted_urls(self) -> tuple[str, ...]:
+        """The addresses that are used: none over http after one over https."""
+        return tuple(
+            url
+            for place, url in enumerate(self.urls)
+            if self.allow_http or not any(is_downgrade(b, url) for b in self.urls[:place])
+        )
 
 
 class CocoSource(Section):

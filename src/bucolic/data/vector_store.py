@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from bucolic.data.embeddings import Vectors, to_arrow, to_numpy
 from bucolic.data.tables import read_table, write_table
-from bucolic.errors import DataError
+from bucolic.errors import DataError, as_transient
 from bucolic.files import fingerprint
 from bucolic.progress import Progress
 
@@ -77,5 +77,7 @@ class VectorStore:
         try:
             return read_table(path, "vectors", VERSION)
         except (DataError, OSError) as error:
+            if passing := as_transient(error, str(path)):
+                raise passing from None
             logger.warning("left out of the embedding store: %s", error)
             return None

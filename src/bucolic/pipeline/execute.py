@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bucolic.errors import TransientError
+from bucolic.errors import TransientError, as_transient
 from bucolic.files import fingerprint, remove, write_json
 from bucolic.lock import holding, waiting_for
 from bucolic.own_code import require_own_code
@@ -107,7 +107,8 @@ def execute(
             if isinstance(error, Ended):
                 hear_no_more()
             if "params" in record or isinstance(error, Ended):  # else there is nothing to tell
-                _leave_failure(root, {**record, **failure(error), "duration_s": _since(started_s)})
+                told = failure(as_transient(error) or error)
+                _leave_failure(root, {**record, **told, "duration_s": _since(started_s)})
             raise
 
 
@@ -207,8 +208,12 @@ def _outputs(execution: Execution) -> dict[str, str | None]:
 
 
 def _leave_failure(root: Path, record: dict[str, Any]) -> None:
-    write_json(_failure_file(root, record["stage"]), record)
-    _post(find_home(root), root, record)
+    try:
+        write_json(_failure_file(root, record["stage"]), record)
+        _post(find_home(root), root, record)
+    except OSError as error:
+        # On a full disk the failure itself is what the user must hear of.
+        logger.warning("%s: no record of its failure could be left (%s)", record["stage"], error)
 
 
 def _failure_file(root: Path, stage: str) -> Path:

@@ -1,12 +1,12 @@
 """annotations: get the annotation files of the data set, verified, into data/annotations/."""
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
+from bucolic.data.archives import open_zip, read_member
 from bucolic.data.coco import (
     KINDS,
     SOURCE_SPLITS,
@@ -17,7 +17,7 @@ from bucolic.data.coco import (
     captioned_images,
     parse_json,
 )
-from bucolic.data.fetch import fetch_file, open_session
+from bucolic.data.fetch import NotThereError, fetch_file, open_session
 from bucolic.data.names import canonical
 from bucolic.data.source import (
     CocoSource,
@@ -26,10 +26,12 @@ from bucolic.data.source import (
     read_source,
     require_digested,
 )
-from bucolic.errors import DataError
+from bucolic.errors import DataError, as_transient
 from bucolic.files import replacing
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
+
+MEMBER_LIMIT_BYTES = 2 << 30  # of one annotation file; COCO's largest is 0.45 GB
 
 
 @dataclass(frozen=True)
@@ -90,21 +92,32 @@ def _files_in_folder(root: Path) -> Iterator[_File]:
     for kind, split in product(KINDS, SOURCE_SPLITS):
         path = annotation_file(folder, kind, split)
         if path.exists():
-            yield _File(kind, split, path.read_bytes(), str(path))
+            yield _File(kind, split, _content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise as_transient(error, str(path)) or DataError(
+            f"{path}: {error.strerror}: mend it, or dataset.root in params.yaml"
+        ) from None
 
 
 def _files_in_archive(path: Path) -> Iterator[_File]:
+    with open_zip(path) as bundle:
+        members = {canonical(member.filename): member for member in bundle.infolist()}
+        for kind, split in product(KINDS, SOURCE_SPLITS):
+            name = f"annotations/{annotation_file(Path(), kind, split)}"
+            if member := members.get(name):
+                yield _File(kind, split, _unpacked(bundle, member), f"{path}: {name}")
+
+
+def _unpacked(bundle: ZipFile, member: ZipInfo) -> bytes:
     try:
-        with zipfile.ZipFile(path) as bundle:
-            members = {canonical(name): name for name in bundle.namelist()}
-            for kind, split in product(KINDS, SOURCE_SPLITS):
-                name = f"annotations/{annotation_file(Path(), kind, split)}"
-                if name in members:
-                    yield _File(kind, split, bundle.read(members[name]), f"{path}: {name}")
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is no zip archive ({error}): delete it and run again") from None
-    except (RuntimeError, NotImplementedError) as error:  # a password, or another compression
-        raise DataError(f"{path} cannot be unpacked ({error}): pack it anew") from None
+        return read_member(bundle, member, MEMBER_LIMIT_BYTES)
+    except NotThereError as error:
+        raise DataError(f"{error}: mend the archive that source.json names") from None
 
 
 def _copied(files: Iterable[_File], folder: Path, counts: dict[str, int]) -> Iterator[Document]:

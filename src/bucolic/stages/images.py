@@ -1,6 +1,8 @@
 """images: get the chosen image files, check each one, and pack the originals into tars."""
 
 import hashlib
+import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,25 +12,29 @@ from pydantic import Field
 
 from bucolic.config import Section
 from bucolic.data.coco import CaptionedImage
-from bucolic.data.fetch import NotThereError
+from bucolic.data.fetch import AwayError, NotThereError
 from bucolic.data.images import ImageRow, TarSequence, check_image, write_index
 from bucolic.data.names import canonical
 from bucolic.data.originals import Fetch, Originals, open_originals
 from bucolic.data.selection import read_selection
 from bucolic.data.source import MeadowSource, read_source
 from bucolic.engine import ordered_map
-from bucolic.errors import DataError
+from bucolic.errors import DataError, TransientError
 from bucolic.files import replacing
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+PAUSE_S = 5.0  # before what failed for now is tried a second time
 
 
 class ImagesConfig(Section):
     """The `images` section.
 
     Attributes:
-        fetch: "files" gets the chosen images one by one, "archive" the whole archive, "auto" the
-            archive where the chosen images make more than 30 % of it or have no address.
+        fetch: "files" gets the chosen images one by one, "archive" the whole archive; "auto" reads
+            from the cache what is there, the rest from an archive that is there, and fetches the
+            archive only where the missing images make more than 30 % of it or have no address.
         max_failed_share: share of images that may be missing or broken for good.
         connections: simultaneous transfers; COCO's server slows down those who open too many.
     """
@@ -52,7 +58,8 @@ def get_images(
 
     Raises:
         DataError: more images failed for good than the threshold forgives.
-        TransientError: an image could not be fetched now; what was fetched is kept.
+        TransientError: images could not be fetched now, also on a second try; all others were,
+            and are kept.
     """
     chosen = [row.image for row in read_selection(selection)]
     source = read_source(root)
@@ -65,25 +72,88 @@ def get_images(
     )
     with replacing(out) as folder:
         folder.mkdir()
-        rows = _pack(chosen, originals, folder, config.connections)
+        rows = _pack(chosen, _Reader(originals), folder, config.connections)
         _check_threshold(rows, config)
         write_index(folder, rows)
     return _summarise(rows, originals.fetched)
 
 
+class _Reader:
+    """Reads and checks images from several threads, and remembers those that failed.
+
+    Attributes:
+        failed: the rows of images that failed for good, by image id; they are not read again.
+        late: what kept an image from being fetched now, by image id.
+    """
+
+    def __init__(self, originals: Originals) -> None:
+        self._originals = originals
+        self.failed: dict[int, ImageRow] = {}
+        self.late: dict[int, AwayError] = {}
+
+    def read(self, image: CaptionedImage) -> tuple[ImageRow, bytes] | None:
+        """The row of an image and its bytes; None where it is late."""
+        if known := self.failed.get(image.image_id):
+            return known, b""
+        try:
+            row, content = _read(image, self._originals)
+        except AwayError as error:
+            self.late[image.image_id] = error
+            return None
+        if row.status != "ok":
+            self.failed[image.image_id] = row
+        return row, content
+
+
 def _pack(
-    chosen: Sequence[CaptionedImage], originals: Originals, folder: Path, workers: int
+    chosen: Sequence[CaptionedImage], reader: _Reader, folder: Path, workers: int
+) -> list[ImageRow]:
+    """Write the tars; again from the first image where some came on the second try alone.
+
+    Files stand in the tars in the order of their ids, whatever came when.
+    """
+    rows = _write_tars(chosen, reader, folder, workers)
+    if reader.late:
+        _try_again(chosen, reader, workers)
+        rows = _write_tars(chosen, reader, folder, workers)
+    _require_all(chosen, reader)
+    return rows
+
+
+def _write_tars(
+    chosen: Sequence[CaptionedImage], reader: _Reader, folder: Path, workers: int
 ) -> list[ImageRow]:
     tars, rows = TarSequence(folder), []
-    results = ordered_map(lambda image: _read(image, originals), chosen, workers=workers)
-    for image, (row, content) in zip(chosen, results, strict=True):
-        if row.status != "ok":
-            rows.append(row)
-            continue
-        tar, offset = tars.add(f"{image.source_split}/{canonical(image.file_name)}", content)
-        rows.append(replace(row, tar=tar, offset=offset))
+    results = ordered_map(reader.read, chosen, workers=workers)
+    for image, result in zip(chosen, results, strict=True):
+        if result is None or reader.late:
+            continue  # these tars lack an image and will be written again; fetch on
+        row, content = result
+        if row.status == "ok":
+            tar, offset = tars.add(f"{image.source_split}/{canonical(image.file_name)}", content)
+            row = replace(row, tar=tar, offset=offset)
+        rows.append(row)
     tars.close()
     return rows
+
+
+def _try_again(chosen: Sequence[CaptionedImage], reader: _Reader, workers: int) -> None:
+    left = [image for image in chosen if image.image_id in reader.late]
+    logger.warning("%d images did not come: trying them again", len(left))
+    time.sleep(PAUSE_S)
+    reader.late.clear()
+    for _ in ordered_map(reader.read, left, workers=workers):
+        pass
+    _require_all(chosen, reader)
+
+
+def _require_all(chosen: Sequence[CaptionedImage], reader: _Reader) -> None:
+    late = [reader.late[image.image_id] for image in chosen if image.image_id in reader.late]
+    if late:
+        raise TransientError(
+            f"{len(late)} of {len(chosen)} images could not be fetched now (first: {late[0]}): "
+            "run the same command again"
+        )
 
 
 def _read(image: CaptionedImage, originals: Originals) -> tuple[ImageRow, bytes]:
@@ -96,7 +166,7 @@ def _read(image: CaptionedImage, originals: Originals) -> tuple[ImageRow, bytes]
             content = originals.read(image)
             checked = check_image(content, image.width, image.height)
     except NotThereError as error:
-        return ImageRow(image.image_id, "not_found", str(error)), b""
+        return ImageRow(image.image_id, error.status, str(error)), b""
     if checked.status != "ok":
         originals.forget(image)
         return ImageRow(image.image_id, checked.status, checked.reason), b""

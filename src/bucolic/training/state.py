@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bucolic.errors import as_transient
 from bucolic.files import remove, replacing
 
 KEPT = 2
@@ -79,6 +80,8 @@ def read_checkpoint(folder: Path, phase: str) -> tuple[Progress, dict[str, Tenso
         try:
             return _read(path)
         except (SafetensorError, OSError, ValueError) as error:
+            if passing := as_transient(error, str(path)):
+                raise passing from None
             logger.warning("%s is damaged (%s): the one before it is used", path, error)
     return None
 
@@ -105,6 +108,8 @@ def _checkpoints(folder: Path, phase: str) -> list[Path]:
 
 def _read(path: Path) -> tuple[Progress, dict[str, Tensors]]:
     groups: dict[str, Tensors] = {}
+    with path.open("rb"):
+        pass  # safetensors tells every failure to open as a missing file; this tells which it is
     with safe_open(path, framework="pt") as file:
         progress = Progress(**json.loads(file.metadata()[HEADER]))
         for key in file.keys():  # noqa: SIM118 - safe_open is no mapping

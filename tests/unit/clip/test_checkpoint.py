@@ -1,9 +1,11 @@
 """Which weights a config means, and what is said of those that cannot be had."""
 
+import errno
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from bucolic.clip import meadow_clip
 from bucolic.clip.checkpoint import loading_error, weights_digest, weights_of
@@ -51,7 +53,12 @@ def test_a_weights_file_is_found_from_any_folder_of_the_project(
         (ConnectionResetError("reset by peer"), TransientError),
         (URLError("name or service not known"), TransientError),
         (HTTPError("http://hub", 503, "slow down", None, None), TransientError),
+        (HTTPError("http://hub", 429, "too many", None, None), TransientError),
+        (HTTPError("http://hub", 408, "too slow", None, None), TransientError),
         (HTTPError("http://hub", 404, "not found", None, None), ParamsError),
+        (HTTPError("http://hub", 401, "who are you", None, None), ParamsError),
+        (LocalEntryNotFoundError("not on this disk"), TransientError),
+        (OSError(errno.ENOSPC, "full"), TransientError),
         (ValueError("size mismatch"), ParamsError),
     ],
 )
@@ -60,3 +67,10 @@ def test_a_hub_that_is_away_is_told_from_wrong_params(bottom: Exception, kind: t
     error = RuntimeError("Failed to download weights")
     error.__context__ = bottom
     assert kind is type(loading_error(TAGGED, error))
+
+
+def test_a_disk_that_is_full_while_weights_arrive_is_told_so():
+    """It is not the hub that is away."""
+    error = RuntimeError("Failed to download weights")
+    error.__context__ = OSError(errno.ENOSPC, "full", "weights.part")
+    assert "no space left at weights.part: free some" in str(loading_error(TAGGED, error))

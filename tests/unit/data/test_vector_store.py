@@ -1,5 +1,6 @@
 """The store of vectors by content."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from bucolic.data import vector_store
 from bucolic.data.vector_store import VectorStore
+from bucolic.errors import TransientError
 
 
 class Counter:
@@ -68,3 +70,17 @@ def test_a_part_that_cannot_be_read_costs_time_alone(tmp_path: Path):
     again = Counter(keys)
     _, new = VectorStore(tmp_path).complete(keys, again)
     assert 2 == new == len(again.asked)
+
+
+def test_a_part_that_cannot_be_read_for_now_is_not_left_out(tmp_path: Path):
+    """What is whole on another day is not computed again: the stage ends for now."""
+    keys = ["a", "b"]
+    VectorStore(tmp_path).complete(keys, Counter(keys))
+    path = next(tmp_path.glob("part-*.parquet"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        with pytest.raises(TransientError, match=f"too many open files at {path}: raise"):
+            VectorStore._read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

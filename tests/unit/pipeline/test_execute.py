@@ -115,6 +115,21 @@ def test_a_failure_leaves_a_record_of_itself(
     assert not (project / ".work/failures/filter.json").exists()
 
 
+def test_a_full_disk_is_recorded_as_what_may_pass(project: Path):
+    """The flow may try again, and the record says where it happened."""
+
+    def fills(_params: Params, _runtime: Runtime) -> Summary:
+        Path("/dev/full").write_bytes(b"x")
+        return works(project)
+
+    with pytest.raises(OSError, match="No space left"):
+        execute("filter", project, fills)
+    error = json.loads((project / ".work/failures/filter.json").read_text())["error"]
+    assert ("transient", True) == (error["kind"], error["retryable"])
+    assert "no space left: free some and run the same command again" == error["message"]
+    assert error["where"].startswith("pathlib.py:")
+
+
 def test_partial_work_is_found_again_only_for_the_same_inputs(project: Path):
     """A killed run's folder waits for the same params, input and code, whatever ran in between."""
     seen: list[bool] = []

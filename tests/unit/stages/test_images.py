@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,13 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from bucolic.data import originals
+from bucolic.data.archives import BrokenError, open_zip, read_member
+from bucolic.data.fetch import IMAGE_LIMIT_BYTES, RETRIES, TooLongError
 from bucolic.data.images import ImageRow, decode, read_contents, read_index
+from bucolic.data.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER
 from bucolic.errors import DataError, TransientError
 from bucolic.report import Summary
 from bucolic.runtime import Runtime
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
-from http_server import Bucket
+from http_server import Bucket, answering, sending, serving_securely
 from picture_files import png
 
 
@@ -166,13 +171,316 @@ def test_only_images_never_seen_are_fetched(coco_folder: Path, selection: Path, 
 def test_a_passing_failure_keeps_what_was_fetched(
     coco_folder: Path, selection: Path, bucket: Bucket
 ):
-    """A server that stays busy for one image ends in 75; the next run fetches only what is left."""
-    root = served(bucket, coco_folder)
-    bucket.busy[f"/train2017/{40:012d}.jpg"] = 6
-    with pytest.raises(TransientError, match="503"):
+    """All others are fetched, it is tried on two passes, and the next run asks for it alone."""
+    root, path = served(bucket, coco_folder), f"/train2017/{7:012d}.jpg"
+    bucket.busy[path] = 100
+    said = r"1 of 40 images could not be fetched now \(first: http.*7.jpg: .* 503\): run the same"
+    with pytest.raises(TransientError, match=said) as caught:
         get(root, selection, connections=1)
+    assert 75 == caught.value.exit_code
+    assert (40, 2 * (RETRIES + 1)) == (len(bucket.asked), bucket.asked[path])
+    assert not (selection.parent / "images").exists()
+    bucket.busy.clear()
+    bucket.asked.clear()
     summary, _, _ = get(root, selection)
+    assert {path: 1} == dict(bucket.asked)
     assert (1, 39) == (summary.new, summary.reused)
+
+
+def test_what_comes_on_the_second_pass_leaves_no_trace(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """Images that came late stand in the tars where they belong: the bytes of a quiet run."""
+    root = served(bucket, coco_folder)
+    _, _, out = get(root, selection)
+    quiet = {path.name: path.read_bytes() for path in out.iterdir()}
+    shutil.rmtree(selection.parent / "cache")
+    (bucket.folder / "train2017" / f"{3:012d}.jpg").unlink()
+    _, _, out = get(root, selection)
+    with_hole = {path.name: path.read_bytes() for path in out.iterdir()}
+    for number in (1, 9, 40):
+        bucket.busy[f"/train2017/{number:012d}.jpg"] = RETRIES + 2
+    shutil.rmtree(selection.parent / "cache")
+    bucket.asked.clear()
+    _, rows, out = get(root, selection)
+    assert with_hole == {path.name: path.read_bytes() for path in out.iterdir()}
+    assert "not_found" == rows[2].status
+    assert 1 == bucket.asked[f"/train2017/{3:012d}.jpg"]  # a final answer is asked for once
+    assert set(quiet) == set(with_hole)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(404, "not_found"), (410, "not_found"), (401, "refused"), (451, "refused")]
+)
+def test_a_final_answer_is_a_row_with_its_reason(
+    coco_folder: Path, selection: Path, bucket: Bucket, status: int, told: str
+):
+    """Whatever the server says for good is told in the index."""
+    root, path = served(bucket, coco_folder), f"/train2017/{7:012d}.jpg"
+    bucket.habits[path] = answering(status)
+    _, rows, _ = get(root, selection)
+    assert (told, f"{bucket.url}{path}: the server answers {status}") == (
+        rows[6].status,
+        rows[6].reason,
+    )
+
+
+def test_a_page_in_the_place_of_a_picture_is_corrupt(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """A server that says 200 and sends its error page gives a failed row and keeps nothing."""
+    root, path = served(bucket, coco_folder), f"/train2017/{7:012d}.jpg"
+    page = b"<html>Not now</html>"
+    bucket.habits[path] = sending([page], length=len(page))
+    _, rows, _ = get(root, selection)
+    assert "corrupt" == rows[6].status
+    del bucket.habits[path]
+    assert "ok" == get(root, selection)[1][6].status
+
+
+def test_a_server_that_is_away_ends_soon(
+    coco_folder: Path, selection: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+):
+    """After twenty failures in a row each image is asked for once, and after two minutes never."""
+    root = served(bucket, coco_folder)
+    for number in range(1, 41):
+        bucket.habits[f"/train2017/{number:012d}.jpg"] = answering(503)
+    with pytest.raises(TransientError, match="40 of 40 images could not be fetched now"):
+        get(root, selection, connections=1)
+    assert DOUBTED_AFTER * (RETRIES + 1) + 20 + 40 == sum(bucket.asked.values())
+    bucket.asked.clear()
+    monkeypatch.setattr(originals, "GIVEN_UP_AFTER_S", 0.0)
+    with pytest.raises(TransientError, match="40 of 40 images could not be fetched now"):
+        get(root, selection, connections=1)
+    assert DOUBTED_AFTER * (RETRIES + 1) == sum(bucket.asked.values())
+
+
+def test_a_disk_in_trouble_ends_the_stage_and_freezes_no_hole(coco_folder: Path, selection: Path):
+    """The kernel's input/output error is a passing failure, never a row; so is want of memory."""
+    path = coco_folder / "train2017" / f"{7:012d}.jpg"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # whose first page nobody can read
+    with pytest.raises(TransientError, match=r"read or written at train2017/0+7.jpg: look"):
+        get(coco_folder, selection)
+    assert not (selection.parent / "images").exists()
+
+
+def test_a_pipe_in_the_place_of_a_picture_holds_nobody(coco_folder: Path, selection: Path):
+    """What is no file is a row; reading it would never end."""
+    path = coco_folder / "train2017" / f"{7:012d}.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    assert f"train2017/{path.name}: not a file" == get(coco_folder, selection)[1][6].reason
+
+
+def test_a_file_over_the_limit_is_refused(
+    coco_folder: Path, selection: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The limit of one image is named, out of a folder as over the network."""
+    path = coco_folder / "train2017" / f"{7:012d}.jpg"
+    with path.open("ab") as file:
+        file.truncate(IMAGE_LIMIT_BYTES + 1)
+    _, rows, _ = get(coco_folder, selection)
+    said = f"train2017/{path.name}: over the limit of 268,435,456 bytes"
+    assert ("refused", said) == (rows[6].status, rows[6].reason)
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_no_image_comes_over_http_where_https_was_promised(
+    coco_folder: Path,
+    selection: Path,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    second: bool,
+):
+    """Neither a later address nor a redirect takes the seal off, unless source.json says so."""
+    folder, plain = coco_folder.parent, f"{bucket.url}/train2017"
+    moved = answering(302, Location=f"{plain}/{1:012d}.jpg")
+    with serving_securely(folder, answering(404) if second else moved) as (url, certificate):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        urls = [f"{url}/{{file_name}}", *([f"{plain}/{{file_name}}"] if second else [])]
+        root = served(bucket, coco_folder, urls=urls)
+        with pytest.raises(DataError, match="40 of 40 images failed"):
+            get(root, selection)
+        assert 0 == sum(bucket.asked.values())
+        source = json.loads((root / "source.json").read_text())
+        source["images"]["train2017"]["allow_http"] = True
+        (root / "source.json").write_text(json.dumps(source))
+        assert "ok" == get(root, selection)[1][0].status
+
+
+NAMES = (
+    "cow #1.jpg",
+    "cow 50%25 1.jpg",
+    "cow? 1.jpg",
+    "cow 1.jpg",
+    "vache é.jpg",
+    "cow+sheep.jpg",
+    "cow;sheep&x=1.jpg",
+    "[cow].jpg",
+    "a cow's.jpg",
+    "farm/old barn/cow:1.jpg",
+    "COW.JPG",
+    "cow.jpg",
+    "w" * 251 + ".jpg",
+)
+
+
+def test_names_are_quoted_in_addresses(coco_folder: Path, bucket: Bucket):
+    """Signs that mean something in an address come through, kept apart in the cache."""
+    annotations = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(annotations.read_text())
+    shutil.copytree(coco_folder / "train2017", bucket.folder / "t")
+    for record, name in zip(content["images"], NAMES, strict=False):
+        target = bucket.folder / "t" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (bucket.folder / "t" / record["file_name"]).rename(target)
+        record["file_name"] = name
+    annotations.write_text(json.dumps(content))
+    selection = coco_folder.parent / "selection.parquet"
+    select_images(annotations.parent, selection, config=FilterConfig(keywords=("thing",)))
+    root = served(bucket, coco_folder, urls=[f"{bucket.url}/t/{{file_name}}?version=1"])
+    _, rows, out = get(root, selection)
+    assert [""] * 40 == [row.reason for row in rows]
+    files = [(bucket.folder / "t" / name).read_bytes() for name in NAMES]
+    assert files == [content for _, content in read_contents(out, rows[: len(NAMES)])]
+    assert 40 == get(root, selection)[0].reused
+
+
+def test_another_mirror_refetches_nothing(coco_folder: Path, selection: Path, bucket: Bucket):
+    """Kept files are known by their data set and name, not by where they came from."""
+    root = served(bucket, coco_folder)
+    get(root, selection)
+    source = json.loads((root / "source.json").read_text())
+    source["images"]["train2017"]["urls"] = ["http://127.0.0.1:9/{file_name}"]
+    (root / "source.json").write_text(json.dumps(source))
+    assert (0, 40) == (get(root, selection)[0].new, get(root, selection)[0].reused)
+    assert 40 == sum(bucket.asked.values())
+
+
+def test_another_data_set_with_equal_names_is_fetched(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """Where the annotations are others, the same file name is another picture."""
+    root = served(bucket, coco_folder)
+    get(root, selection)
+    source = json.loads((root / "source.json").read_text())
+    source["annotations"]["sha256"] = "1" * 64
+    (root / "source.json").write_text(json.dumps(source))
+    assert 40 == get(root, selection)[0].new
+
+
+def packed(bucket: Bucket, coco_folder: Path, **changes: object) -> dict[str, object]:
+    """COCO's zip of the images on the server, and what source.json says of it."""
+    path = bucket.folder / "train2017.zip"
+    with zipfile.ZipFile(path, "w") as bundle:
+        for file in sorted((coco_folder / "train2017").iterdir()):
+            bundle.write(file, f"train2017/{file.name}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {"name": path.name, "urls": [f"{bucket.url}/{path.name}"], "sha256": digest}
+    return {**known, "size_bytes": path.stat().st_size, **changes}
+
+
+def test_one_more_image_is_fetched_alone(
+    coco_folder: Path, selection: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+):
+    """What the cache holds counts: the archive is not fetched for a handful of files."""
+    caplog.set_level("INFO")
+    size = 40 * COCO_IMAGE_BYTES  # the archive of a COCO of forty images
+    root = served(bucket, coco_folder, archive=packed(bucket, coco_folder, size_bytes=size))
+    get(root, selection, fetch="files")
+    for number in (3, 4):
+        next((root.parent / "cache").rglob(f"{number:012d}.jpg")).unlink()
+    bucket.asked.clear()
+    summary, _, _ = get(root, selection)
+    assert (2, 38) == (summary.new, summary.reused)
+    assert {f"/train2017/{n:012d}.jpg": 1 for n in (3, 4)} == dict(bucket.asked)
+    assert "train2017: 2 of 40 images are missing: one by one, about 0.00 GB" in caplog.messages
+    get(root, selection)
+    assert "train2017: 0 of 40 images are missing" == caplog.messages[-1]
+
+
+def test_a_small_theme_reads_from_an_archive_that_is_there(
+    coco_folder: Path, selection: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+):
+    """An archive fetched before serves whatever the cache lacks; nobody is asked."""
+    caplog.set_level("INFO")
+    root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
+    get(root, selection, fetch="archive")
+    bucket.asked.clear()
+    theme = selection.parent / "theme.parquet"
+    select_images(coco_folder / "annotations", theme, config=FilterConfig(keywords=("cow",)))
+    theme.replace(selection)
+    _, rows, _ = get(root, selection)
+    assert ({"ok"}, {}) == ({row.status for row in rows}, dict(bucket.asked))
+    assert "out of train2017.zip, which is on this disk" in caplog.messages[-1]
+
+
+def test_a_damaged_archive_in_the_cache_is_not_fetched_for_a_handful(
+    coco_folder: Path, selection: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+):
+    """Only a whole archive is there; the missing images come one by one, as without it."""
+    archive = packed(bucket, coco_folder)
+    root = served(bucket, coco_folder, archive=archive)
+    get(root, selection, fetch="files")
+    next((root.parent / "cache").rglob(f"{3:012d}.jpg")).unlink()
+    path = root.parent / f"cache/archives/{archive['sha256'][:16]}/train2017.zip"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(archive["size_bytes"])
+    bucket.asked.clear()
+    monkeypatch.setattr(originals, "COCO_IMAGE_BYTES", archive["size_bytes"] // 40)
+    get(root, selection)
+    assert {f"/train2017/{3:012d}.jpg": 1} == dict(bucket.asked)
+
+
+def test_a_broken_member_is_one_failed_row(coco_folder: Path, selection: Path, bucket: Bucket):
+    """The archive is what its digest says, so the file is broken at its source."""
+    packed(bucket, coco_folder)
+    path = bucket.folder / "train2017.zip"
+    with zipfile.ZipFile(path) as bundle:
+        member = bundle.getinfo(f"train2017/{7:012d}.jpg")
+    content = bytearray(path.read_bytes())
+    content[member.header_offset + 200] ^= 255
+    path.write_bytes(content)
+    archive = {
+        "name": path.name,
+        "urls": [path.as_uri()],
+        "size_bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    _, rows, _ = get(served(bucket, coco_folder, archive=archive), selection, fetch="archive")
+    said = f"train2017/{7:012d}.jpg cannot be unpacked: Bad CRC-32"
+    assert "corrupt" == rows[6].status
+    assert rows[6].reason.startswith(said)
+    assert ["corrupt"] == [row.status for row in rows if row.status != "ok"]
+
+
+def test_a_member_that_unpacks_beyond_the_limit_is_refused(tmp_path: Path):
+    """A zip bomb is told by its size, which is never unpacked."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("train2017/1.jpg", bytes(2_000_000))
+    with open_zip(tmp_path / "a.zip") as bundle:
+        member = bundle.getinfo("train2017/1.jpg")
+        with pytest.raises(TooLongError, match="over the limit of 1,000,000 bytes unpacked"):
+            read_member(bundle, member, 1_000_000)
+        member.file_size = 1000  # an archive that lies unpacks no more than it says
+        with pytest.raises(BrokenError, match="Bad CRC-32"):
+            read_member(bundle, member, 1_000_000)
+
+
+def test_the_users_word_for_an_archive_stands(coco_folder: Path, selection: Path, bucket: Bucket):
+    """fetch: archive without one is refused, instead of fetching thousands of files."""
+    root = served(bucket, coco_folder)
+    with pytest.raises(DataError, match="images of train2017 have no archive: set"):
+        get(root, selection, fetch="archive")
+    root = root / "source.json"
+    source = json.loads(root.read_text())
+    source["images"]["train2017"]["archive"] = packed(bucket, coco_folder)
+    root.write_text(json.dumps(source))
+    get(root.parent, selection, fetch="files")
+    assert "/train2017.zip" not in bucket.asked
 
 
 def test_a_copy_that_broke_in_the_cache_is_fetched_anew(
@@ -203,17 +511,8 @@ def test_an_archive_gives_the_same_tars(coco_folder: Path, selection: Path, buck
     """Images out of COCO's zip are the same bytes as images out of a folder."""
     _, _, out = get(coco_folder, selection)
     expected = (out / "images-000000.tar").read_bytes()
-    packed = bucket.folder / "train2017.zip"
-    with zipfile.ZipFile(packed, "w") as bundle:
-        for path in (coco_folder / "train2017").iterdir():
-            bundle.write(path, f"train2017/{path.name}")
-    archive = {
-        "name": "train2017.zip",
-        "urls": [f"{bucket.url}/train2017.zip"],
-        "size_bytes": packed.stat().st_size,
-        "sha256": hashlib.sha256(packed.read_bytes()).hexdigest(),
-    }
-    get(served(bucket, coco_folder, archive=archive), selection, fetch="archive")
+    root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
+    get(root, selection, fetch="archive")
     assert expected == (out / "images-000000.tar").read_bytes()
     assert {"/train2017.zip": 1} == dict(bucket.asked)
 

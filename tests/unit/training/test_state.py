@@ -1,10 +1,13 @@
 import logging
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from bucolic.errors import TransientError
+from bucolic.training import state
 from bucolic.training.state import (
     Progress,
     optimiser_tensors,
@@ -92,3 +95,19 @@ def test_means_cover_the_steps_since_the_last_validation():
     assert progress.take_means() == {"step_loss": 1.5}
     progress.add({"loss": 5.0})
     assert progress.take_means() == {"step_loss": 5.0}
+
+
+def test_a_checkpoint_that_cannot_be_read_for_now_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is whole on another day is not passed over: training ends for now."""
+    write_checkpoint(tmp_path, "prior", Progress(64), {"weights": {"x": torch.ones(9)}})
+    paths = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(state, "_checkpoints", lambda *_: paths)  # listing needs a file number
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        with pytest.raises(TransientError, match=f"too many open files at {paths[0]}: raise"):
+            read_checkpoint(tmp_path, "prior")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
