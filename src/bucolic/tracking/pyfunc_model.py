@@ -17,10 +17,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from bucolic.errors import BucolicError
 
-# An error's kind as MLflow's: what it answers over HTTP is 400, 500 and 503.
+# An error's kind as MLflow's, which answers 400 and 503 over HTTP; other kinds are a 500.
 CODES = {
     "params": databricks_pb2.INVALID_PARAMETER_VALUE,
-    "data": databricks_pb2.INTERNAL_ERROR,
     "transient": databricks_pb2.TEMPORARILY_UNAVAILABLE,
 }
 
@@ -50,14 +49,13 @@ class PromptToPictures(PythonModel):
             MlflowException: bucolic's own sentence on a request that cannot be answered.
         """
         # MLflow turns the null of {"inputs": [null]} into this text.
-        prompts: list[Any] = [
-            None if prompt == "None" else prompt for prompt in model_input["prompt"]
-        ]
+        prompts: list[Any] = [None if p == "None" else p for p in model_input["prompt"]]
         chosen = {name: value for name, value in (params or {}).items() if value is not None}
         try:
             drawn = self.model.generate(prompts, **chosen)
         except BucolicError as error:
-            raise MlflowException(str(error), CODES[error.kind]) from None
+            code = CODES.get(error.kind, databricks_pb2.INTERNAL_ERROR)
+            raise MlflowException(str(error), code) from None
         pictures = [[_png(picture) for picture in of_prompt] for of_prompt in drawn]
         pairs = zip(prompts, pictures, strict=True)
         return [{"prompt": prompt, "pictures": files} for prompt, files in pairs]

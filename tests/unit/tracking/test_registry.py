@@ -126,8 +126,10 @@ class FakeBucolic:
     @classmethod
     def from_pretrained(cls, folder: str) -> "FakeBucolic":
         """Check that the folder holds what a model folder holds, and nothing else."""
-        names = sorted(path.name for path in Path(folder).iterdir())
-        assert names == ["config.json", "decoder.safetensors"]
+        assert sorted(p.name for p in Path(folder).iterdir()) == [
+            "config.json",
+            "decoder.safetensors",
+        ]
         return cls()
 
     def generate(self, prompts: list[str], *, n: int, seed: int, guidance: float) -> np.ndarray:
