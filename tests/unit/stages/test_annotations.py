@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from bucolic.data.images import read_index
+from bucolic.data.names import canonical
 from bucolic.data.selection import read_selection
 from bucolic.errors import DataError
 from bucolic.runtime import Runtime
@@ -219,6 +221,22 @@ def test_a_name_is_found_in_another_spelling(
     selected(get(coco_folder))
     root = packed_images(coco_folder) if in_archive else coco_folder
     assert ["ok"] * 40 == statuses(root)
+    with tarfile.open(coco_folder.parent / "images/images-000000.tar") as tar:
+        assert f"train2017/{canonical(written)}" == tar.getnames()[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "packed_as"),
+    [
+        ("images\\1.jpg", "images/1.jpg"),
+        ("./a//b.jpg", "a/b.jpg"),
+        ("e\u0301.jpg", "\u00e9.jpg"),
+        ("a b%20.jpg", "a b%20.jpg"),
+    ],
+)
+def test_archives_hold_one_form_of_a_name(written: str, packed_as: str):
+    """Slashes, no empty parts, composed accents: whatever the annotations' tool wrote."""
+    assert packed_as == canonical(written)
 
 
 def packed_images(folder: Path) -> Path:
