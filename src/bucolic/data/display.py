@@ -40,7 +40,7 @@ from bucolic.errors import BucolicError, DataError, TransientError
 
 # To be raised with any change of pixels: vectors of pictures decoded otherwise are not used again.
 VERSION = 2
-# Phone photographs have up to 65 million pixels. Decoding takes four copies of 4 bytes a pixel.
+# Cameras in common use have up to 65 million; decoding may hold four copies of 4 bytes a pixel.
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 16
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
@@ -65,6 +65,7 @@ OTHER_FORMATS = {
 PLAIN_PRIMARIES = {1, 2, 5, 6, 7}
 PLAIN_TRANSFERS = {1, 2, 4, 6, 7, 13, 14, 15}
 SAME_LEVELS = 3  # of 255: how far another writer's sRGB profile may be from this one
+NEW_SUBFILE_TYPE = 254  # of a TIFF page; the lowest bit says that it is a preview
 MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # an ICC profile's colours to Pillow's
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -241,7 +242,7 @@ def _reading_of(profile: bytes) -> _Reading | None:
         mode = MODES[source.profile.xcolor_space.strip()]
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         reading = _Reading(mode, ImageCms.buildTransform(source, srgb, mode, "RGB"))
-    except (ImageCms.PyCMSError, OSError, KeyError):
+    except (ImageCms.PyCMSError, OSError, KeyError, TypeError):
         return None
     return None if _changes_nothing(reading) else reading
 
@@ -259,7 +260,9 @@ def _changes_nothing(reading: _Reading) -> bool:
 
 
 def _read_what_pillow_leaves(image: Image.Image, content: bytes) -> None:
-    """A PNG's transparent colour in 8 bits a sample, and colours that are coded by numbers."""
+    """A PNG's transparent colour, in 8 bits a sample, and what is no picture for a screen as is."""
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1:
+        raise UnshownError("unsupported", "its first page is a preview of another one (as in DNG)")
     if image.format == "PNG" and image.mode in ("L", "RGB") and "transparency" in image.info:
         image.info["transparency"] = _in_8_bits(image.info["transparency"], content[24])
     if not image.info.get("icc_profile"):

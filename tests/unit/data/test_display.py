@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from bucolic.data.display import MAX_PIXELS, _broken, middle
 from bucolic.data.images import Checked, check_image, decode
@@ -102,6 +103,15 @@ def test_an_orientation_after_the_pixels_is_honoured():
     assert whole.index(b"IDAT") > start > 0
     assert np.array_equal(np.asarray(upright()), np.asarray(decode(moved)))
     assert ["ok", "ok"] == [check_image(moved, *size).status for size in ((96, 64), (64, 96))]
+
+
+def test_an_orientation_that_stands_in_xmp_alone_is_honoured():
+    """Some editors write it nowhere else; where Exif has one, that holds."""
+    stored, exif = upright().transpose(TURNS[6]), Image.Exif()
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    assert (96, 64) == decode(encoded(stored, "JPEG", xmp=xmp)).size
+    exif[0x0112] = 1
+    assert (64, 96) == decode(encoded(stored, "JPEG", xmp=xmp, exif=exif)).size
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -307,6 +317,23 @@ def test_a_profile_that_says_nothing_of_the_file_is_ignored(profile: bytes):
     content = encoded(noise(), "PNG", icc_profile=profile)
     assert np.array_equal(np.asarray(noise()), np.asarray(decode(content)))
     assert "ok" == check_image(content, 48, 32).status
+
+
+def test_a_profile_of_another_type_than_bytes_is_ignored():
+    """A TIFF may say that its profile is a number."""
+    tags = ImageFileDirectory_v2()
+    tags[34675] = (1, 2, 3)
+    tags.tagtype[34675] = 3
+    content = encoded(noise(), "TIFF", tiffinfo=tags)
+    assert 1 == Image.open(io.BytesIO(content)).info["icc_profile"]
+    assert np.array_equal(np.asarray(noise()), np.asarray(decode(content)))
+
+
+def test_a_preview_is_not_taken_for_the_photograph():
+    """The first page of a raw file may be one."""
+    checked = check_image(encoded(noise(), "TIFF", tiffinfo={254: 1}), 48, 32)
+    reason = "its first page is a preview of another one (as in DNG)"
+    assert ("unsupported", reason) == (checked.status, checked.reason)
 
 
 def test_profiles_are_applied_alike_in_every_thread():
