@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bucolic.errors import BucolicError, DataError, ParamsError, as_transient
+from bucolic.errors import BucolicError, ParamsError, as_transient
 from bucolic.own_code import run_own_code
 from bucolic.places import find_root
 from bucolic.signals import Ended, end_at_once, hold_back, raising_ended
@@ -204,14 +204,11 @@ def params_group() -> None:
 @params_group.command("check")
 def params_check() -> None:
     """Validate the whole of params.yaml, and that its data set is there."""
-    from bucolic.params import load_params
-    from bucolic.places import dataset_root
+    from bucolic.params import check_dataset_root, load_params
 
     project = find_root(Path.cwd())
     params = load_params(project)
-    folder = dataset_root(project, params.dataset.root)
-    if not folder.is_dir():
-        raise DataError(f"dataset.root: no folder {folder}: name one in COCO layout in params.yaml")
+    check_dataset_root(params, project)
     click.echo(f"params.yaml is valid: {params.dataset.root}, {', '.join(params.filter.keywords)}")
 
 

@@ -1,31 +1,34 @@
-"""params.yaml: read as YAML 1.2, validated whole, refused with one clear line.
+"""params.yaml: validated whole, refused with one clear line.
 
 YAML 1.2 is what DVC reads: `no` is a keyword there and `5e-4` a number, which YAML 1.1 has the
 other way round.
 """
 
 import json
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.config import Section
 from bucolic.data.source import DatasetConfig, FolderSource, MeadowSource, read_source
 from bucolic.errors import DataError, ParamsError
+from bucolic.pipeline.graph import overlap, read_graph
 from bucolic.places import dataset_root
 from bucolic.stages.evaluate import EvaluateConfig
 from bucolic.stages.filter import FilterConfig
 from bucolic.stages.images import ImagesConfig
 from bucolic.stages.shard import ShardConfig
 from bucolic.stages.train import ModelConfig, TrainConfig
+from bucolic.yaml_file import name_of, read_yaml
 
 PARAMS_FILE = "params.yaml"
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a folder
 
 
 class Params(Section):
@@ -57,19 +60,6 @@ def load_params(project: Path) -> Params:
     return params
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML 1.2 file; ParamsError says where it breaks off."""
-    try:
-        return YAML(typ="safe").load(path)
-    except FileNotFoundError:
-        raise ParamsError(f"{path} is missing: write one with bucolic preset meadow") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise ParamsError(f"{path} is not valid YAML{where}: {problem}") from None
-
-
 def parse_params(content: Any) -> Params:
     """Validate the content of params.yaml; ParamsError names the key and what is wrong with it."""
     try:
@@ -84,7 +74,7 @@ def parse_params(content: Any) -> Params:
 def _first_problem(error: ValidationError) -> str:
     # A misspelt key is often also a missing one: the spelling is what the user can mend.
     problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in problem["loc"])
+    where = name_of(problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where} is no known key: mend the spelling or remove it (see bucolic params show)"
     if problem["type"] == "missing" and where in Params.model_fields:
@@ -118,6 +108,33 @@ def _check_clip(params: Params, project: Path) -> None:
             f"params.yaml: clip.model: {clip.model} was trained on drawings and {kind} may hold "
             "photographs: name an open_clip model, or set clip.allow_mismatch: true"
         )
+
+
+def check_dataset_root(params: Params, project: Path) -> None:
+    """Refuse a `dataset.root` that DVC would not take as the dependency that dvc.yaml makes of it.
+
+    Raises:
+        ParamsError: an address, a folder around the project, or one that a stage writes into.
+        DataError: there is no such folder.
+    """
+    named = params.dataset.root
+    if ADDRESS.match(named):
+        raise ParamsError(f"dataset.root: DVC takes {named} for an address: name a folder")
+    folder = dataset_root(project, named)
+    if not folder.is_dir():
+        raise DataError(f"dataset.root: no folder {folder}: name one in COCO layout in params.yaml")
+    if project.resolve().is_relative_to(folder.resolve()):
+        raise ParamsError(f"dataset.root: {named} holds the project itself: name one beside it")
+    inner = os.path.relpath(folder, project)
+    if written := next((out for out in _outs(project) if overlap(out, inner)), None):
+        raise ParamsError(f"dataset.root: {named} would hold or be in {written}, a stage's output")
+
+
+def _outs(project: Path) -> list[str]:
+    try:
+        return [out for stage in read_graph(project) for out in stage.outs]
+    except DataError:
+        return []  # DVC itself says what is wrong with dvc.yaml
 
 
 def sections(params: Params, names: Iterable[str]) -> dict[str, Any]:

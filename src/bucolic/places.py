@@ -1,7 +1,6 @@
 """Where things are: ROOT, the checkout with its dvc.yaml, and HOME, which its worktrees share."""
 
 import os
-import subprocess
 from pathlib import Path
 
 from bucolic.errors import ParamsError
@@ -33,11 +32,24 @@ def find_home(root: Path) -> Path:
     before, found, _ = str(root.resolve()).partition(EXPERIMENTS)
     if found and (Path(before) / "dvc.yaml").is_file():
         return find_home(Path(before))
-    command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    common = Path(done.stdout.strip())
-    is_main = done.returncode == 0 and common.name == ".git"
-    return common.parent if is_main and (common.parent / "dvc.yaml").is_file() else root.resolve()
+    return _main_checkout(root.resolve()) or root.resolve()
+
+
+def _main_checkout(root: Path) -> Path | None:
+    """The folder that `root` stands for in the main checkout, where `root` is in a Git worktree.
+
+    Read from the files that bind a worktree to its repository, as gitrepository-layout(5) has
+    them: Git itself may refuse to answer, and a HOME elsewhere would lose what the stores hold.
+    """
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    if top is None or (top / ".git").is_dir():
+        return None
+    folder = (top / (top / ".git").read_text().strip().removeprefix("gitdir: ")).resolve()
+    if not (folder / "commondir").is_file():
+        return None  # a submodule, or a repository kept elsewhere
+    common = (folder / (folder / "commondir").read_text().strip()).resolve()
+    main = common.parent / root.relative_to(top)
+    return main if common.name == ".git" and (main / "dvc.yaml").is_file() else None
 
 
 def dataset_root(root: Path, named: str) -> Path:

@@ -35,6 +35,7 @@ from bucolic.errors import (
 )
 from bucolic.files import CHUNK_BYTES, file_digest, remove
 from bucolic.lock import waiting_for
+from bucolic.progress import Progress
 
 TIMEOUT_S = (10, 60)  # to connect, and between two pieces of a body
 RETRIES = 5
@@ -278,8 +279,9 @@ def _download(session: requests.Session, url: str, partial: Path, size_bytes: in
         with _asking(session, url, asked) as response:
             if not _continues(response, have):
                 have = 0
+            progress = Progress(f"fetched {partial.stem}", size_bytes, is_bytes=True, done=have)
             with partial.open("ab" if have else "wb") as file:
-                for piece in _body(response, size_bytes - have, ends_s):
+                for piece in progress.over(_body(response, size_bytes - have, ends_s), len):
                     file.write(piece)
             if "Content-Length" not in response.headers and partial.stat().st_size < size_bytes:
                 raise AwayError(f"{url}: it broke off")

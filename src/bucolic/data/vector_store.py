@@ -70,6 +70,7 @@ class VectorStore:
             self.add(part_keys, vectors)
             found.update(zip(part_keys, vectors, strict=True))
             progress.add(len(places))
+        progress.close()
         return np.stack([found[key] for key in keys]) if keys else compute([]), len(missing)
 
     @staticmethod

@@ -36,6 +36,7 @@ from bucolic.meadow.records import (
     specimen,
 )
 from bucolic.meadow.scenes import Scene
+from bucolic.progress import Progress
 
 ANNOTATIONS = "annotations_trainval2017.zip"
 DIGESTS = "digests.json"
@@ -126,7 +127,9 @@ def _write_annotations(source: MeadowSource, folder: Path, apply: Apply) -> None
 
 
 def _write_images(source: MeadowSource, folder: Path, split: SourceSplit, apply: Apply) -> None:
-    pieces = apply(functools.partial(_pictures, source), _chunks(source, split))
+    chunks = _chunks(source, split)
+    progress = Progress(f"drew {split}", sum(stop - start for _, start, stop in chunks))
+    pieces = progress.over(apply(functools.partial(_pictures, source), chunks), count=len)
     files = ((f"{split}/{name}", content) for piece in pieces for name, content in piece)
     _write_zip(folder / f"{split}.zip", files, zipfile.ZIP_STORED)
 

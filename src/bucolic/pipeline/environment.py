@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from bucolic import git
+
 QUIET = {
     "DO_NOT_TRACK": "true",  # MLflow accepts only the word "true"
     "DVC_NO_ANALYTICS": "true",
@@ -17,8 +19,9 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return os.environ for a child: no telemetry, unbuffered, this environment's bin first.
 
     A worker or a cron job may run without the environment activated; `dvc` and `bucolic` must be
-    found all the same, and be the ones that belong to this interpreter.
+    found all the same, and be the ones that belong to this interpreter. Variables of Git that a
+    hook has are left out: DVC would work on another repository or index.
     """
     folder = str(Path(sys.executable).parent)
     path = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
-    return {**os.environ, **QUIET, "PYTHONUNBUFFERED": "1", "PATH": path, **(extra or {})}
+    return {**git.environment(), **QUIET, "PYTHONUNBUFFERED": "1", "PATH": path, **(extra or {})}

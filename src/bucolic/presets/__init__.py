@@ -5,11 +5,11 @@ from importlib.resources import files
 from itertools import chain, count
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedSeq
 
 from bucolic.errors import ParamsError
-from bucolic.files import replacing, write_bytes, write_text
+from bucolic.files import write_bytes, write_text
+from bucolic.yaml_file import editing
 
 PARAMS_FILE = "params.yaml"
 KEPT_FILE = "params.yaml.old"
@@ -48,19 +48,13 @@ def _keep(path: Path) -> str:
 def write_theme(name: str, root: Path) -> list[str]:
     """Put a theme's words into filter.keywords of `root`/params.yaml, comments kept."""
     words, path = theme_words(name), root / PARAMS_FILE
-    if not path.exists():
-        raise ParamsError(f"{path} is missing: write one with bucolic preset meadow")
-    yaml = YAML()
-    try:
-        content = yaml.load(path)
-        section = content["filter"]
-    except (YAMLError, KeyError, TypeError) as error:
-        raise ParamsError(f"{path} has no filter section that can be read: mend it") from error
-    sequence = yaml.seq(words)
-    sequence.fa.set_flow_style()
-    section["keywords"] = sequence
-    with replacing(path) as temporary:
-        yaml.dump(content, temporary)
+    with editing(path) as content:
+        section = content.get("filter")
+        if not isinstance(section, dict):
+            raise ParamsError(f"{path} has no filter section: add filter: {{keywords: []}}")
+        sequence = CommentedSeq(words)
+        sequence.fa.set_flow_style()
+        section["keywords"] = sequence
     return words
 
 

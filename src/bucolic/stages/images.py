@@ -21,6 +21,7 @@ from bucolic.data.source import MeadowSource, read_source
 from bucolic.engine import ordered_map
 from bucolic.errors import DataError, TransientError
 from bucolic.files import replacing
+from bucolic.progress import Progress
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
 
@@ -125,7 +126,8 @@ def _write_tars(
 ) -> list[ImageRow]:
     tars, rows = TarSequence(folder), []
     results = ordered_map(reader.read, chosen, workers=workers)
-    for image, result in zip(chosen, results, strict=True):
+    progress = Progress("images fetched and packed", len(chosen))
+    for image, result in progress.over(zip(chosen, results, strict=True)):
         if result is None or reader.late:
             continue  # these tars lack an image and will be written again; fetch on
         row, content = result

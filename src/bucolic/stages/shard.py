@@ -28,6 +28,7 @@ from bucolic.data.split import SPLITS
 from bucolic.engine import ordered_map
 from bucolic.errors import DataError
 from bucolic.files import replacing
+from bucolic.progress import Progress
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
 
@@ -83,7 +84,8 @@ def shard(
         entries: dict[str, dict[str, Any]] = {}
         for name in SPLITS:
             used = {row.image_id for row in accounts if (row.split, row.status) == (name, "ok")}
-            samples = pack.samples([row for row in good if row.image_id in used])
+            rows = [row for row in good if row.image_id in used]
+            samples = Progress(f"packed for {name}", len(rows)).over(pack.samples(rows))
             entries[name] = write_split(folder, name, samples, config.images_per_shard)
         write_index(folder, ShardIndex(config.size_px, clip, entries))
         write_rows(folder, accounts)

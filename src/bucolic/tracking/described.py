@@ -54,7 +54,7 @@ def tags(record: Record) -> dict[str, str]:
         "keywords": ", ".join(record.get("keywords") or ()),
         "mlflow.source.name": f"bucolic {record['stage']}",
         "mlflow.source.git.commit": git["commit"],
-        "git.dirty": str(bool(git["dirty"])).lower(),
+        "git.dirty": None if git["dirty"] is None else str(git["dirty"]).lower(),
         "device": record.get("device"),
         "precision": record.get("precision"),
         "dvc.stage": record["stage"],
@@ -126,4 +126,4 @@ def _text(value: Any) -> str:
 
 
 def _git(record: Record) -> Mapping[str, Any]:
-    return record.get("git") or {"commit": None, "dirty": False}
+    return record.get("git") or {"commit": None, "dirty": None}
