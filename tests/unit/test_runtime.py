@@ -12,6 +12,7 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two NVIDIA devices, as far as torch says."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_auto_takes_the_best(two_cards: None, monkeypatch: pytest.MonkeyPatch):
     assert choose_device() == "cpu"
 
 
-@pytest.mark.parametrize("name", ["cuda:2", "cuda:x", "cuda:", "cuda:01", "cuda:-1", "tpu", ""])
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:x", "cuda:", "cuda:01", "cuda:-1", "tpu"])
 def test_a_device_that_is_not_there_is_refused(
     two_cards: None, monkeypatch: pytest.MonkeyPatch, name: str
 ):
