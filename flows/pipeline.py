@@ -128,7 +128,7 @@ def _report(workspace: Workspace) -> Path:
     """Render the report; an isolated run's is copied out of the workspace that will go."""
     commands.render_report(workspace, _log())
     report = workspace.root / "reports" / "report.html"
-    if not workspace.name:
+    if not workspace.name or not report.is_file():
         return report
     kept = workspace.main / "reports" / "runs" / f"{workspace.name}.html"
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bucolic.errors import BucolicError, ParamsError, as_transient
+from bucolic.errors import BucolicError, ParamsError, TransientError, as_transient
 from bucolic.own_code import run_own_code
 from bucolic.places import find_root
 from bucolic.signals import Ended, end_at_once, hold_back, raising_ended
@@ -102,6 +102,14 @@ def _render(root: Path) -> None:
     click.echo(f"report: {render(root)}")
 
 
+def _try_to_render(root: Path) -> None:
+    """Render the page after a stage that has ended well, which no page may undo."""
+    try:
+        _render(root)
+    except Exception as error:  # noqa: BLE001 - see above
+        logging.getLogger(__name__).warning("%s; `bucolic report` tries again", error)
+
+
 def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
     """Make a verb of a stage: `call` runs its function in the project's root."""
     name = call.__name__.strip("_")
@@ -123,7 +131,7 @@ def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
         finally:
             send(root, wait=waits)
         if name == "evaluate":
-            _render(root)
+            _try_to_render(root)
 
     return main.command(name, help=call.__doc__)(verb)
 
@@ -245,10 +253,15 @@ def theme(name: str) -> None:
 @main.command()
 def track() -> None:
     """Send the records that still wait to MLflow."""
-    from bucolic.tracking.hooks import send
+    from bucolic.tracking.hooks import track as deliver
 
-    sent = send(find_root(Path.cwd()), wait=True)
-    click.echo(f"{sent} records sent to MLflow" if sent else "MLflow holds every record already")
+    delivery = deliver(find_root(Path.cwd()))
+    if delivery.sent:
+        click.echo(f"{delivery.sent} record{'s' * (delivery.sent > 1)} sent to MLflow")
+    if delivery.waiting:
+        raise TransientError(f"{delivery.left}: {delivery.reason}")
+    if not delivery.sent:
+        click.echo("MLflow holds every record already")
 
 
 @main.command()

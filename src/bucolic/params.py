@@ -25,6 +25,7 @@ from bucolic.stages.filter import FilterConfig
 from bucolic.stages.images import ImagesConfig
 from bucolic.stages.shard import ShardConfig
 from bucolic.stages.train import ModelConfig, TrainConfig
+from bucolic.tracking.config import TrackingConfig
 from bucolic.yaml_file import name_of, read_yaml
 
 PARAMS_FILE = "params.yaml"
@@ -34,8 +35,8 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a fol
 class Params(Section):
     """The whole of params.yaml, one section for each part of the pipeline.
 
-    No section has a default, though its keys may: DVC refuses to run a stage whose section is not
-    in the file.
+    No section that a stage reads has a default, though its keys may: DVC refuses to run a stage
+    whose section is not in the file.
     """
 
     dataset: DatasetConfig
@@ -46,6 +47,7 @@ class Params(Section):
     model: ModelConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    tracking: TrackingConfig = TrackingConfig()
 
 
 def load_params(project: Path) -> Params:

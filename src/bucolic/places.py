@@ -1,7 +1,9 @@
 """Where things are: ROOT, the checkout with its dvc.yaml, and HOME, which its worktrees share."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from bucolic.errors import ParamsError
 
@@ -24,15 +26,38 @@ def find_root(start: Path) -> Path:
 def find_home(root: Path) -> Path:
     """Return HOME, the one place of .cache, .work, mlflow.db and mlartifacts.
 
-    $BUCOLIC_HOME if set, else the main checkout when `root` is a Git worktree or a checkout that
-    DVC made for one experiment and removes after it, else `root`.
+    $BUCOLIC_HOME if set, which is made where it is missing and, where relative, lies under the
+    main checkout; else that checkout when `root` is a Git worktree of it or a checkout that DVC
+    made for one experiment and removes after it, else `root`.
+
+    Raises:
+        ParamsError: $BUCOLIC_HOME is no folder and cannot be made one.
     """
     if asked := os.environ.get("BUCOLIC_HOME"):
-        return Path(asked).resolve()
-    before, found, _ = str(root.resolve()).partition(EXPERIMENTS)
+        return _asked_home(asked, root)
+    return _shared_checkout(root)
+
+
+def _asked_home(asked: str, root: Path) -> Path:
+    try:
+        path = Path(asked).expanduser()
+        home = (path if path.is_absolute() else _shared_checkout(root) / path).resolve()
+        home.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ParamsError(
+            f"BUCOLIC_HOME={asked} is no folder and cannot be made one ({reason}): "
+            "name another, or unset it"
+        ) from None
+    return home
+
+
+def _shared_checkout(root: Path) -> Path:
+    root = root.resolve()
+    before, found, _ = str(root).partition(EXPERIMENTS)
     if found and (Path(before) / "dvc.yaml").is_file():
-        return find_home(Path(before))
-    return _main_checkout(root.resolve()) or root.resolve()
+        return _shared_checkout(Path(before))
+    return _main_checkout(root) or root
 
 
 def _main_checkout(root: Path) -> Path | None:
@@ -50,6 +75,26 @@ def _main_checkout(root: Path) -> Path | None:
     common = (folder / (folder / "commondir").read_text().strip()).resolve()
     main = common.parent / root.relative_to(top)
     return main if common.name == ".git" and (main / "dvc.yaml").is_file() else None
+
+
+def cache_folder(home: Path, root: Path) -> Path:
+    """HOME's store of reusable content; ROOT's where HOME's cannot be written."""
+    for folder in (home / ".cache", root / ".cache"):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    return home / ".cache"
+
+
+def database_path(path: Path) -> str:
+    """A database's absolute path as SQLAlchemy's addresses take it, behind `sqlite:///`.
+
+    They decode %XX and end a path at "?". Quoted with its slashes, as MLflow makes the folder that
+    it reads in the address before that is decoded.
+    """
+    text = str(path)
+    return "/" + quote(text[1:], safe="") if set("%?") & set(text) else text
 
 
 def dataset_root(root: Path, named: str) -> Path:

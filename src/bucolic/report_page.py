@@ -14,10 +14,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from ruamel.yaml import YAML
 
 from bucolic.charts import training_charts
+from bucolic.errors import DataError
 from bucolic.files import write_text
 from bucolic.lineage import current
 from bucolic.pipeline.graph import read_graph
@@ -101,7 +102,20 @@ def render(root: Path) -> Path:
 
     Returns:
         Path of the page.
+
+    Raises:
+        DataError: a file that it shows is broken, or the page cannot be written.
     """
+    page = root / "reports" / "report.html"
+    try:
+        write_text(page, _html(root))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, TemplateError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{page} cannot be made of what is in reports/: {reason}") from error
+    return page
+
+
+def _html(root: Path) -> str:
     environment = Environment(
         loader=PackageLoader("bucolic"),
         autoescape=True,
@@ -109,9 +123,7 @@ def render(root: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = root / "reports" / "report.html"
-    write_text(page, environment.get_template("report.html.j2").render(_context(root)))
-    return page
+    return environment.get_template("report.html.j2").render(_context(root))
 
 
 def _failure(root: Path, stage: str) -> dict[str, Any] | None:
@@ -311,9 +323,12 @@ def _inlined(path: Path) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is none yet."""
+    """The object in a JSON file; None where there is none yet; DataError names a broken one."""
     text = _text(path)
-    content: dict[str, Any] | None = json.loads(text) if text else None
+    try:
+        content: dict[str, Any] | None = json.loads(text) if text else None
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON ({error}): run its stage again") from None
     return content
 
 

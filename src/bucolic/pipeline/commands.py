@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from bucolic.errors import BucolicError, DataError, ParamsError
+from bucolic.errors import ParamsError
+from bucolic.files import remove
 from bucolic.pipeline.process import stream
 from bucolic.pipeline.workspace import Workspace
 
@@ -13,32 +14,23 @@ def check_params(workspace: Workspace, on_line: Callable[[str], None]) -> None:
     Raises:
         ParamsError: with the line that `bucolic params check` prints.
     """
-    _verb(workspace, on_line, ParamsError, "params", "check")
-
-
-def render_report(workspace: Workspace, on_line: Callable[[str], None]) -> None:
-    """Write reports/report.html.
-
-    Raises:
-        DataError: with the last line of `bucolic report`.
-    """
-    _verb(workspace, on_line, DataError, "report")
-
-
-def send_records(workspace: Workspace, on_line: Callable[[str], None]) -> None:
-    """Send waiting records to MLflow; one that cannot be sent waits on, and nothing is raised."""
-    stream(["bucolic", "track"], workspace.root, on_line, workspace.environment)
-
-
-def _verb(
-    workspace: Workspace, on_line: Callable[[str], None], error: type[BucolicError], *verb: str
-) -> None:
     lines: list[str] = []
 
     def take(line: str) -> None:
         lines.append(line)
         on_line(line)
 
-    if stream(["bucolic", *verb], workspace.root, take, workspace.environment):
+    if stream(["bucolic", "params", "check"], workspace.root, take, workspace.environment):
         last = next((line for line in reversed(lines) if line.strip()), "no message")
-        raise error(f"`bucolic {' '.join(verb)}`: {last}")
+        raise ParamsError(f"`bucolic params check`: {last}")
+
+
+def render_report(workspace: Workspace, on_line: Callable[[str], None]) -> None:
+    """Write reports/report.html; where it cannot be made there is none, and a line says why."""
+    remove(workspace.root / "reports" / "report.html")  # an older one would tell of other figures
+    stream(["bucolic", "report"], workspace.root, on_line, workspace.environment)
+
+
+def send_records(workspace: Workspace, on_line: Callable[[str], None]) -> None:
+    """Send waiting records to MLflow; one that cannot be sent waits on, and nothing is raised."""
+    stream(["bucolic", "track"], workspace.root, on_line, workspace.environment)

@@ -21,8 +21,9 @@ from bucolic.params import Params, load_params, sections
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
 from bucolic.pipeline.graph import Stage, find_stage
+from bucolic.pipeline.post import TRACKED, post
 from bucolic.pipeline.record import beginning, failure, outcome
-from bucolic.places import dataset_root, find_home
+from bucolic.places import cache_folder, dataset_root, find_home
 from bucolic.report import NoSink, Sink, Summary
 from bucolic.runtime import Runtime
 from bucolic.signals import Ended, hear_no_more, let_through
@@ -133,7 +134,8 @@ def _bring_about(
             _write_reports(execution, finished)
         else:
             finished = _run(execution, call, open_sink, record)
-    _post(execution.home, execution.root, finished)
+    if not (execution.home / TRACKED / f"{finished['record_id']}.json").exists():
+        post(execution.home, execution.root, finished)
 
 
 def _run(
@@ -175,7 +177,8 @@ def _changed(execution: Execution) -> TransientError:
 
 def _workplace(execution: Execution, sink: Sink) -> Runtime:
     execution.work.mkdir(parents=True, exist_ok=True)
-    return Runtime(work=execution.work, cache=execution.home / ".cache", sink=sink)
+    cache = cache_folder(execution.home, execution.root)
+    return Runtime(work=execution.work, cache=cache, sink=sink)
 
 
 def _known(execution: Execution) -> dict[str, Any]:
@@ -210,21 +213,14 @@ def _outputs(execution: Execution) -> dict[str, str | None]:
 def _leave_failure(root: Path, record: dict[str, Any]) -> None:
     try:
         write_json(_failure_file(root, record["stage"]), record)
-        _post(find_home(root), root, record)
     except OSError as error:
         # On a full disk the failure itself is what the user must hear of.
         logger.warning("%s: no record of its failure could be left (%s)", record["stage"], error)
+    post(find_home(root), root, record)
 
 
 def _failure_file(root: Path, stage: str) -> Path:
     return root / ".work" / "failures" / f"{stage}.json"
-
-
-def _post(home: Path, root: Path, record: Mapping[str, Any]) -> None:
-    """Leave a copy of the record for MLflow, unless it was sent before."""
-    name = f"{record['record_id']}.json"
-    if not (home / ".work" / "tracked" / name).exists():
-        write_json(home / ".work" / "outbox" / name, {**record, "root": str(root)})
 
 
 def _place(root: Path, dep: str, params: Params) -> Path:

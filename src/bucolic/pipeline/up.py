@@ -8,10 +8,11 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 from bucolic.errors import TransientError
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.process import end_tree
-from bucolic.places import find_home
+from bucolic.places import database_path, find_home
 
 HOST = "127.0.0.1"
 PREFECT_PORT = 4200
@@ -96,27 +97,40 @@ def _start_all(stack: ExitStack, root: Path, home: Path, logs: Path) -> None:
 
 def _environment(root: Path) -> dict[str, str]:
     """What every child gets; BUCOLIC_ROOT is what prefect.yaml's pull step reads."""
+    prefect = root / ".work" / "prefect"
+    database = f"sqlite+aiosqlite:///{database_path(prefect / 'prefect.db')}"
     return child_environment(
         {
             "BUCOLIC_ROOT": str(root),
-            "PREFECT_HOME": str(root / ".work" / "prefect"),
+            "PREFECT_HOME": str(prefect),
+            "PREFECT_API_DATABASE_CONNECTION_URL": database,
             "PREFECT_API_URL": f"http://{HOST}:{PREFECT_PORT}/api",
+            # Left alone, Prefect lets any page that the user visits read it and start runs.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{_page(HOST)},{_page('localhost')}",
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+            "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
     )
 
 
+def _page(host: str) -> str:
+    return f"http://{host}:{PREFECT_PORT}"
+
+
 def _prefect() -> Server:
-    command = ["prefect", "server", "start", "--host", HOST, "--port", str(PREFECT_PORT)]
-    return Server("prefect", command, f"http://{HOST}:{PREFECT_PORT}/api/health")
+    command = [sys.executable, "flows/server.py", HOST, str(PREFECT_PORT)]
+    return Server("prefect", command, f"{_page(HOST)}/api/health")
 
 
 def _mlflow(home: Path) -> Server:
     command = ["mlflow", "server", "--host", HOST, "--port", str(MLFLOW_PORT), "--workers", "1"]
-    store = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
-    artifacts = ["--default-artifact-root", str(home / "mlartifacts")]
+    # Its own list has 10.* in it, which a name such as 10.example.org meets.
+    hosts = ["--allowed-hosts", f"{HOST}:*,localhost:*"]
+    store = ["--backend-store-uri", f"sqlite:///{database_path(home / 'mlflow.db')}"]
+    artifacts = ["--default-artifact-root", (home / "mlartifacts").as_uri()]
     health = f"http://{HOST}:{MLFLOW_PORT}/health"
-    return Server("mlflow", [*command, *store, *artifacts], health)
+    return Server("mlflow", [*command, *hosts, *store, *artifacts], health)
 
 
 def _worker() -> Server:
@@ -151,11 +165,14 @@ def _end_abandoned_runs() -> None:
 
 def _post(path: str, content: Any) -> Any:
     """Call Prefect's own HTTP interface; importing Prefect would take seconds more."""
-    request = urllib.request.Request(
-        f"http://{HOST}:{PREFECT_PORT}/api/{path}",
-        json.dumps(content).encode(),
-        {"Content-Type": "application/json"},
-    )
+    token = _answer("csrf-token?client=bucolic-up")["token"]
+    headers = {"Prefect-Csrf-Client": "bucolic-up", "Prefect-Csrf-Token": token}
+    return _answer(path, json.dumps(content).encode(), headers)
+
+
+def _answer(path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    request = urllib.request.Request(f"{_page(HOST)}/api/{path}", body, sent)  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         return json.load(answer)
 

@@ -4,24 +4,38 @@ Pure functions over the record (its schema: pipeline/execute.py); nothing here i
 """
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from bucolic.files import fingerprint
 
 Record = Mapping[str, Any]
 FIRST_WORDS = 3
-MAX_DIGEST = 36  # of MLflow; an md5 with ".dir" behind it fits exactly
-UNFIT = re.compile(r"[^\w\-./ :]")  # what MLflow refuses in a metric's name
+# MLflow's limits: characters, all but the first, which is taken in bytes as folders of files are.
+MAX_NAME_BYTES = 250
+MAX_DIGEST = 36  # an md5 with ".dir" behind it fits exactly
+MAX_DATASET = 500
+MAX_THEME = 200  # ours, for the name of a run
+MAX_PARAM = 6000
+MAX_TAG = 8000
+UNFIT = re.compile(r"[^\w\-./ :]")  # what MLflow refuses in the name of a metric, param or tag
 PREFECT_PAGE = "http://127.0.0.1:4200/runs/flow-run"
 
 
 def theme(record: Record) -> str:
     """The first keywords, as a person would call the run."""
     words = list(record.get("keywords") or ())
-    return " ".join(words[:FIRST_WORDS]) + (" …" if len(words) > FIRST_WORDS else "")
+    text = " ".join(words[:FIRST_WORDS]) + (" …" if len(words) > FIRST_WORDS else "")
+    return fit_text(text, MAX_THEME)
+
+
+def keywords(record: Record) -> str:
+    """All keywords in one line, cut to what a tag holds."""
+    return fit_text(", ".join(record.get("keywords") or ()), MAX_TAG)
 
 
 def run_name(record: Record) -> str:
@@ -51,7 +65,7 @@ def tags(record: Record) -> dict[str, str]:
     flow_run = environment.get("PREFECT__FLOW_RUN_ID") or environment.get("PREFECT_FLOW_RUN_ID")
     found = {
         **identity(record),
-        "keywords": ", ".join(record.get("keywords") or ()),
+        "keywords": keywords(record),
         "mlflow.source.name": f"bucolic {record['stage']}",
         "mlflow.source.git.commit": git["commit"],
         "git.dirty": None if git["dirty"] is None else str(git["dirty"]).lower(),
@@ -63,10 +77,11 @@ def tags(record: Record) -> dict[str, str]:
         "prefect.flow_run": f"{PREFECT_PAGE}/{flow_run}" if flow_run else None,
         "error.kind": error.get("kind"),
         "error.message": error.get("message"),
-        **{f"input.{path}": digest for path, digest in (record.get("inputs") or {}).items()},
-        **{f"output.{path}": digest for path, digest in (record.get("outputs") or {}).items()},
+        **{f"input.{path}": digest for path, digest in _paths(record, "inputs").items()},
+        **{f"output.{path}": digest for path, digest in _paths(record, "outputs").items()},
     }
-    return {UNFIT.sub("_", key): str(value) for key, value in found.items() if value is not None}
+    known = {key: str(value) for key, value in found.items() if value is not None}
+    return {fit_name(key): fit_text(value, MAX_TAG) for key, value in known.items()}
 
 
 def identity(record: Record) -> dict[str, str]:
@@ -81,7 +96,8 @@ def identity(record: Record) -> dict[str, str]:
 def params(record: Record) -> dict[str, str]:
     """Params of the stage, `section.key`; lists as JSON."""
     content = record.get("params") or {}
-    return {key: _text(value) for key, value in _leaves(content, ".")}
+    leaves = _leaves(content, ".")
+    return {fit_name(key): fit_text(_text(value), MAX_PARAM) for key, value in leaves}
 
 
 def metrics(record: Record) -> dict[str, float]:
@@ -93,14 +109,18 @@ def metrics(record: Record) -> dict[str, float]:
         "reused": record.get("reused"),
         **(record.get("figures") or {}),
     }
-    leaves = ((UNFIT.sub("_", key), value) for key, value in _leaves(content, "/"))
-    return {key: float(value) for key, value in leaves if is_number(value)}
+    leaves = _leaves(content, "/")
+    return {fit_name(key): float(value) for key, value in leaves if is_number(value)}
 
 
 def datasets(record: Record) -> dict[str, str]:
     """Inputs that are data, with DVC's digests."""
-    inputs = record.get("inputs") or {}
-    return {path: str(digest)[:MAX_DIGEST] for path, digest in inputs.items() if digest}
+    inputs = _paths(record, "inputs")
+    return {
+        fit_text(path, MAX_DATASET): str(digest)[:MAX_DIGEST]
+        for path, digest in inputs.items()
+        if digest
+    }
 
 
 def params_digest(record: Record) -> str:
@@ -109,8 +129,37 @@ def params_digest(record: Record) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a figure is a measured number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value of a figure is a measured number, of a size that MLflow can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**1023
+
+
+def fit_name(name: str) -> str:
+    """The name as MLflow takes it; one that had to be changed ends in a digest of what it was.
+
+    MLflow takes letters of any script, digits and `_-./ :`, and no path that could be written
+    shorter, such as one with a slash at its end. Two different names never become one.
+    """
+    fit = posixpath.normpath(UNFIT.sub("_", name)).lstrip("/.") or "_"
+    if fit == name and len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    mark = "-" + sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return _cut(fit, MAX_NAME_BYTES - len(mark)) + mark
+
+
+def fit_text(text: str, limit: int) -> str:
+    """The text without what a database refuses (NUL, half a surrogate pair), cut to `limit`."""
+    return text.encode(errors="replace").decode().replace("\0", "?")[:limit]
+
+
+def _cut(name: str, limit_bytes: int) -> str:
+    return name.encode()[:limit_bytes].decode(errors="ignore")
+
+
+def _paths(record: Record, kind: str) -> dict[str, Any]:
+    """Digests of `inputs` or `outputs` by path; `my-coco/` and `./my-coco` are one name."""
+    return {posixpath.normpath(path): digest for path, digest in (record.get(kind) or {}).items()}
 
 
 def _leaves(content: Any, joint: str, key: str = "") -> Iterator[tuple[str, Any]]:

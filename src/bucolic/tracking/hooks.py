@@ -1,46 +1,68 @@
 """What the command line asks of tracking: a sink for a stage, and sending what waits."""
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from bucolic.errors import BucolicError
+from bucolic.pipeline.post import posted
 from bucolic.places import find_home, find_root
 from bucolic.report import Sink
 from bucolic.tracking import sink
 from bucolic.tracking.described import Record
-from bucolic.tracking.outbox import flush
+from bucolic.tracking.outbox import Delivery, flush
+from bucolic.tracking.privacy import may_show_pictures
+from bucolic.tracking.sink import one_line
 from bucolic.tracking.store import enabled
 
 LOG_FILE = Path(".work/logs/tracking.log")
+LOG = logging.getLogger(__name__)
 
 
 def open_sink(record: Record) -> Sink:
     """Return where the stage of `record` streams curves and pictures to."""
-    return sink.open_sink(find_home(find_root(Path.cwd())), record)
+    root = find_root(Path.cwd())
+    return sink.open_sink(find_home(root), record, pictures=may_show_pictures(root))
 
 
-def send(root: Path, *, wait: bool) -> int:
-    """Send waiting records; return how many arrived while the caller waited.
+def send(root: Path, *, wait: bool) -> None:
+    """Send waiting records after a stage; whatever goes wrong is one warning.
 
     Opening MLflow takes seconds. With `wait=False` a background process of low priority does it,
     beside the next stage; it ends by itself, and a failure there leaves the records for next time.
     """
-    home = find_home(root)
-    if wait or not enabled():
-        return flush(home)
-    if any((home / ".work" / "outbox").glob("*.json")):
-        _send_in_background(home)
-    return 0
+    if not enabled():
+        return
+    try:
+        home = find_home(root)
+        if wait:
+            _flush_and_warn(home, root)
+        elif any(posted(home, root)):
+            _send_in_background(home, root)
+    except BucolicError:
+        return  # the stage says it
+    except Exception as error:  # noqa: BLE001 - tracking never breaks a run
+        LOG.warning("MLflow: %s; `bucolic track` sends the records", one_line(error))
 
 
-def _send_in_background(home: Path) -> None:
-    log = home / LOG_FILE
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
+def track(root: Path) -> Delivery:
+    """Send all records that wait, and those of the workspace that were never sent."""
+    return flush(find_home(root), root, search=True)
+
+
+def _flush_and_warn(home: Path, root: Path) -> None:
+    delivery = flush(home, root)
+    if delivery.waiting:
+        LOG.warning("MLflow: %s; %s, `bucolic track` sends them", delivery.reason, delivery.left)
+
+
+def _send_in_background(home: Path, root: Path) -> None:
+    with _log_path(home).open("a") as file:
         subprocess.Popen(
-            [sys.executable, "-m", "bucolic.tracking.hooks", str(home)],
-            cwd=home,
+            [sys.executable, "-m", "bucolic.tracking.hooks", str(home), str(root)],
+            cwd=root,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -48,6 +70,17 @@ def _send_in_background(home: Path) -> None:
         )
 
 
+def _log_path(home: Path) -> Path:
+    """HOME's log, or nowhere where HOME cannot be written."""
+    path = home / LOG_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError:
+        return Path(os.devnull)
+    return path
+
+
 if __name__ == "__main__":
     os.nice(10)
-    flush(Path(sys.argv[1]))
+    _flush_and_warn(Path(sys.argv[1]), Path(sys.argv[2]))

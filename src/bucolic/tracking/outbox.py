@@ -1,85 +1,142 @@
-"""Records on their way to MLflow: HOME/.work/outbox/RECORD_ID.json until MLflow has them.
+"""Records sent to MLflow out of the outbox (pipeline/post.py), where each waits until it is there.
 
 A run is found by its record_id, so sending twice makes nothing twice. Where MLflow is away the
-records wait, and one line in the log says so. What was sent leaves its run's address in
-HOME/.work/tracked/RECORD_ID.json, by which others point at the run without asking MLflow.
+records wait. What was sent leaves its run's address in HOME/.work/tracked/RECORD_ID.json, by which
+others point at the run without asking MLflow.
 """
 
 import json
 import logging
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bucolic.files import is_alive, remove, write_json
-from bucolic.tracking import described, registry
+from bucolic.pipeline.post import TRACKED, posted, unposted
+from bucolic.tracking import described, parent, registry
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values, this_process
 from bucolic.tracking.stage_list import stage_list
-from bucolic.tracking.store import Store, enabled, exclusive, open_store
+from bucolic.tracking.store import PARENT, Store, enabled, exclusive, open_store
 
 CURVES = "curves.jsonl"
 STEP = "images_seen"
 PER_BATCH = 100  # params and tags MLflow takes at once
+OFF = "BUCOLIC_TRACKING switches tracking off"
 LOG = logging.getLogger(__name__)
 
 
-def flush(home: Path) -> int:
-    """Send every waiting record; return how many arrived.
+@dataclass(frozen=True)
+class Delivery:
+    """What became of the records that waited.
+
+    Attributes:
+        sent: how many MLflow has now.
+        waiting: how many wait on.
+        reason: why the first of them does, in one line; "" where none does.
+    """
+
+    sent: int = 0
+    waiting: int = 0
+    reason: str = ""
+
+    @property
+    def left(self) -> str:
+        """`N records wait`, in words."""
+        return f"{self.waiting} record{' waits' if self.waiting == 1 else 's wait'}"
+
+
+@dataclass(frozen=True)
+class _Letter:
+    """A record that waits, and its file, which is removed once it has arrived if it is a copy."""
+
+    path: Path
+    record: Record
+    is_copy: bool
+
+
+def flush(home: Path, root: Path | None = None, *, search: bool = False) -> Delivery:
+    """Send every waiting record.
 
     Nothing is ever raised: a record that cannot be sent stays where it is.
 
     Args:
         home: holder of the outbox, mlflow.db and mlartifacts.
+        root: a workspace, which has an outbox of its own where HOME's could not be written.
+        search: send also records of the workspace that are in no outbox and were never sent.
     """
-    folder = home / ".work" / "outbox"
-    if not enabled() or not any(folder.glob("*.json")):
-        return 0
+    root = root or home
+    try:
+        return _flush(home, root, search=search)
+    except Exception as error:  # noqa: BLE001 - tracking never breaks a run
+        return Delivery(0, len(_letters(home, root, search=search)), one_line(error))
+
+
+def _flush(home: Path, root: Path, *, search: bool) -> Delivery:
+    letters = _letters(home, root, search=search)
+    if not letters or not enabled():
+        return Delivery(0, len(letters), OFF if letters else "")
     close_sinks()
-    sent = 0
+    with exclusive(home):
+        letters = _letters(home, root, search=search)  # others may have sent some meanwhile
+        if not letters:
+            return Delivery()
+        store = open_store(home)
+        _end_killed(store)  # first: what is sent now may say that the stage was tried again
+        problems = [problem for letter in letters if (problem := _deliver(store, home, letter))]
+    return Delivery(len(letters) - len(problems), len(problems), next(iter(problems), ""))
+
+
+def _deliver(store: Store, home: Path, letter: _Letter) -> str:
+    """Send one record; where MLflow refuses it, it does not hold up the others.
+
+    Returns:
+        Why it waits on, "" where it arrived.
+    """
     try:
-        with exclusive(home):
-            records = _waiting(folder)
-            if not records:
-                return 0
-            store = open_store(home)
-            sent = sum(_deliver(store, home, path, record) for path, record in records)
-            _end_killed(store)
+        _send(store, home, letter.record)
+        _note(store, home, letter.record)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
-        left = len(list(folder.glob("*.json")))
-        LOG.warning(
-            "MLflow: %s; %d records wait, `bucolic track` sends them", one_line(error), left
-        )
-    return sent
+        problem = f"{letter.record['stage']}: {one_line(error)}"
+        LOG.warning("MLflow: %s; it waits in %s", problem, letter.path)
+        return problem
+    if letter.is_copy:
+        with suppress(OSError):  # sent again where HOME cannot be written, which changes nothing
+            remove(letter.path)
+    return ""
 
 
-def _deliver(store: Store, home: Path, path: Path, record: Record) -> bool:
-    """Send one record; one that MLflow refuses waits on and does not hold up the others."""
-    try:
-        _send(store, home, record)
-        _note(store, home, record)
-    except Exception as error:  # noqa: BLE001 - tracking never breaks a run
-        LOG.warning("MLflow: %s: %s; it waits in %s", record["stage"], one_line(error), path)
-        return False
-    remove(path)
-    return True
-
-
-def _waiting(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+def _letters(home: Path, root: Path, *, search: bool) -> list[_Letter]:
     """Waiting records, the earliest first; a file that is no record is put aside."""
-    found = []
-    for path in folder.glob("*.json"):
-        try:
-            record = json.loads(path.read_text())
-            found.append((described.started_ms(record), path, record))
-        except FileNotFoundError:
-            continue
-        except (ValueError, KeyError, TypeError):
-            path.replace(path.with_suffix(".broken"))
-            LOG.warning("MLflow: %s is no record; it is now %s.broken", path, path.stem)
-    return [(path, record) for _, path, record in sorted(found, key=lambda item: item[:2])]
+    copies = [letter for path in posted(home, root) if (letter := _open(path, {}, is_copy=True))]
+    others = unposted(home, root) if search else ()
+    place = {"root": str(root)}
+    found = [letter for path in others if (letter := _open(path, place, is_copy=False))]
+    return sorted([*copies, *found], key=lambda one: (described.started_ms(one.record), one.path))
+
+
+def _open(path: Path, place: Record, *, is_copy: bool) -> _Letter | None:
+    try:
+        record = {**json.loads(path.read_text()), **place}
+        described.started_ms(record)
+        described.identity(record)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        if is_copy:
+            _put_aside(path)
+        return None
+    return _Letter(path, record, is_copy)
+
+
+def _put_aside(path: Path) -> None:
+    with suppress(OSError):
+        path.replace(path.with_suffix(".broken"))
+    LOG.warning("MLflow: %s is no record; it is now %s.broken", path, path.stem)
 
 
 def _send(store: Store, home: Path, record: Record) -> None:
@@ -97,7 +154,7 @@ def _send(store: Store, home: Path, record: Record) -> None:
         registry.judge(store, record)
     status = "FINISHED" if record["status"] == "ok" else "FAILED"
     client.set_terminated(run_id, status, ended_ms)
-    _update_parent(store, record, status)
+    _update_parent(store, home, record)
 
 
 def _send_outputs(store: Store, home: Path, record: Record, run_id: str, scratch: Path) -> None:
@@ -107,6 +164,8 @@ def _send_outputs(store: Store, home: Path, record: Record, run_id: str, scratch
         wanted = path.startswith("reports/") or path == registry.WEIGHTS
         found = find_output(root, home, path, digest, scratch) if wanted and digest else None
         if found is None:
+            if path == registry.WEIGHTS and digest:
+                LOG.warning("MLflow: %s of %s is gone: a run without its model", path, run_id)
             continue
         if path == registry.WEIGHTS:
             _send_curves(store, run_id, found / CURVES, described.ended_ms(record))
@@ -150,21 +209,22 @@ def _log_inputs(client: Any, run_id: str, record: Record) -> None:
         client.log_inputs(run_id, inputs)
 
 
-def _update_parent(store: Store, record: Record, status: str) -> None:
-    """Give the pipeline's run its end, and evaluate's metrics, which rank pipelines in a table."""
-    parent = store.parent_of(record)
+def _update_parent(store: Store, home: Path, record: Record) -> None:
+    """Give the pipeline's run its state, and evaluate's metrics, which rank it in a table."""
+    run_id = store.parent_of(record)
     if record["stage"] == "evaluate":
         figures = {"figures": {"metrics": (record.get("figures") or {}).get("metrics") or {}}}
         values = described.metrics(figures)
-        send_values(store, parent, [(0, described.ended_ms(record), values)])
-    store.client.set_terminated(parent, status, described.ended_ms(record))
+        send_values(store, run_id, [(0, described.ended_ms(record), values)])
+    parent.update(store, run_id, record, _root(home, record))
 
 
 def _note(store: Store, home: Path, record: Record) -> None:
     """Remember the run's address, and list on the pipeline's page what became of each stage."""
     run_id = store.run_of(record)
     address = {"run_id": run_id, "experiment_id": store.experiment_id, "url": store.address(run_id)}
-    write_json(home / ".work" / "tracked" / f"{record['record_id']}.json", address)
+    with suppress(OSError):  # HOME cannot be written: the record has arrived all the same
+        write_json(home / TRACKED / f"{record['record_id']}.json", address)
     if stages := stage_list(home, _root(home, record), record):
         store.client.set_tag(store.parent_of(record), "mlflow.note.content", stages)
 
@@ -184,3 +244,4 @@ def _end_killed(store: Store) -> None:
         where, _, pid = run.data.tags.get("process", "").partition(":")
         if where == host and not is_alive(int(pid)):
             store.client.set_terminated(run.info.run_id, "KILLED")
+            parent.fail(store, run.data.tags[PARENT], run.data.tags["pipeline_id"])

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bucolic
 from bucolic.tracking import described
 from bucolic.tracking.store import Store
 
@@ -33,7 +34,13 @@ EXAMPLE = "two cows under a blue sky"
 WEIGHTS = "models/current"
 TEST_DATA = "data/shards"
 SCORES = ("attributes_all_right", "r_precision")
-NEEDED = ("bucolic", "mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy")
+JUDGED = "judged"  # when evaluate started whose scores a version carries
+SCORED = "scores"  # names of the tags that are these scores
+REASON = "champion_because"
+# Not the package of our name, which anybody may register: the model brings its own code.
+NEEDED = ("mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy", "pydantic")
+CODE = Path(bucolic.__path__[0])
+NOT_CODE = shutil.ignore_patterns("__pycache__")
 SERVED = ("*.safetensors", "*.json")  # no pickle, and no curves, which the run holds
 
 
@@ -49,7 +56,7 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
         "weights_digest": digest,
         "data_digest": str(record["inputs"].get(TEST_DATA)),
         "params_digest": described.params_digest(record),
-        "keywords": ", ".join(record.get("keywords") or ()),
+        "keywords": described.keywords(record),
         "commit": str((record.get("git") or {}).get("commit")),
         "pipeline_id": record["pipeline_id"],
         "record_id": record["record_id"],
@@ -64,16 +71,42 @@ def judge(store: Store, record: described.Record) -> None:
     version = _version_of(store, record["inputs"].get(WEIGHTS))
     if version is None:
         return
+    if record["started"] < version.tags.get(JUDGED, ""):
+        return  # a record that waited: the version carries the scores of a later judgement
     metrics = (record.get("figures") or {}).get("metrics") or {}
     test_data = str(record["inputs"].get(TEST_DATA))
-    found = {name: str(value) for name, value in metrics.items() if described.is_number(value)}
-    for name, value in {**found, "test_digest": test_data}.items():
-        store.client.set_model_version_tag(MODEL, version.version, name, value)
+    _write_scores(store, version, record, metrics, test_data)
     champion = _champion(store)
-    reason = _reason(metrics, test_data, champion.tags if champion else None)
-    if reason and not (champion and champion.version == version.version):
+    if champion and champion.version == version.version:
+        store.client.set_model_version_tag(
+            MODEL, version.version, REASON, "it was before it was judged again"
+        )
+    elif reason := _reason(metrics, test_data, champion.tags if champion else None):
         store.client.set_registered_model_alias(MODEL, CHAMPION, version.version)
-        store.client.set_model_version_tag(MODEL, version.version, "champion_because", reason)
+        store.client.set_model_version_tag(MODEL, version.version, REASON, reason)
+
+
+def _write_scores(
+    store: Store,
+    version: "ModelVersion",
+    record: described.Record,
+    metrics: dict[str, Any],
+    test_data: str,
+) -> None:
+    """Put the scores in place of those of an earlier judgement."""
+    numbers = {name: value for name, value in metrics.items() if described.is_number(value)}
+    scores = {described.fit_name(name): str(value) for name, value in numbers.items()}
+    former = version.tags.get(SCORED, ",".join(SCORES)).split(",")
+    for name in former:
+        if name in version.tags and name not in scores:
+            store.client.delete_model_version_tag(MODEL, version.version, name)
+    about = {
+        "test_digest": test_data,
+        JUDGED: record["started"],
+        SCORED: ",".join(scores) or "none",
+    }
+    for name, value in {**scores, **about}.items():
+        store.client.set_model_version_tag(MODEL, version.version, name, value)
 
 
 def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | None) -> str | None:
@@ -114,15 +147,22 @@ def _log_model(run_id: str, weights: Path) -> str:
         for pattern in SERVED:
             for file in weights.glob(pattern):
                 shutil.copyfile(file, served / file.name)
+        code = shutil.copytree(CODE, Path(scratch) / "code" / CODE.name, ignore=NOT_CODE)
         info = mlflow.pyfunc.log_model(
             name=MODEL,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"model": str(served)},
+            code_paths=[str(code)],
             signature=_signature(),
             input_example=pd.DataFrame({"prompt": [EXAMPLE]}),
-            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in NEEDED],
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in NEEDED],
         )
     return str(info.model_uri)
+
+
+def _public_version(name: str) -> str:
+    """A package's version as registries know it: without a build's own mark such as +cpu."""
+    return importlib.metadata.version(name).partition("+")[0]
 
 
 def _signature() -> "ModelSignature":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bucolic.report import NoSink, Sink
-from bucolic.tracking.described import Record
+from bucolic.tracking.described import Record, fit_name
 from bucolic.tracking.store import Store, enabled, exclusive, open_store
 
 if TYPE_CHECKING:
@@ -33,16 +33,19 @@ _Item = tuple[int, int, dict[str, float] | _Picture]  # images seen, time in ms,
 _open: list["MlflowSink"] = []
 
 
-def open_sink(home: Path, record: Record) -> Sink:
+def open_sink(home: Path, record: Record, *, pictures: bool = True) -> Sink:
     """Return a sink that streams into the run of `record`, or one that keeps nothing.
 
     Args:
         home: holder of mlflow.db.
         record: the beginnings of a record: record_id, stage, pipeline_id, started, keywords, git.
+        pictures: whether those of the data set may be shown; without, the sink takes none.
     """
     if not enabled():
         return NoSink()
-    sink = MlflowSink(home, record)
+    if not pictures:
+        LOG.info("MLflow gets no pictures of photographs (tracking.photographs in params.yaml)")
+    sink = MlflowSink(home, record, pictures=pictures)
     _open.append(sink)
     return sink
 
@@ -60,8 +63,9 @@ class MlflowSink:
         broken: MLflow failed, and nothing more is sent.
     """
 
-    def __init__(self, home: Path, record: Record) -> None:
+    def __init__(self, home: Path, record: Record, *, pictures: bool = True) -> None:
         self.broken = False
+        self._pictures = pictures
         self._home = home
         self._record = record
         self._items: queue.Queue[_Item | None] = queue.Queue()
@@ -74,7 +78,7 @@ class MlflowSink:
 
     def picture(self, images_seen: int, name: str, path: Path) -> None:
         """Queue a picture; its bytes are read now, as the file may be overwritten."""
-        if not self.broken:
+        if self._pictures and not self.broken:
             self._put((images_seen, _now_ms(), (name, path.read_bytes())))
 
     def close(self, limit_s: float = CLOSE_S) -> None:
@@ -122,7 +126,7 @@ def send_values(store: Store, run_id: str, points: list[Point]) -> None:
     from mlflow.entities import Metric  # noqa: PLC0415 - see store.open_store
 
     metrics = [
-        Metric(name, float(value), time_ms, step)
+        Metric(fit_name(name), float(value), time_ms, step)
         for step, time_ms, values in points
         for name, value in values.items()
     ]

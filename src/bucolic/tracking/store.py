@@ -7,12 +7,15 @@ in. A tracking server named by MLFLOW_TRACKING_URI is used instead where the use
 import fcntl
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from bucolic.files import fingerprint
+from bucolic.places import database_path
 from bucolic.tracking import described
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ class Store:
         tags = {
             "kind": "pipeline",
             "pipeline_id": record["pipeline_id"],
-            "keywords": ", ".join(record.get("keywords") or ()),
+            "keywords": described.keywords(record),
             "mlflow.source.name": "bucolic",
             "mlflow.source.git.commit": str((record.get("git") or {}).get("commit")),
         }
@@ -100,14 +103,17 @@ def open_store(home: Path) -> Store:
         os.environ.setdefault(name, value)
     import mlflow  # noqa: PLC0415 - takes seconds; a stage that is not tracked must not pay them
 
-    for name in ("alembic", "mlflow"):
+    for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    asked = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = asked or f"sqlite:///{home}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
+    own = f"sqlite:///{database_path(home / 'mlflow.db')}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or own
+    if uri == own:
+        # MLflow would try for minutes where it cannot be written.
+        (home / "mlflow.db").open("ab").close()
+    mlflow.set_tracking_uri(uri)  # which sets MLFLOW_TRACKING_URI for the next call
     client = mlflow.MlflowClient(uri)
-    page = asked.rstrip("/") if asked and asked.startswith("http") else LOCAL_PAGE
-    return Store(client, _experiment(client, None if asked else home / "mlartifacts"), page)
+    page = uri.rstrip("/") if uri.startswith("http") else LOCAL_PAGE
+    return Store(client, _experiment(client, home / "mlartifacts" if uri == own else None), page)
 
 
 def _experiment(client: Any, artifacts: Path | None) -> str:
@@ -124,8 +130,17 @@ def _experiment(client: Any, artifacts: Path | None) -> str:
 @contextmanager
 def exclusive(home: Path) -> Iterator[None]:
     """Hold the one lock under which runs are made and records sent; waits for its turn."""
-    path = home / ".work" / "locks" / "tracking.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with _lock_file(home) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _lock_file(home: Path) -> IO[str]:
+    """HOME's lock; one of this user's among temporary files where HOME cannot be written."""
+    path = home / ".work" / "locks" / "tracking.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError:
+        name = f"bucolic-{os.getuid()}-{fingerprint(str(home))}.lock"
+        return Path(tempfile.gettempdir(), name).open("a")

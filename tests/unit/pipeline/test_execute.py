@@ -238,3 +238,16 @@ def test_further_processes_of_torchrun_only_work(project: Path, monkeypatch: pyt
     monkeypatch.setenv("RANK", "0")
     execute("filter", project, work)
     assert folders[0] == folders[1]
+
+
+def test_a_home_that_cannot_be_written_breaks_no_stage(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    """The stage ends well, and its record waits in the workspace."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".work").touch()  # as good as a read-only disk, whoever tries
+    monkeypatch.setenv("BUCOLIC_HOME", str(home))
+    waiting = execute("filter", project, lambda _params, _runtime: works(project))
+    assert waiting
+    assert project / ".work/outbox" == waiting.parent
+    assert "ok" == record_of(project)["status"]

@@ -13,7 +13,8 @@ def test_waiting_sends_at_once(home: Path, leave: Any, monkeypatch: pytest.Monke
     """With wait the records have arrived when the call returns."""
     monkeypatch.setenv("BUCOLIC_HOME", str(home))
     leave("filter")
-    assert hooks.send(home, wait=True) == 1
+    hooks.send(home, wait=True)
+    assert list((home / ".work" / "outbox").iterdir()) == []
 
 
 def test_without_waiting_a_background_process_sends(
@@ -23,7 +24,7 @@ def test_without_waiting_a_background_process_sends(
     monkeypatch.setenv("BUCOLIC_HOME", str(home))
     leave("filter")
     outbox = home / ".work" / "outbox"
-    assert hooks.send(home, wait=False) == 0
+    hooks.send(home, wait=False)
     assert len(list(outbox.iterdir())) == 1
     deadline = time.monotonic() + 120
     while list(outbox.iterdir()) and time.monotonic() < deadline:
@@ -35,4 +36,43 @@ def test_an_empty_outbox_starts_nothing(home: Path, monkeypatch: pytest.MonkeyPa
     """Nothing waits: no process is started and MLflow is not opened."""
     monkeypatch.setenv("BUCOLIC_HOME", str(home))
     monkeypatch.setattr(hooks, "_send_in_background", lambda *_: pytest.fail("started"))
-    assert hooks.send(home, wait=False) == 0
+    hooks.send(home, wait=False)
+
+
+def test_nothing_that_goes_wrong_with_sending_reaches_the_stage(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """A process that cannot be started is one warning."""
+    monkeypatch.setenv("BUCOLIC_HOME", str(home))
+    leave("filter")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(hooks.subprocess, "Popen", fail)
+    hooks.send(home, wait=False)
+    (line,) = [r.getMessage() for r in caplog.records if r.name.startswith("bucolic")]
+    assert "Resource temporarily unavailable; `bucolic track` sends the records" in line
+
+
+def test_a_log_that_cannot_be_written_stops_no_sender(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """HOME on a read-only disk: what the sender says goes nowhere, and it is started."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / ".work").touch()
+    assert str(hooks._log_path(bare)) == "/dev/null"
+    assert hooks._log_path(home) == home / ".work/logs/tracking.log"
+
+
+def test_a_stage_that_cannot_send_says_so_in_one_line(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Train and evaluate wait for MLflow; where it is away they end well and say what waits."""
+    monkeypatch.setenv("BUCOLIC_HOME", str(home))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/x/mlflow.db")
+    leave("filter")
+    hooks.send(home, wait=True)
+    (line,) = [r.getMessage() for r in caplog.records if r.name.startswith("bucolic")]
+    assert line.endswith("; 1 record waits, `bucolic track` sends them")

@@ -1,7 +1,6 @@
 """Records on their way to MLflow."""
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from bucolic.pipeline.digests import digest
 from bucolic.tracking import outbox
-from bucolic.tracking.outbox import flush
+from bucolic.tracking.outbox import Delivery, flush
 from bucolic.tracking.store import PARENT, open_store
 from made_records import write_json
 
@@ -26,7 +25,7 @@ def test_records_become_children_of_one_pipeline(home: Path, client: Any, leave:
     """Two stages of one pipeline share a parent and carry rows, params, digests and artifacts."""
     leave("filter")
     sent = leave("shard")
-    assert flush(home) == 2
+    assert flush(home).sent == 2
     (parent,) = runs(client, "pipeline")
     filtered, sharded = runs(client, "stage")
     assert [filtered.info.run_name, sharded.info.run_name] == [
@@ -53,7 +52,7 @@ def test_sending_twice_makes_nothing_twice(home: Path, client: Any, leave: Any):
     leave("filter")
     flush(home)
     leave("filter")
-    assert flush(home) == 1
+    assert flush(home).sent == 1
     (run,) = runs(client, "stage")
     history = client.get_metric_history(run.info.run_id, "rows/in")
     assert [metric.value for metric in history] == [10]
@@ -70,33 +69,35 @@ def test_an_interrupted_send_is_finished_by_the_next(
 
     with monkeypatch.context() as patch:
         patch.setattr(outbox, "_log_inputs", fail)
-        assert flush(home) == 0
+        assert flush(home).sent == 0
     assert len(list((home / ".work" / "outbox").glob("*.json"))) == 1
-    assert flush(home) == 1
+    assert flush(home).sent == 1
     (run,) = runs(client, "stage")
     assert run.info.status == "FINISHED"
 
 
-def test_a_server_that_is_away_costs_one_line(
-    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/x/mlflow.db", "odd://x"])
+def test_a_server_that_is_away_keeps_the_records_and_says_why(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch, uri: str
 ):
-    """With MLflow away nothing is raised, the record stays, and the log says how to send it."""
+    """With MLflow away nothing is raised, the records stay, and the reason is one line."""
     leave("filter")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    leave("shard")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with caplog.at_level(logging.WARNING, "bucolic"):
-        assert flush(home) == 0
-    (line,) = [r.getMessage() for r in caplog.records if r.name.startswith("bucolic")]
-    assert line.endswith("1 records wait, `bucolic track` sends them")
-    assert "\n" not in line
-    assert len(list((home / ".work" / "outbox").glob("*.json"))) == 1
+    delivery = flush(home)
+    assert (delivery.sent, delivery.waiting) == (0, 2)
+    assert delivery.reason
+    assert "\n" not in delivery.reason
+    assert delivery.left == "2 records wait"
+    assert len(list((home / ".work" / "outbox").glob("*.json"))) == 2
 
 
 def test_a_file_that_is_no_record_is_put_aside(home: Path, leave: Any):
     """A torn file does not block the records behind it."""
     leave("filter")
     (home / ".work" / "outbox" / "torn.json").write_text('{"stage": ')
-    assert flush(home) == 1
+    assert flush(home).sent == 1
     assert [p.name for p in (home / ".work" / "outbox").iterdir()] == ["torn.broken"]
 
 
@@ -109,6 +110,146 @@ def test_a_failed_stage_is_a_failed_run(home: Path, client: Any, leave: Any):
     assert run.info.status == "FAILED"
     assert run.data.tags["error.message"] == "captions.json is cut off"
     assert runs(client, "pipeline")[0].info.status == "FAILED"
+
+
+def state(client: Any) -> str:
+    """State of the only pipeline's run."""
+    (parent,) = runs(client, "pipeline")
+    return str(parent.info.status)
+
+
+def test_a_pipeline_runs_until_its_last_stage_reports(home: Path, client: Any, leave: Any):
+    """RUNNING after every stage but evaluate, FINISHED after that."""
+    for minute, stage in enumerate(("filter", "shard", "evaluate")):
+        leave(stage, started=f"2026-01-02T03:0{minute}:00+00:00")
+        assert flush(home).sent == 1
+        assert state(client) == ("FINISHED" if stage == "evaluate" else "RUNNING")
+
+
+def test_a_stage_that_runs_again_makes_its_pipeline_run_again(home: Path, client: Any, leave: Any):
+    """FAILED where a stage failed, RUNNING once it did not, FINISHED with the last, and so on."""
+    error = {"kind": "data", "message": "cut off"}
+    steps = [
+        ("filter", "ok", "RUNNING"),
+        ("train", "failed", "FAILED"),
+        ("train", "ok", "RUNNING"),
+        ("evaluate", "failed", "FAILED"),
+        ("evaluate", "ok", "FINISHED"),
+        ("train", "ok", "RUNNING"),
+        ("evaluate", "ok", "FINISHED"),
+    ]
+    for minute, (stage, status, expected) in enumerate(steps):
+        times = {"started": f"2026-01-02T03:0{minute}:00+00:00", "record_id": f"r{minute}"}
+        leave(stage, status=status, error=error if status == "failed" else None, **times)
+        assert flush(home).sent == 1
+        assert state(client) == expected, steps[minute]
+
+
+def test_a_failure_that_arrives_late_does_not_undo_the_retry(home: Path, client: Any, leave: Any):
+    """A stage counts by its latest attempt, in whatever order the records come."""
+    leave("evaluate", started="2026-01-02T03:10:00+00:00", record_id="retry")
+    flush(home)
+    leave("evaluate", status="failed", record_id="first", error={"kind": "data"})
+    flush(home)
+    assert state(client) == "FINISHED"
+
+
+def test_a_killed_stage_fails_its_pipeline(home: Path, client: Any, leave: Any):
+    """What was killed left no record; its pipeline is not running any more."""
+    record = leave("filter")
+    store = open_store(home)
+    run_id = store.run_of({**record, "stage": "train", "record_id": "killed"})
+    client.set_tag(run_id, "process", outbox.this_process().split(":")[0] + ":4194304")
+    flush(home)
+    assert client.get_run(run_id).info.status == "KILLED"
+    assert state(client) == "FAILED"
+
+
+def test_records_in_the_workspace_are_sent_when_asked_for(home: Path, client: Any, leave: Any):
+    """One that could wait in no outbox is in reports/records: a search finds it, once."""
+    record = leave("filter")
+    (home / f".work/outbox/{record['record_id']}.json").unlink()
+    assert flush(home, home) == Delivery()
+    assert flush(home, home, search=True) == Delivery(sent=1)
+    assert flush(home, home, search=True) == Delivery()
+    assert [run.info.run_name for run in runs(client, "stage")] == ["filter: cow sheep hill …"]
+
+
+def test_the_outbox_of_a_workspace_is_sent_as_well(home: Path, leave: Any, tmp_path: Path):
+    """Records that could not wait in HOME arrive from the workspace."""
+    record = leave("filter")
+    place = tmp_path / "worktree/.work/outbox"
+    place.mkdir(parents=True)
+    (home / f".work/outbox/{record['record_id']}.json").rename(place / "r.json")
+    assert flush(home, tmp_path / "worktree").sent == 1
+    assert list(place.iterdir()) == []
+
+
+def test_a_home_that_cannot_be_written_still_sends_to_a_server(
+    home: Path, client: Any, leave: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Lock and notes are HOME's; without them a record arrives once all the same."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    record = leave("filter")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / ".work").touch()
+    place = home / ".work/outbox"
+    assert flush(bare, home).sent == 1
+    assert list(place.iterdir()) == []
+    write_json(place / "again.json", record)
+    assert flush(bare, home).sent == 1
+    assert len(runs(client, "stage")) == 1
+
+
+def test_the_artifacts_of_a_second_store_in_one_process_are_homes_own(home: Path, tmp_path: Path):
+    """Opening HOME's database leaves its address in the environment; it still is HOME's own."""
+    open_store(home)
+    store = open_store(home)
+    experiment = store.client.get_experiment(store.experiment_id)
+    assert experiment.artifact_location == (home / "mlartifacts").as_uri()
+
+
+def test_a_database_that_cannot_be_written_is_given_up_at_once(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """MLflow, which tries again for minutes, is not even asked."""
+    from mlflow.store.db import utils
+
+    leave("filter")
+    (home / "mlflow.db").unlink()
+    (home / "mlflow.db").symlink_to("/proc/nothing/mlflow.db")
+    monkeypatch.setattr(utils.time, "sleep", lambda _: pytest.fail("MLflow tries again"))
+    delivery = flush(home)
+    assert delivery.waiting == 1
+    assert "/mlflow.db'" in delivery.reason
+
+
+def test_names_that_mlflow_refuses_keep_no_record_back(home: Path, client: Any, leave: Any):
+    """Odd paths, words and values arrive under names that fit."""
+    words = {
+        "été": 1,
+        "rock'n'roll": 2,
+        "🐄": 3,
+        "50%": 4,
+        "a/": 5,
+        "": 6,
+        "x" * 400: 7,
+        "nul\0": 8,
+    }
+    leave(
+        "filter",
+        inputs={"my-coco/": "d1", "C:\\cows": "d2", "../x": "d3", "y" * 900: "d4"},
+        keywords=["it's", '"quoted"', "nul\0", "x" * 9000],
+        params={"filter": {"keywords": ["é" * 7000]}},
+        figures={"keywords": words, "nested": {"a": {"b": 1}}},
+    )
+    assert flush(home) == Delivery(sent=1)
+    (run,) = runs(client, "stage")
+    assert run.data.metrics["keywords/été"] == 1
+    assert {v for k, v in run.data.metrics.items() if k.startswith("keywords")} == set(range(1, 9))
+    assert run.data.tags["input.my-coco"] == "d1"
+    assert len(run.inputs.dataset_inputs) == 4
 
 
 def page(client: Any, pipeline_id: str) -> list[str]:
@@ -167,7 +308,7 @@ def test_stages_behind_a_failed_one_are_not_called_cached(
     times = {"pipeline_id": "b", "started": "2026-01-02T00:01:00+00:00"}
     failed = leave("embed", status="failed", error={"kind": "data"}, record_id="b-embed", **times)
     write_json(home / ".work/failures/embed.json", failed)
-    assert flush(home) == 5
+    assert flush(home).sent == 5
     words = [" ".join(line.split()[1:3]) for line in page(client, "b")]
     assert words == ["filter: ran", "embed: failed", "train: not"]
     assert page(client, "b")[2] == "- train: not reached"
@@ -182,7 +323,7 @@ def test_a_late_record_does_not_list_what_a_later_pipeline_made(
     before = page(client, "a")
     run_chain("a", 1, "embed")
     run_chain("b", 2, "filter", "embed", "train")
-    assert flush(home) == 4
+    assert flush(home).sent == 4
     assert page(client, "a") == before
     assert before[1:] == ["- embed: not reached", "- train: not reached"]
 
@@ -206,7 +347,7 @@ def test_tracking_can_be_switched_off(home: Path, leave: Any, monkeypatch: pytes
     """BUCOLIC_TRACKING=off sends nothing and keeps the record."""
     leave("filter")
     monkeypatch.setenv("BUCOLIC_TRACKING", "off")
-    assert flush(home) == 0
+    assert flush(home) == Delivery(0, 1, "BUCOLIC_TRACKING switches tracking off")
     assert len(list((home / ".work" / "outbox").iterdir())) == 1
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +35,7 @@ def trained(home: Path, leave: Any, weights: Weights) -> Callable[..., None]:
             inputs={"models/current": digest, "data/shards": test_data},
             figures={"metrics": metrics},
         )
-        assert flush(home) == 2
+        assert flush(home).sent == 2
 
     return run
 
@@ -79,6 +81,94 @@ def test_a_null_score_gives_way_to_the_next(client: Any, trained: Callable[..., 
     trained(1, TEST_A, attributes_all_right=None, r_precision=0.7)
     trained(2, TEST_A, attributes_all_right=None, r_precision=0.6)
     assert champion(client).tags["r_precision"] == "0.7"
+
+
+def judged(leave: Any, home: Path, digest: str, minute: int, **metrics: float | None) -> None:
+    """Evaluate the version of these weights, and send the record."""
+    inputs = {"models/current": digest, "data/shards": TEST_A}
+    times = {"started": f"2026-01-03T04:{minute:02}:00+00:00", "record_id": f"again{minute}"}
+    leave("evaluate", inputs=inputs, figures={"metrics": metrics}, **times)
+    assert flush(home).sent == 1
+
+
+def test_scores_of_an_earlier_judgement_go(
+    home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
+):
+    """A version shows what its latest judgement measured, and the user's own tags."""
+    trained(1, TEST_A, attributes_all_right=0.5, r_precision=0.7, psnr_db=20.0)
+    client.set_model_version_tag(MODEL, "1", "my_note", "0.5")
+    judged(leave, home, weights(1), 2, attributes_all_right=None, r_precision=0.6)
+    tags = client.get_model_version(MODEL, "1").tags
+    assert tags["r_precision"] == "0.6"
+    assert not {"attributes_all_right", "psnr_db"} & tags.keys()
+    assert tags["my_note"] == "0.5"
+    assert tags["champion_because"] == "it was before it was judged again"
+    judged(leave, home, weights(1), 1, r_precision=0.1)  # waited, and arrives after the later one
+    assert client.get_model_version(MODEL, "1").tags["r_precision"] == "0.6"
+
+
+ALONE = """
+import importlib.util, sys
+from pathlib import Path
+sys.path = [p for p in sys.path if not (Path(p) / "bucolic").exists()]
+sys.meta_path = [f for f in sys.meta_path if "editable" not in f"{f!r}{type(f).__module__}"]
+assert importlib.util.find_spec("bucolic") is None
+import mlflow
+import pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+answer = model.predict(pandas.DataFrame({"prompt": ["two cows"]}), params={"n": 2, "seed": 1})
+import bucolic.generate
+print(bucolic.generate.__file__)
+print([picture[:8] for picture in answer[0]["pictures"]])
+"""
+
+
+def test_a_version_needs_no_package_of_our_name(home: Path, client: Any, leave: Any):
+    """It brings its code and its CLIP: a process that cannot import ours draws with it."""
+    from bucolic.clip.config import ClipConfig
+    from bucolic.clip.towers import load_towers
+    from bucolic.models.config import AutoencoderConfig, PriorConfig
+    from bucolic.models.generator import Generator
+    from bucolic.models.store import write_model
+
+    clip = ClipConfig(model="meadow-clip")
+    towers = load_towers(clip, "cpu")
+    dim = towers.embed_texts(["a cow"]).shape[1]
+    shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
+    about = {"clip": towers.provenance, "clip_config": clip.model_dump()}
+    about["sampling"] = {"guidance": 2.0, "steps": 2}
+    generator = Generator(*shapes, size_px=32, embed_dim=dim)
+    write_model(home / "models/current", generator, about, [])
+    leave("train", outputs={"models/current": ""})
+    assert flush(home).sent == 1
+    (version,) = client.search_model_versions(f"name = '{MODEL}'")
+    needed = mlflow_requirements(f"models:/{MODEL}/{version.version}")
+    assert not [line for line in needed if line.startswith("bucolic") or "+" in line]
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, f"models:/{MODEL}/{version.version}"],
+        cwd="/",
+        env={**without_ours(), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    place, pictures = done.stdout.splitlines()[-2:]
+    assert Path(place).is_relative_to(home / "mlartifacts")
+    assert pictures == "['iVBORw0K', 'iVBORw0K']"  # how a PNG file begins in base64
+
+
+def mlflow_requirements(uri: str) -> list[str]:
+    """Packages that MLflow would install to serve a model."""
+    import mlflow
+
+    listed = mlflow.pyfunc.get_model_dependencies(uri)
+    return Path(listed).read_text().splitlines()
+
+
+def without_ours() -> dict[str, str]:
+    """The environment without what makes this checkout importable."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def test_the_version_loads_and_draws(

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bucolic.presets import preset_text
 from bucolic.report import NoSink
 from bucolic.tracking.outbox import flush
-from bucolic.tracking.sink import MlflowSink, open_sink
+from bucolic.tracking.privacy import may_show_pictures
+from bucolic.tracking.sink import MlflowSink, close_sinks, open_sink
 from bucolic.tracking.store import open_store
 from made_records import record_of
 
@@ -26,7 +28,7 @@ def test_the_live_run_becomes_the_stages_run(home: Path, client: Any, leave: Any
     sink.picture(300, "samples", picture)
     picture.unlink()
     leave("train", outputs={"models/current": ""})
-    assert flush(home) == 1
+    assert flush(home).sent == 1
     (run,) = open_store(home).find(kind="stage")
     assert run.info.status == "FINISHED"
     history = client.get_metric_history(run.info.run_id, "train/loss")
@@ -72,3 +74,46 @@ def test_switched_off_it_keeps_nothing(home: Path, monkeypatch: pytest.MonkeyPat
     """BUCOLIC_TRACKING=off gives a sink that opens no store."""
     monkeypatch.setenv("BUCOLIC_TRACKING", "off")
     assert isinstance(open_sink(home, record_of("train")), NoSink)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_pictures_are_streamed_only_where_they_may_be_shown(home: Path, client: Any, shown: bool):
+    """Curves always arrive; pictures of photographs do not, unless params allow it."""
+    sink = open_sink(home, record_of("train"), pictures=shown)
+    Image.new("RGB", (8, 8)).save(home / "grid.png")
+    sink.log(1, {"loss": 1.0})
+    sink.picture(1, "samples", home / "grid.png")
+    close_sinks()
+    (run,) = open_store(home).find(kind="stage")
+    assert run.data.metrics["loss"] == 1.0
+    assert [bool(client.list_artifacts(run.info.run_id, "samples"))] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("source", "section", "shown"),
+    [
+        ('{"kind": "meadow", "seed": 0, "train": 9, "val": 9, "heldout": 0}', "", True),
+        (None, "", False),
+        (None, "tracking: {photographs: false}", False),
+        (None, "tracking: {photographs: true}", True),
+        ("not JSON", "", False),
+    ],
+)
+def test_photographs_are_shown_only_where_a_param_says_so(
+    tmp_path: Path, source: str | None, section: str, shown: bool
+):
+    """Drawn scenes are nobody's photographs; all else is, as long as nobody says otherwise."""
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "data-set").mkdir()
+    if source:
+        (tmp_path / "data-set/source.json").write_text(source)
+    text = preset_text("meadow").replace("datasets/meadow", "data-set")
+    text = text.replace("clip:\n", "clip:\n  allow_mismatch: true\n")
+    (tmp_path / "params.yaml").write_text(f"{text}\n{section}\n")
+    assert may_show_pictures(tmp_path) == shown
+
+
+@pytest.mark.parametrize("name", ["folder", "coco2017"])
+def test_presets_of_photographs_name_the_param(name: str):
+    """Somebody who reads params.yaml sees what MLflow is shown."""
+    assert "tracking:\n  photographs: false" in preset_text(name)

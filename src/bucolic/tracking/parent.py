@@ -1,0 +1,88 @@
+"""The state of a pipeline's run: RUNNING until its last stage reported, FAILED where one failed.
+
+It follows from what the stages reported and never from the clock: a stage that is tried again
+counts by its latest attempt.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bucolic.errors import DataError
+from bucolic.lineage import current
+from bucolic.pipeline.graph import Stage, read_graph
+from bucolic.pipeline.post import RECORDS
+from bucolic.pipeline.stage_run import read_record
+from bucolic.tracking import described
+from bucolic.tracking.described import Record
+from bucolic.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+LAST = "evaluate"  # where the workspace, with its graph, is gone
+
+
+def update(store: Store, run_id: str, record: Record, root: Path) -> None:
+    """Settle the pipeline's run `run_id` after one of its stages has reported `record`.
+
+    Args:
+        store: MLflow's.
+        run_id: of the pipeline.
+        record: the latest that was sent.
+        root: the workspace it was made in.
+    """
+    status = _status(_latest(store, record["pipeline_id"]), root, record)
+    if status == "RUNNING":
+        store.client.update_run(run_id, status)
+    else:
+        store.client.set_terminated(run_id, status, described.ended_ms(record))
+
+
+def fail(store: Store, run_id: str, pipeline_id: str) -> None:
+    """End the pipeline's run after a stage was killed, unless that stage was tried again."""
+    if _has_failed(_latest(store, pipeline_id)):
+        store.client.set_terminated(run_id, "FAILED")
+
+
+def _status(latest: dict[str, "Run"], root: Path, record: Record) -> str:
+    if _has_failed(latest):
+        return "FAILED"
+    graph = _graph(root)
+    last = graph[-1].name if graph else LAST
+    return "FINISHED" if _is_over(latest, last) or _is_cached(graph, root, record) else "RUNNING"
+
+
+def _latest(store: Store, pipeline_id: str) -> dict[str, "Run"]:
+    """The latest attempt of each stage of a pipeline."""
+    runs = store.find(pipeline_id=pipeline_id, kind="stage")
+    ordered = sorted(runs, key=lambda run: (run.info.start_time, run.info.end_time or math.inf))
+    return {run.data.tags["stage"]: run for run in ordered}
+
+
+def _has_failed(latest: dict[str, "Run"]) -> bool:
+    return any(run.info.status in {"FAILED", "KILLED"} for run in latest.values())
+
+
+def _is_over(latest: dict[str, "Run"], last: str) -> bool:
+    """Whether the last stage has ended, after all others."""
+    if last not in latest or any(run.info.status == "RUNNING" for run in latest.values()):
+        return False
+    starts = [run.info.start_time for run in latest.values()]
+    return bool(latest[last].info.start_time == max(starts))
+
+
+def _is_cached(graph: tuple[Stage, ...], root: Path, record: Record) -> bool:
+    """Whether the stages behind have nothing left to do: their inputs are what they were."""
+    upstream = {stage.name: stage.upstream for stage in graph}
+    records = {name: read_record(root / RECORDS / f"{name}.json") for name in upstream}
+    known = {name: found for name, found in records.items() if found}
+    own = known.get(record["stage"], {}).get("record_id") == record["record_id"]
+    return own and len(current(upstream, known)) == len(upstream)
+
+
+def _graph(root: Path) -> tuple[Stage, ...]:
+    try:
+        return read_graph(root)
+    except DataError:
+        return ()

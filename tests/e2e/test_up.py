@@ -1,0 +1,66 @@
+"""`bucolic up` with the real servers: they answer this machine and no foreign page."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from bucolic.pipeline import up
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Both servers as `up` starts them, in a folder of an odd name; their addresses."""
+    root = tmp_path_factory.mktemp("up") / "50%20 & what?"
+    (root / ".work/prefect").mkdir(parents=True)
+    (root / "flows").symlink_to(ROOT / "flows")
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as one, socket.socket() as two:
+        for name, free in (("PREFECT_PORT", one), ("MLFLOW_PORT", two)):
+            free.bind(("127.0.0.1", 0))
+            patch.setattr(up, name, free.getsockname()[1])
+        one.close()
+        two.close()
+        environment = up._environment(root)
+        started = [up._prefect(), up._mlflow(root)]
+        with (
+            up._running(started[0], root, environment, root) as prefect,
+            up._running(started[1], root, environment, root) as mlflow,
+        ):
+            for server, child in zip(started, (prefect, mlflow), strict=True):
+                up._wait_until_ready(server, child, root)
+            yield tuple(server.health.rpartition("/")[0] for server in started)
+    beside = [path.name for path in root.parent.iterdir()]
+    assert beside == [root.name]  # neither database lies under a name that was cut or decoded
+    assert (root / ".work/prefect/prefect.db").is_file()
+    assert (root / "mlflow.db").is_file()
+
+
+def answer(address: str, **headers: str) -> int:
+    """Status of a POST of {} with these headers."""
+    got = requests.post(address, json={}, headers=headers, timeout=30)
+    assert got.headers.get("Access-Control-Allow-Origin") is None
+    return got.status_code
+
+
+def test_foreign_pages_are_refused(servers: tuple[str, str]):
+    """By Origin, by a foreign name for this machine, and without the token of a client."""
+    prefect = f"{servers[0]}/deployments/filter"
+    mlflow = f"{servers[1]}/api/2.0/mlflow/experiments/search"
+    for address in (prefect, mlflow):
+        assert answer(address, Origin="http://evil.example") == 403
+        assert answer(address, Host="10.evil.example:4200") == 403
+    assert answer(prefect) == 403  # no token
+
+
+def test_our_own_calls_are_answered(servers: tuple[str, str]):
+    """`up` fetches a token, and Prefect's client in a user's shell does so by itself."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    assert up._post("deployments/filter", {}) == []
+    with temporary_settings({PREFECT_API_URL: servers[0]}), get_client(sync_client=True) as client:
+        assert client.create_flow_from_name("x")
