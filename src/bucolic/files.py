@@ -144,18 +144,18 @@ def _process_space() -> str:
         return fingerprint([uuid.getnode()])[:8]
 
 
-def is_gone(process: str, touched_s: float) -> bool:
+def is_gone(process: str, touched_s: float, silence_s: float = ABANDONED_S) -> bool:
     """Whether a process named by `this_process` has surely ended.
 
     Args:
         process: its name.
-        touched_s: when it last showed that it lives, in seconds since 1970. It decides about
-            processes of other hosts, which count as gone after a day of silence.
+        touched_s: when it last showed that it lives, in seconds since 1970.
+        silence_s: after so long a process of another host, which cannot be asked, counts as gone.
     """
     space, _, pid = process.rpartition("-")
     if space == _process_space() and pid.isdigit():
         return not is_alive(int(pid))
-    return time.time() - touched_s > ABANDONED_S
+    return time.time() - touched_s > silence_s
 
 
 def last_touched_s(path: Path) -> float:

@@ -1,11 +1,25 @@
 """Atomic writes and fingerprints."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from bucolic.files import file_digest, fingerprint, remove, replacing, write_json, write_text
+from bucolic.files import (
+    ABANDONED_S,
+    clone,
+    file_digest,
+    fingerprint,
+    remove,
+    replacing,
+    this_process,
+    write_json,
+    write_text,
+)
+
+NO_PROCESS = 1 << 22  # the kernel gives out none so high
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
@@ -70,3 +84,48 @@ def test_digests_depend_on_content_alone(tmp_path: Path):
     assert hashlib.sha256(b"abc").hexdigest() == file_digest(tmp_path / "x")
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_what_a_killed_process_left_is_swept_and_others_work_is_not(tmp_path: Path):
+    """Its own host's dead go at once, another host's only after a day without a sign of life."""
+    path, space = tmp_path / "out", this_process().rpartition("-")[0]
+    names = {
+        "dead": f".out.0.{space}-{NO_PROCESS}.tmp",
+        "alive": f".out.0.{this_process()}.tmp",
+        "elsewhere": f".out.0.0123abcd-{NO_PROCESS}.tmp",
+        "silent": f".out.1.0123abcd-{NO_PROCESS}.tmp",
+    }
+    for name in names.values():
+        write_text(tmp_path / name / "part", "half")
+    long_ago_s = time.time() - ABANDONED_S - 60
+    for place in (tmp_path / names["silent"] / "part", tmp_path / names["silent"]):
+        os.utime(place, (long_ago_s, long_ago_s))
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert {"out", names["alive"], names["elsewhere"]} == {p.name for p in tmp_path.iterdir()}
+
+
+def test_two_threads_may_write_one_path(tmp_path: Path):
+    """Each has a temporary name of its own, and the last one to end is what is there."""
+    path = tmp_path / "x"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert "first" == path.read_text()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path):
+    """The temporary name is short, and its leavings are found all the same."""
+    path = tmp_path / ("x" * 255)
+    write_text(path, "whole")
+    assert "whole" == path.read_text()
+
+
+def test_a_clone_is_the_same_file_until_one_is_replaced(tmp_path: Path):
+    """No bytes are copied where links are to be had, and replacing one leaves the other."""
+    write_text(tmp_path / "a/b/c", "content")
+    clone(tmp_path / "a", tmp_path / "d")
+    assert (tmp_path / "a/b/c").samefile(tmp_path / "d/b/c")
+    write_text(tmp_path / "a/b/c", "other")
+    assert "content" == (tmp_path / "d/b/c").read_text()

@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bucolic.files import is_alive, remove, write_json
+from bucolic.files import is_gone, remove, write_json
 from bucolic.pipeline.post import TRACKED, posted, unposted
 from bucolic.tracking import described, parent, registry
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
-from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values, this_process
+from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
 from bucolic.tracking.stage_list import stage_list
 from bucolic.tracking.store import PARENT, Store, enabled, exclusive, open_store
 
 CURVES = "curves.jsonl"
 STEP = "images_seen"
 PER_BATCH = 100  # params and tags MLflow takes at once
+LONGEST_RUN_S = 14 * 24 * 3600.0  # of another host, which cannot be asked whether it lives
 OFF = "BUCOLIC_TRACKING switches tracking off"
 LOG = logging.getLogger(__name__)
 
@@ -236,12 +237,11 @@ def _root(home: Path, record: Record) -> Path:
 
 def _end_killed(store: Store) -> None:
     """Mark runs whose process was killed and so left no record."""
-    host = this_process().split(":")[0]
     running = store.client.search_runs(
         [store.experiment_id], "attributes.status = 'RUNNING' and tags.kind = 'stage'"
     )
     for run in running:
-        where, _, pid = run.data.tags.get("process", "").partition(":")
-        if where == host and not is_alive(int(pid)):
+        process, started_s = run.data.tags.get("process"), run.info.start_time / 1000
+        if process and is_gone(process, started_s, LONGEST_RUN_S):
             store.client.set_terminated(run.info.run_id, "KILLED")
             parent.fail(store, run.data.tags[PARENT], run.data.tags["pipeline_id"])

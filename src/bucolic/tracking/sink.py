@@ -7,15 +7,14 @@ one line in the log. What could not be streamed is sent from the record later (o
 
 import io
 import logging
-import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bucolic.files import this_process
 from bucolic.report import NoSink, Sink
 from bucolic.tracking.described import Record, fit_name
 from bucolic.tracking.store import Store, enabled, exclusive, open_store
@@ -132,11 +131,6 @@ def send_values(store: Store, run_id: str, points: list[Point]) -> None:
     ]
     for start in range(0, len(metrics), BATCH):
         store.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-
-
-def this_process() -> str:
-    """`host:pid`, by which a run whose process was killed is recognised."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _send(store: Store, run_id: str, batch: list[_Item]) -> None:

@@ -1,17 +1,22 @@
 """Records on their way to MLflow."""
 
 import json
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bucolic.files import this_process
 from bucolic.pipeline.digests import digest
 from bucolic.tracking import outbox
 from bucolic.tracking.outbox import Delivery, flush
 from bucolic.tracking.store import PARENT, open_store
 from made_records import write_json
+
+NO_PROCESS = str(1 << 22)  # the kernel gives out none so high
 
 
 def runs(client: Any, kind: str) -> list[Any]:
@@ -159,7 +164,7 @@ def test_a_killed_stage_fails_its_pipeline(home: Path, client: Any, leave: Any):
     record = leave("filter")
     store = open_store(home)
     run_id = store.run_of({**record, "stage": "train", "record_id": "killed"})
-    client.set_tag(run_id, "process", outbox.this_process().split(":")[0] + ":4194304")
+    client.set_tag(run_id, "process", this_process().replace(str(os.getpid()), NO_PROCESS))
     flush(home)
     assert client.get_run(run_id).info.status == "KILLED"
     assert state(client) == "FAILED"
@@ -365,12 +370,14 @@ def test_curves_of_a_stage_that_could_not_stream_come_from_its_file(
 
 
 def test_a_run_whose_process_was_killed_is_ended(home: Path, client: Any, leave: Any):
-    """A run left RUNNING by a process that is gone becomes KILLED at the next flush."""
-    from bucolic.tracking.sink import this_process
-
+    """A run left RUNNING by a process that is gone becomes KILLED, and no other host's does."""
     store = open_store(home)
     record = leave("filter")
     run_id = store.run_of({**record, "record_id": "other"})
-    client.set_tag(run_id, "process", this_process().split(":")[0] + ":4194304")
+    client.set_tag(run_id, "process", this_process().replace(str(os.getpid()), NO_PROCESS))
+    now = datetime.now(UTC).isoformat()
+    elsewhere = store.run_of({**leave("shard"), "record_id": "elsewhere", "started": now})
+    client.set_tag(elsewhere, "process", "0123abcd-4194304")
     flush(home)
     assert client.get_run(run_id).info.status == "KILLED"
+    assert client.get_run(elsewhere).info.status == "RUNNING"
