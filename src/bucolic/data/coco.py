@@ -235,6 +235,8 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_captions(folder: Path) -> CaptionedImages:
     """Read the captions files in `folder`; see `captioned_images`."""
     paths = {split: annotation_file(folder, "captions", split) for split in present_splits(folder)}
+    if not paths:
+        raise DataError(f"{folder} holds no captions files: run the annotations stage (dvc repro)")
     return captioned_images(
         Document("captions", split, read_json(path), str(path)) for split, path in paths.items()
     )

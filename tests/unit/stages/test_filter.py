@@ -143,3 +143,9 @@ def test_images_without_a_size_are_selected(coco_folder: Path):
     selection = coco_folder.parent / "selection.parquet"
     summary = get_images(coco_folder, selection, out, config=ImagesConfig(), runtime=runtime)
     assert {"ok": 40} == summary.figures["status"]
+
+
+def test_annotations_that_are_not_there_name_their_stage(tmp_path: Path):
+    """Whoever runs the stage alone is told which one comes before."""
+    with pytest.raises(DataError, match="annotations holds no captions files: run the annotations"):
+        select(tmp_path / "data", keywords=("cow",))
