@@ -77,14 +77,14 @@ def _main_checkout(root: Path) -> Path | None:
     return main if common.name == ".git" and (main / "dvc.yaml").is_file() else None
 
 
-def cache_folder(home: Path, root: Path) -> Path:
-    """HOME's store of reusable content; ROOT's where HOME's cannot be written."""
-    for folder in (home / ".cache", root / ".cache"):
+def keeper(home: Path, root: Path, name: str) -> Path:
+    """HOME, or ROOT where the folder `name` in HOME cannot be made or written."""
+    for folder in (home, root):
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            if os.access(folder / name, os.W_OK):
                 return folder
-    return home / ".cache"
+    return home
 
 
 def database_path(path: Path) -> str:

@@ -51,7 +51,7 @@ class Progress:
     def over(
         self, items: Iterable[Item], count: Callable[[Item], int] = lambda _: 1
     ) -> Iterator[Item]:
-        """Yield the items, each counted once the next is asked for; close at their end."""
+        """Yield the items, each counted once the next is asked for, and close at the end."""
         for item in items:
             yield item
             self.add(count(item))

@@ -22,7 +22,17 @@ SECTIONS = {
     "train": ["model", "train"],
     "evaluate": ["evaluate", "clip"],
 }
-HEAVY = {"torch", "open_clip", "mlflow", "prefect", "pandas", "matplotlib", "webdataset", "ray"}
+HEAVY = {
+    "torch",
+    "open_clip",
+    "mlflow",
+    "prefect",
+    "pandas",
+    "matplotlib",
+    "webdataset",
+    "ray",
+    "dvc",
+}
 
 
 def pipeline() -> dict[str, dict[str, object]]:

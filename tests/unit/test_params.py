@@ -7,9 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from bucolic.cli import main
+from bucolic.errors import ParamsError
 from bucolic.params import load_params
 from bucolic.presets import preset_text
 from bucolic.stages.images import ImagesConfig
+from bucolic.yaml_file import read_yaml
 
 
 @pytest.fixture
@@ -181,3 +183,177 @@ def test_a_theme_is_copied_literally(project: Path):
 def words_of_text(text: str) -> str:
     """The keyword list of a file's text as it is written."""
     return next(x for x in text.splitlines() if "keywords:" in x).split("keywords: ")[1]
+
+
+def check(project: Path, content: bytes) -> tuple[int, str]:
+    """Exit code and output of `bucolic params check` on a params.yaml of these bytes."""
+    (project / "params.yaml").write_bytes(content)
+    done = CliRunner().invoke(main, ["params", "check"])
+    assert 1 == len(done.output.strip().splitlines()), done.output
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16", "is UTF-16 and DVC reads UTF-8 alone: save it as UTF-8"),
+        ("utf-16-le", "is UTF-16 and"),
+        ("utf-16-be", "is UTF-16 and"),
+        ("utf-32", "is UTF-32 and"),
+        ("latin-1", "is not UTF-8 at line 7 (byte 0xe9): save it as UTF-8"),
+    ],
+)
+def test_an_encoding_that_dvc_refuses_is_named(project: Path, encoding: str, said: str):
+    """With what to do about it."""
+    text = preset_text("meadow").replace("[cow,", "[cow, \u00e9t\u00e9,")
+    code, output = check(project, text.encode(encoding))
+    assert 2 == code
+    assert said in output
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_mark_and_any_line_ends_are_fine(project: Path, mark: bytes, ending: str):
+    """As DVC takes them."""
+    content = mark + preset_text("meadow").replace("\n", ending).encode()
+    assert 0 == check(project, content)[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("2017-01-01", "filter.keywords[1] (line 7) is a date, 2017-01-01: put it in quotes"),
+        ("2017-13-45", "filter.keywords[1] (line 7) is a date, 2017-13-45"),
+        ("2017-01-01 10:00:00", "filter.keywords[1] (line 7) is a date"),
+        ("!!binary aGk=", "filter.keywords[1] (line 7) is of type binary"),
+        ("!!set {a}", "filter.keywords[1] (line 7) is of type set"),
+        ("!word a", "filter.keywords[1] (line 7) is of type !word"),
+        ("!!python/name:os.system a", "filter.keywords[1] (line 7) is of type python/name:os"),
+        (".nan", "filter.keywords[1]: Input should be a valid string, not NaN"),
+        ("1e999", "filter.keywords[1]: Input should be a valid string, not Infinity"),
+        ("9" * 5000, "filter.keywords[1] (line 7) is a number of 5000 digits"),
+        ('"a\\0b"', "filter.keywords[1] (line 7) holds U+0000"),
+        ('"\\ud800"', "filter.keywords[1] (line 7) holds U+D800"),
+        ("a\x07b", "is U+0007, which no YAML file may hold: remove it"),
+        ("a\0b", "is U+0000, which no YAML file may hold: remove it"),
+        ("{1: a}", "filter.keywords[1] (line 7) has a key that is no text, 1: put it in quotes"),
+        ("&a [*a]", "(line 7) is nested more than 20 deep"),
+        ("[" * 30 + "]" * 30, "(line 7) is nested more than 20 deep"),
+        ("[" * 3000 + "]" * 3000, "is nested too deeply"),
+        ("*cow", "is not valid YAML at line 7: found undefined alias 'cow'"),
+    ],
+)
+def test_what_yaml_can_say_and_params_cannot_names_its_key(project: Path, word: str, said: str):
+    """One line with key and line, whatever it is that stands among the keywords."""
+    text = preset_text("meadow").replace("[cow, sheep", f"[cow, {word}, sheep")
+    code, output = check(project, text.encode())
+    assert 2 == code
+    assert said in output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no keys: write one with bucolic preset meadow"),
+        ("# nothing\n", "holds no keys"),
+        ("- a\n", "holds no keys"),
+        ("a: 1\n---\nb: 2\n", "is not valid YAML at line 2: but found another document"),
+        ("a: 1\na: 2\n", 'is not valid YAML at line 2: found duplicate key "a"'),
+        ("2017-01-01: 1\n", "(line 1) has a key that is no text, 2017-01-01"),
+    ],
+)
+def test_a_file_of_another_shape_is_one_line(project: Path, content: str, said: str):
+    """Empty, a list, several documents, a key twice."""
+    code, output = check(project, content.encode())
+    assert 2 == code
+    assert said in output
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory(project: Path):
+    """Nine lines that stand for a thousand million values are refused at once."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for name, before in zip("bcdefghi", "abcdefgh", strict=True):
+        lines.append(f"{name}: &{name} [{', '.join(['*' + before] * 10)}]")
+    code, output = check(project, "\n".join(lines).encode())
+    assert 2 == code
+    assert "holds more than 100000 values: shorten it" in output
+
+
+def test_anchors_and_merges_are_read_as_dvc_reads_them(project: Path):
+    """An alias stands for its value, and `<<` takes in a section's keys."""
+    text = preset_text("meadow").replace("  seed: 0\n  batch", "  <<: &t {seed: 5}\n  batch", 1)
+    text = text.replace("  prompts: 500\n  seed: 0", "  prompts: 500\n  <<: *t")
+    assert 0 == check(project, text.encode())[0]
+    assert (5, 5) == (load_params(project).train.seed, load_params(project).evaluate.seed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a: [x, 2017-01-01]",
+        b"a: !!set {x}",
+        b"a: !x y",
+        b"a: =",
+        b"a: !!pairs [x: 1]",
+        b"a: !!int abc",
+        b"a: {<<: 3}",
+        b"a: \xe9",
+        b"a: \xed\xa0\x80",
+        b"\xff\xfea\0:\0 \0",
+        b"- a",
+        b"a: 1\n---\n",
+        b"a: {b: 1, b: 2}",
+        b"a:\n\tb: 1",
+    ],
+)
+def test_what_dvc_refuses_is_refused(project: Path, content: bytes):
+    """By DVC's own reader and its context of templates."""
+    from dvc.parsing.context import Context
+    from dvc.utils.serialize import load_yaml
+
+    path = project / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(Exception) as refused:  # noqa: PT011 - DVC raises of several kinds
+        Context(load_yaml(str(path)))
+    assert refused.type is not AssertionError
+    with pytest.raises(ParamsError) as raised:
+        read_yaml(path)
+    assert 1 == len(str(raised.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        (".", "dataset.root: . holds the project itself"),
+        ("..", "dataset.root: .. holds the project itself"),
+        ("s3://bucket/photos", "dataset.root: DVC takes s3://bucket/photos for an address"),
+        ("data", "dataset.root: data would hold or be in data/selection.parquet"),
+        ("data/images/x", "would hold or be in data/images, a stage's output"),
+    ],
+)
+def test_a_root_that_dvc_would_refuse_is_refused(project: Path, root: str, said: str):
+    """As a dependency of dvc.yaml it would be an address, hold the project, or close a circle."""
+    outs = "[data/selection.parquet, data/images]"
+    (project / "dvc.yaml").write_text(f"stages:\n  images: {{cmd: x, outs: {outs}}}\n")
+    if ":" not in root:
+        (project / root).mkdir(parents=True, exist_ok=True)
+    text = preset_text("meadow").replace("root: datasets/meadow", f"root: {root}")
+    text = text.replace("  model: meadow-clip", "  allow_mismatch: true\n  model: meadow-clip")
+    code, output = check(project, text.encode())
+    assert 2 == code
+    assert said in output
+
+
+def test_a_theme_keeps_mark_line_ends_and_long_lines(project: Path):
+    """All that the user's editor wrote stays, but for the words."""
+    path = project / "params.yaml"
+    text = preset_text("meadow") + "# " + "a long remark " * 20 + "\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    before = path.read_bytes()
+    CliRunner().invoke(main, ["theme", "bucolic"])
+    words = words_of_text(text).encode()
+    assert before.replace(words, b"[cow, sheep]") == path.read_bytes()
+    path.write_bytes(b"filter: 3\n")
+    done = CliRunner().invoke(main, ["theme", "bucolic"])
+    assert "has no filter section: add filter: {keywords: []}" in done.output
+    assert b"filter: 3\n" == path.read_bytes()

@@ -23,7 +23,7 @@ from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
 from bucolic.pipeline.graph import Stage, find_stage
 from bucolic.pipeline.post import TRACKED, post
 from bucolic.pipeline.record import beginning, failure, outcome
-from bucolic.places import cache_folder, dataset_root, find_home
+from bucolic.places import dataset_root, find_home, keeper
 from bucolic.report import NoSink, Sink, Summary
 from bucolic.runtime import Runtime
 from bucolic.signals import Ended, hear_no_more, let_through
@@ -53,7 +53,7 @@ class Execution:
     @property
     def shelf(self) -> Path:
         """Where work is kept: HOME, which checkouts share, or this one where HOME is read-only."""
-        return self.home if os.access(self.home, os.W_OK) else self.root
+        return keeper(self.home, self.root, ".work")
 
     @property
     def work(self) -> Path:
@@ -177,7 +177,7 @@ def _changed(execution: Execution) -> TransientError:
 
 def _workplace(execution: Execution, sink: Sink) -> Runtime:
     execution.work.mkdir(parents=True, exist_ok=True)
-    cache = cache_folder(execution.home, execution.root)
+    cache = keeper(execution.home, execution.root, ".cache") / ".cache"
     return Runtime(work=execution.work, cache=cache, sink=sink)
 
 

@@ -13,6 +13,7 @@ from bucolic.lock import holding
 from bucolic.params import Params
 from bucolic.pipeline.digests import code_digests, digest
 from bucolic.pipeline.execute import execute
+from bucolic.pipeline.kept import forget_old
 from bucolic.pipeline.record import beginning
 from bucolic.presets import preset_text
 from bucolic.report import Rows, Summary
@@ -247,7 +248,24 @@ def test_a_home_that_cannot_be_written_breaks_no_stage(
     home = tmp_path_factory.mktemp("home")
     (home / ".work").touch()  # as good as a read-only disk, whoever tries
     monkeypatch.setenv("BUCOLIC_HOME", str(home))
-    waiting = execute("filter", project, lambda _params, _runtime: works(project))
-    assert waiting
-    assert project / ".work/outbox" == waiting.parent
+    execute("filter", project, lambda _params, _runtime: works(project))
+    assert 1 == len(list((project / ".work/outbox").iterdir()))
+    assert 1 == len(list((project / ".work/finished/filter").iterdir()))
     assert "ok" == record_of(project)["status"]
+
+
+def test_the_record_says_with_how_many_threads_torch_computed(project: Path):
+    """A CPU's bytes depend on that number, which is null where nothing imported torch."""
+    import sys
+
+    import torch
+
+    execute("filter", project, lambda _params, _runtime: works(project))
+    assert torch.get_num_threads() == record_of(project)["threads"]
+    loaded = sys.modules.pop("torch")
+    forget_old(project, kept_s=0)
+    try:
+        execute("filter", project, lambda _params, _runtime: works(project))
+    finally:
+        sys.modules["torch"] = loaded
+    assert record_of(project)["threads"] is None
