@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bucolic.errors import ParamsError
-from bucolic.places import cache_folder, database_path, find_home
+from bucolic.places import database_path, find_home, keeper
 
 
 def make(root: Path) -> Path:
@@ -97,7 +97,7 @@ def test_a_store_that_cannot_be_written_gives_way_to_the_workspaces(tmp_path: Pa
     """Stages find a place for what they fetch, and use HOME's wherever it can be written."""
     home, root = tmp_path / "home", tmp_path / "root"
     home.mkdir()
-    assert home / ".cache" == cache_folder(home, root)
+    assert home == keeper(home, root, ".cache")
     (home / ".cache").rmdir()
     (home / ".cache").touch()  # as good as a read-only disk, whoever tries
-    assert root / ".cache" == cache_folder(home, root)
+    assert root == keeper(home, root, ".cache")

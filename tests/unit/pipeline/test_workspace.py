@@ -1,7 +1,7 @@
 """Isolated workspaces: what they carry over, what they leave alone, what stays behind."""
 
-import re
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
