@@ -213,10 +213,12 @@ def params_group() -> None:
 def params_check() -> None:
     """Validate the whole of params.yaml, and that its data set is there."""
     from bucolic.params import check_dataset_root, load_params
+    from bucolic.pipeline.graph import read_graph, require_outs_inside
 
     project = find_root(Path.cwd())
     params = load_params(project)
     check_dataset_root(params, project)
+    require_outs_inside(project, read_graph(project))
     click.echo(f"params.yaml is valid: {params.dataset.root}, {', '.join(params.filter.keywords)}")
 
 

@@ -20,7 +20,7 @@ from bucolic.own_code import require_own_code
 from bucolic.params import Params, load_params, sections
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
-from bucolic.pipeline.graph import Stage, find_stage
+from bucolic.pipeline.graph import Stage, find_stage, require_outs_inside
 from bucolic.pipeline.post import TRACKED, post
 from bucolic.pipeline.record import beginning, failure, outcome
 from bucolic.places import dataset_root, find_home, keeper
@@ -101,7 +101,9 @@ def execute(
         record, started_s = beginning(name, root), time.monotonic()
         try:
             let_through()
-            execution = prepare(find_stage(root, name), root, load_params(root), code)
+            stage = find_stage(root, name)
+            require_outs_inside(root, [stage])
+            execution = prepare(stage, root, load_params(root), code)
             record |= _known(execution)
             _bring_about(execution, call, open_sink, record)
         except BaseException as error:

@@ -4,6 +4,7 @@ A stage stands upstream of another when one of its outs is, contains, or lies in
 other's deps: the rule DVC follows itself.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,6 +51,22 @@ def find_stage(root: Path, name: str) -> Stage:
         if stage.name == name:
             return stage
     raise DataError(f"{root / 'dvc.yaml'} lists no stage {name!r}: restore it from Git")
+
+
+def require_outs_inside(root: Path, stages: Iterable[Stage]) -> None:
+    """Refuse outs that lie behind a link out of the checkout, which DVC does once they are made.
+
+    Raises:
+        DataError: with what to do where the checkout's disk is too small.
+    """
+    outs = {PurePosixPath(out) for stage in stages for out in stage.outs}
+    for folder in sorted(root / parent for out in outs for parent in out.parents):
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise DataError(
+                f"{folder} is a link out of the checkout, where DVC tracks nothing: remove it, and "
+                f"keep DVC's cache there instead: dvc cache dir --local {folder.resolve()} && "
+                "dvc config --local cache.type symlink"
+            )
 
 
 def _ordered(stages: list[Stage], path: Path) -> tuple[Stage, ...]:

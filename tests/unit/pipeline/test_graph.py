@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bucolic.errors import DataError
-from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.graph import read_graph, require_outs_inside
 
 
 def write(folder: Path, text: str) -> Path:
@@ -50,3 +50,17 @@ def test_a_missing_file_says_where_to_go(tmp_path: Path):
     """Outside a project the message says to go to the root."""
     with pytest.raises(DataError, match="project's root"):
         read_graph(tmp_path)
+
+
+def test_outs_behind_a_link_out_of_the_checkout_are_refused(toy: Path, tmp_path: Path):
+    """DVC would say so once the stage has run; the line names what works, and links inside may."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    graph = read_graph(toy)
+    (toy / "kept").mkdir()
+    (toy / "reports").symlink_to("kept")
+    require_outs_inside(toy, graph)
+    (toy / "reports").unlink()
+    (toy / "reports").symlink_to(disk)
+    with pytest.raises(DataError, match=f"reports is a link out .*: dvc cache dir --local {disk}"):
+        require_outs_inside(toy, graph)
