@@ -29,13 +29,18 @@ class Ended(BaseException):
 
 
 @contextmanager
-def raising_ended() -> Iterator[None]:
+def raising_ended(*, once: bool = False) -> Iterator[None]:
     """Within the block, a signal that asks for the end raises Ended in the main thread.
 
     One that was ignored when the block began, as nohup has SIGHUP, is ignored on.
+
+    Args:
+        once: only the first does; what is put in order at the end of the block is not interrupted.
     """
 
     def end(number: int, _frame: FrameType | None) -> None:
+        if once:
+            hear_no_more()
         raise Ended(number)
 
     former = {number: signal.getsignal(number) for number in ASKING}

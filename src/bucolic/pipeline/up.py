@@ -5,7 +5,6 @@ group of its own, with its output in .work/logs/NAME.log.
 """
 
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -16,13 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from bucolic.errors import TransientError
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.process import end_tree
 from bucolic.places import database_path, find_home
+from bucolic.signals import Ended, raising_ended
 
 HOST = "127.0.0.1"
 PREFECT_PORT = 4200
@@ -55,10 +54,6 @@ class Server:
     health: str = ""
 
 
-class _Ended(Exception):  # noqa: N818 - not an error: somebody asked for the end
-    """SIGINT, SIGTERM or SIGHUP arrived."""
-
-
 def up(root: Path) -> int:
     """Start everything, print where it is, wait for Ctrl-C, end everything; return an exit code.
 
@@ -71,9 +66,9 @@ def up(root: Path) -> int:
     for port, use in ((PREFECT_PORT, "Prefect's server"), (MLFLOW_PORT, "MLflow's pages")):
         _require_free(port, use)
     try:
-        with _signals_raise(), ExitStack() as stack:
+        with raising_ended(once=True), ExitStack() as stack:
             _start_all(stack, root, home, logs)
-    except _Ended:
+    except Ended:
         print("ended")  # noqa: T201 - the command's own words
     return 0
 
@@ -242,23 +237,6 @@ def _answers(address: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    def end(_number: int, _frame: FrameType | None) -> None:
-        for number in former:  # a second Ctrl-C must not interrupt the ending
-            signal.signal(number, signal.SIG_IGN)
-        raise _Ended
-
-    former = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in former:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _last_line(log: Path) -> str:
