@@ -13,7 +13,6 @@ import pytest
 from project import STAGES, Project, copy_project
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-STARTUP_S = 0.15  # Python and the command line are there, the stage's code is being imported
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,8 @@ def test_a_stage_asked_to_end_before_it_began_leaves_a_record(
 ):
     """The signal waits until there is something that can be said, which is soon."""
     child = start(project, stage)
-    time.sleep(STARTUP_S)
+    while not holds_back(child.pid, number) and child.poll() is None:
+        time.sleep(0.001)
     require_said(project, child, stage, number)
 
 
@@ -64,7 +64,8 @@ def test_drawing_asked_to_end_takes_its_processes_along(project: Project):
 def test_a_signal_that_was_switched_off_stays_off(project: Project):
     """Under nohup a closed terminal ends nothing."""
     child = start(project, "filter", "nohup")
-    time.sleep(STARTUP_S)
+    while not holds_back(child.pid, signal.SIGTERM) and child.poll() is None:
+        time.sleep(0.001)
     os.kill(child.pid, signal.SIGHUP)
     printed, _ = child.communicate()
     assert 0 == child.returncode, printed
@@ -85,6 +86,13 @@ def start(project: Project, stage: str, *before: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def holds_back(pid: int, number: signal.Signals) -> bool:
+    """Whether a process lets a signal wait: Python and the command line are there by then."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def require_said(
