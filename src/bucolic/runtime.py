@@ -134,7 +134,7 @@ def _say(device: str, unused: str) -> None:
         logger.warning("an NVIDIA device is there and is not used: %s", unused)
     kind = device.partition(":")[0]
     name = f" ({torch.cuda.get_device_name(device)})" if kind == "cuda" else ""
-    threads = f" ({torch.get_num_threads()} threads)" if kind == "cpu" else ""
+    threads = f" (threads: {torch.get_num_threads()})" if kind == "cpu" else ""
     logger.info("device: %s%s%s", device, name, threads)
 
 

@@ -42,7 +42,7 @@ def test_training_asked_to_end_leaves_a_record_and_goes_on_later(
 ):
     """Amid its work it ends within seconds, and the next run goes on from its last checkpoint."""
     project.set_param("train", "seed", int(number))
-    project.set_param("train", "prior_images", 1_000_000)
+    project.set_param("train", "prior_images", 60_000)
     child = start(project, "train")
     sign = f".work/stages/train/{'[0-9a-f]' * 16}/autoencoder-*.safetensors"
     before = set(project.root.glob(sign))

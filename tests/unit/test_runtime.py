@@ -89,7 +89,7 @@ def test_the_device_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: 
     monkeypatch.setattr(runtime, "NVIDIA", ())
     with caplog.at_level(logging.INFO, "bucolic"):
         assert ("cpu", "cpu") == (choose_device(), choose_device())
-    assert [f"device: cpu ({torch.get_num_threads()} threads)"] == caplog.messages
+    assert [f"device: cpu (threads: {torch.get_num_threads()})"] == caplog.messages
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")

@@ -61,7 +61,9 @@ def outcome(summary: Summary) -> dict[str, Any]:
 def failure(error: BaseException) -> dict[str, Any]:
     """Status and error of a stage that did not come to its end."""
     known = error if isinstance(error, BucolicError | Ended) else None
-    where = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    # A signal's own frame, the last one, is that of its handler.
+    where = frames[-2] if isinstance(error, Ended) and len(frames) > 1 else frames[-1]
     problem = {
         "kind": known.kind if known else type(error).__name__,
         "message": str(error) or type(error).__name__,
