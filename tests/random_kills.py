@@ -2,11 +2,12 @@
 
     PYTHONPATH=tests python tests/random_kills.py 200 [SEED]
 
-Each round takes a stage out of dvc.lock and DVC's run cache, so that it must run, starts it through
-DVC, and kills either the whole process group or DVC alone at a random moment: before the stage
-began, amid its work, between its end and DVC's commit, or after. Then the same command again must
-end with the bytes of an undisturbed run. What was finished, or checkpointed, or embedded, or drawn
-at the kill must not be made again.
+Each round makes a stage run by one of two means: it is taken out of dvc.lock, or a comment is added
+to its code, and dvc.lock keeps the equal outs of the former run. It is started through DVC, and
+either the whole process group or DVC alone is killed at a random moment: before the stage began,
+amid its work, between its end and DVC's commit, or after; a third of the kills wait for the end.
+Then the same command again must end with the bytes of an undisturbed run. What was finished, or
+checkpointed, or embedded, or drawn at the kill must not be made again.
 """
 
 import json
@@ -40,6 +41,7 @@ PARAMS = {
 }
 STORES = {"annotations": (".cache/meadow", ".cache/archives"), "embed": (".cache/embeddings",)}
 BUSY = "is running already as process"
+AFTER_END_S = 0.7  # Python ends, and DVC takes digests and fills its cache
 LATEST = 1.15  # of a stage's undisturbed time: some kills come too late on purpose
 
 
@@ -79,14 +81,18 @@ def toy_project(target: Path) -> tuple[Project, dict[str, float]]:
 def kill_and_repeat(project: Project, stage: str, took_s: float, chance: random.Random) -> str:
     """One round; says how far the run was when it was killed."""
     expected = locked(project)[stage]
-    forget(project, stage)
+    forget(project, stage, keep_lock=chance.random() < 0.5)
+    before = record_in_lock(project, stage)
     child = start(project, stage)
-    wait_s = chance.uniform(0, LATEST * took_s)
-    time.sleep(wait_s)
+    if chance.random() < 1 / 3:
+        wait_for_end(project, stage, child)
+        time.sleep(chance.uniform(0, AFTER_END_S))
+    else:
+        time.sleep(chance.uniform(0, LATEST * took_s))
     alone = chance.random() < 0.25
     kill(child, alone=alone)
     left = what_is_left(project, stage)
-    was_committed = stage in locked(project)
+    was_committed = record_in_lock(project, stage) != before
     printed = repeat(project, stage)
     assert locked(project)[stage] == expected, printed
     assert "up to date" in project.run("dvc", "status", stage).stdout
@@ -100,12 +106,16 @@ def kill_and_repeat(project: Project, stage: str, took_s: float, chance: random.
     return "before DVC's commit" if left.finished else "before its end"
 
 
-def forget(project: Project, stage: str) -> None:
-    """Let DVC know nothing of a stage's result, and empty the stores that it fills."""
-    yaml, path = YAML(), project.root / "dvc.lock"
-    content = yaml.load(path)
-    del content["stages"][stage]
-    yaml.dump(content, path)
+def forget(project: Project, stage: str, *, keep_lock: bool) -> None:
+    """Let DVC run a stage again, and empty the stores that it fills."""
+    if keep_lock:
+        with (project.root / f"src/bucolic/stages/{stage}.py").open("a") as file:
+            file.write("# a comment, which changes the code and no result\n")
+    else:
+        yaml, path = YAML(), project.root / "dvc.lock"
+        content = yaml.load(path)
+        del content["stages"][stage]
+        yaml.dump(content, path)
     for place in (".dvc/cache/runs", ".work/finished", ".work/stages", *STORES.get(stage, ())):
         remove(project.root / place)
 
@@ -121,6 +131,19 @@ def start(project: Project, stage: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def wait_for_end(project: Project, stage: str, child: subprocess.Popen[str]) -> None:
+    """Wait until the stage has come to its end, and DVC has not."""
+    while not what_is_left(project, stage).finished and child.poll() is None:
+        time.sleep(0.002)
+
+
+def record_in_lock(project: Project, stage: str) -> str | None:
+    """The digest of the stage's record in dvc.lock: which execution DVC has."""
+    stages = YAML(typ="safe").load(project.root / "dvc.lock")["stages"]
+    outs = stages.get(stage, {}).get("outs", [])
+    return next((out["md5"] for out in outs if "records" in out["path"]), None)
 
 
 def kill(child: subprocess.Popen[str], *, alone: bool) -> None:
@@ -146,12 +169,12 @@ def repeat(project: Project, stage: str) -> str:
 def what_is_left(project: Project, stage: str) -> Left:
     """Look at what a run has done for good."""
     root = project.root
-    kept = [path.read_text() for path in root.glob(f".work/finished/{stage}/*/record.json")]
+    kept = [path.read_text() for path in root.glob(f".work/finished/{stage}/*/kept.json")]
     checkpoints = sorted(root.glob(".work/stages/train/*/*-*.safetensors"))
     parts = root.glob(".cache/embeddings/*/*/part-*.parquet")
     drawn = [p for d in root.glob(".cache/meadow/*/digests.json") for p in d.parent.glob("*.zip")]
     return Left(
-        finished=json.loads(kept[0])["record_id"] if kept else None,
+        finished=json.loads(kept[0])["record"]["record_id"] if kept else None,
         checkpoints={name: int(seen) for name, seen in (p.stem.split("-") for p in checkpoints)},
         embedded=sum(pq.read_metadata(part).num_rows for part in parts),
         drawn={path.name: path.stat().st_mtime_ns for path in drawn},

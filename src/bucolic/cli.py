@@ -272,7 +272,9 @@ def clean() -> None:
     from bucolic.pipeline.kept import forget_old
     from bucolic.places import find_home
 
-    freed_bytes = forget_old(find_home(find_root(Path.cwd())), kept_s=0)
+    root = find_root(Path.cwd())
+    # Work lies beside the checkout where HOME cannot be written.
+    freed_bytes = sum(forget_old(folder, kept_s=0) for folder in {find_home(root), root})
     click.echo(f"{freed_bytes / 1e6:.1f} MB freed; .cache and DVC's own cache are as they were")
 
 

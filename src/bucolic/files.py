@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,15 @@ def write_json(path: Path, content: Any) -> None:
 def remove(path: Path) -> None:
     """Remove a file or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, onerror=_unless_gone)
     else:
         path.unlink(missing_ok=True)
+
+
+def _unless_gone(_function: object, _path: str, info: Any) -> None:
+    """Two processes may remove one folder; what the other has removed is what was wanted."""
+    if not isinstance(info[1], FileNotFoundError):
+        raise info[1]
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
@@ -160,11 +167,11 @@ def is_gone(process: str, touched_s: float, silence_s: float = ABANDONED_S) -> b
 
 def last_touched_s(path: Path) -> float:
     """When a file, or anything in a folder, was last written, in seconds since 1970; 0 if gone."""
-    times = [0.0]
-    for entry in (path, *path.rglob("*")):
-        with suppress(OSError):
-            times.append(entry.lstat().st_mtime)
-    return max(times)
+    latest_s = 0.0
+    with suppress(OSError):  # somebody removes it meanwhile
+        for entry in chain((path,), path.rglob("*")):
+            latest_s = max(latest_s, entry.lstat().st_mtime)
+    return latest_s
 
 
 def is_alive(pid: int) -> bool:

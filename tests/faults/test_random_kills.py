@@ -14,3 +14,4 @@ def test_random_kills_change_no_byte_and_cost_no_finished_work(tmp_path: Path):
     """Two kills of each stage, at random moments; the rounds themselves hold the assertions."""
     found = run_rounds(tmp_path / "bucolic", ROUNDS, SEED)
     assert ROUNDS == sum(found.values())
+    assert any(how.endswith("before DVC's commit") for how in found)

@@ -17,7 +17,7 @@ from bucolic.yaml_file import read_yaml
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the meadow preset, a dvc.yaml and the drawn data set's source."""
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {filter: {cmd: bucolic filter}}\n")
     (tmp_path / "params.yaml").write_text(preset_text("meadow"))
     source = tmp_path / "datasets/meadow/source.json"
     source.parent.mkdir(parents=True)

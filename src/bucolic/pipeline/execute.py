@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ def execute(
         # Started by torchrun: the first process holds the lock, reports and tells MLflow.
         let_through()
         execution = prepare(find_stage(root, name), root, load_params(root), code)
-        call(execution.params, _workplace(execution, NoSink()))
+        kept.forget_committed(execution.shelf)
+        if not kept.find_finished(execution.shelf, name, execution.fingerprint):
+            call(execution.params, _workplace(execution, NoSink()))
         return
     with holding(root / ".work" / "locks" / f"{name}.lock"):
         record, started_s = beginning(name, root), time.monotonic()
@@ -128,16 +131,23 @@ def _bring_about(
     """Bring the result back if it was finished before, else make it; post its record."""
     name, shelf, mark = execution.stage.name, execution.shelf, execution.fingerprint
     kept.forget_committed(shelf)
-    kept.forget_old(shelf)
-    why = f"{name}: another process is making this very result: waiting for it"
-    with waiting_for(kept.lock_of(shelf, name, mark), why):
-        if finished := kept.bring_back(shelf, name, mark, execution.root):
+    with _alone(kept.lock_of(shelf, name, mark), name):
+        if finished := kept.find_finished(shelf, name, mark):
             logger.info("%s: was finished before, as record %s", name, finished["record_id"])
+            kept.bring_back(shelf, mark, execution.root, finished)
             _write_reports(execution, finished)
         else:
             finished = _run(execution, call, open_sink, record)
+    kept.forget_old(shelf)
     if not (execution.home / TRACKED / f"{finished['record_id']}.json").exists():
         post(execution.home, execution.root, finished)
+
+
+def _alone(lock: Path, name: str) -> AbstractContextManager[None]:
+    """The lock under which one result is made, after whoever makes it in another checkout."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return holding(lock)  # the other processes of torchrun would not know what is waited for
+    return waiting_for(lock, f"{name}: another process makes this very result: waiting for it")
 
 
 def _run(

@@ -1,18 +1,25 @@
 """Work that was done stays done: finished results until DVC has them, partial work for a while."""
 
+import errno
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bucolic.cli import main
 from bucolic.errors import TransientError
 from bucolic.files import write_text
 from bucolic.lock import holding
 from bucolic.params import Params
+from bucolic.pipeline import kept
+from bucolic.pipeline.digests import digest
 from bucolic.pipeline.execute import execute
-from bucolic.pipeline.kept import KEPT_S, forget_old, lock_of
+from bucolic.pipeline.kept import KEPT_S, lock_of
 from bucolic.presets import preset_text
 from bucolic.report import Rows, Summary
 from bucolic.runtime import Runtime
@@ -29,6 +36,11 @@ stages:
 OUT = Path("data/selection/rows.txt")
 RECORD = Path("reports/records/filter.json")
 FIGURES = Path("reports/filter.json")
+CLEAR_UP = """
+import sys; from pathlib import Path
+from bucolic.pipeline.kept import forget_committed, forget_old
+forget_committed(Path(sys.argv[1])); forget_old(Path(sys.argv[1]), kept_s=0)
+"""
 WORDS = preset_text("meadow")
 SUBSTRINGS = WORDS.replace("match: word", "match: substring")
 
@@ -76,8 +88,8 @@ class Project:
 
     def commit(self) -> None:
         """Write dvc.lock as DVC does after a stage."""
-        record = json.loads((self.root / RECORD).read_text())
-        outs = [{"path": path, "md5": md5} for path, md5 in record["outputs"].items()]
+        places = ("data/selection", str(RECORD), str(FIGURES))
+        outs = [{"path": path, "md5": digest(self.root / path)} for path in places]
         write_text(self.root / "dvc.lock", json.dumps({"stages": {"filter": {"outs": outs}}}))
 
     def kept(self, kind: str = "finished") -> list[Path]:
@@ -108,6 +120,66 @@ def test_a_result_that_dvc_has_is_kept_no_longer(project: Project):
     project.lose_outs()
     project.run()
     assert 2 == project.runs
+
+
+def test_a_lock_of_a_former_run_with_the_same_outs_is_not_this_one_s(project: Project):
+    """Outs are the same whenever they are made; which execution DVC has, the record tells."""
+    project.run()
+    project.commit()
+    write_text(project.root / "src/code.py", "x = 1  # the same, in other words")
+    project.run()
+    assert 2 == project.runs
+    project.lose_outs()
+    project.run()
+    assert 2 == project.runs
+
+
+def test_a_full_disk_does_not_make_finished_work_undone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """What cannot be put back now is put back later, and never made anew meanwhile."""
+    project.run()
+    before = project.outs()
+    project.lose_outs()
+
+    def full(_path: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kept, "clone", full)
+    with pytest.raises(OSError, match="No space left"):
+        project.run()
+    monkeypatch.undo()
+    project.run()
+    assert (1, before) == (project.runs, project.outs())
+
+
+def test_all_processes_of_torchrun_know_that_it_was_finished(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """None of them waits for another that has nothing left to do."""
+    project.run()
+    for rank in "10":
+        monkeypatch.setenv("RANK", rank)
+        project.run()
+    assert 1 == project.runs
+    project.commit()
+    for rank in "10":
+        monkeypatch.setenv("RANK", rank)
+        project.run()
+    assert 3 == project.runs
+
+
+def test_stages_that_start_at_once_clear_up_together(project: Project):
+    """Many processes forget the same folders, and nobody stumbles over what is gone already."""
+    project.run()
+    project.commit()
+    stages = project.root / ".work/stages/filter"
+    for number in range(300):
+        write_text(stages / str(number) / "part", "half")
+    command = [sys.executable, "-c", CLEAR_UP, str(project.root)]
+    clearing = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    assert [b""] * 4 == [process.communicate()[1] for process in clearing]
+    assert [] == project.kept("finished") + project.kept("stages")
 
 
 def test_a_kept_result_that_was_edited_is_made_anew(project: Project):
@@ -163,10 +235,14 @@ def test_work_is_kept_two_weeks_and_what_is_under_way_longer(project: Project):
     assert ["busy", "fresh"] == [path.name for path in project.kept("stages")]
 
 
-def test_cleaning_frees_all_kept_work_and_says_how_much(project: Project):
+def test_cleaning_frees_all_kept_work_and_says_how_much(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
     """With no time to keep, finished results and partial work go, and outs stay."""
     project.run()
-    write_text(project.root / ".work/stages/filter/0123/part", "x" * 1000)
-    assert forget_old(project.root, kept_s=0) >= 1000
+    write_text(project.root / ".work/stages/filter/0123/part", "x" * 1_000_000)
+    monkeypatch.chdir(project.root)
+    said = CliRunner().invoke(main, ["clean"])
+    assert (0, "1.0 MB freed") == (said.exit_code, said.output[:12])
     assert [] == project.kept("finished") + project.kept("stages")
     assert (project.root / OUT).exists()

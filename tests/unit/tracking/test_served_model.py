@@ -35,7 +35,7 @@ def model(home: Path, leave: Any) -> Path:
     trained = leave("train", record_id="train", outputs={"models/current": ""})
     weights = {"models/current": trained["outputs"]["models/current"], "data/shards": "a"}
     leave("evaluate", record_id="evaluate", started="2026-01-02T04:00:00+00:00", inputs=weights)
-    assert flush(home) == 2
+    assert flush(home).sent == 2
     return folder
 
 
