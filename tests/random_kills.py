@@ -27,6 +27,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from bucolic.files import remove
 from project import STAGES, Project, copy_project
@@ -82,7 +83,7 @@ def kill_and_repeat(project: Project, stage: str, took_s: float, chance: random.
     """One round; says how far the run was when it was killed."""
     expected = locked(project)[stage]
     forget(project, stage, keep_lock=chance.random() < 0.5)
-    before = record_in_lock(project, stage)
+    before, lock = record_in_lock(project, stage), (project.root / "dvc.lock").read_bytes()
     child = start(project, stage)
     if chance.random() < 1 / 3:
         wait_for_end(project, stage, child)
@@ -91,6 +92,7 @@ def kill_and_repeat(project: Project, stage: str, took_s: float, chance: random.
         time.sleep(chance.uniform(0, LATEST * took_s))
     alone = chance.random() < 0.25
     kill(child, alone=alone)
+    torn = mend_dvc(project, lock)
     left = what_is_left(project, stage)
     was_committed = record_in_lock(project, stage) != before
     printed = repeat(project, stage)
@@ -99,6 +101,8 @@ def kill_and_repeat(project: Project, stage: str, took_s: float, chance: random.
     assert not list((project.root / "data").glob(".*.tmp")), printed
     if was_committed:
         return "after DVC's commit"
+    if torn:
+        return "as DVC wrote a file of its own"
     if not alone:  # an orphan goes on after what is left was looked at
         require_not_done_twice(project, stage, left, printed)
     if alone and child.poll() is not None:
@@ -131,6 +135,25 @@ def start(project: Project, stage: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def mend_dvc(project: Project, lock: bytes) -> bool:
+    """Do what README says where DVC was killed while it wrote one of its own files, in place."""
+    path, rwlock = project.root / "dvc.lock", project.root / ".dvc/tmp/rwlock"
+    torn = [place for place in (path, rwlock) if place.exists() and is_torn(place)]
+    if path in torn:
+        path.write_bytes(lock)  # git checkout dvc.lock
+    if rwlock in torn:
+        rwlock.unlink()
+    return bool(torn)
+
+
+def is_torn(path: Path) -> bool:
+    """Whether a file of YAML, or JSON, which is YAML, is empty or breaks off."""
+    try:
+        return YAML(typ="safe").load(path) is None
+    except YAMLError:
+        return True
 
 
 def wait_for_end(project: Project, stage: str, child: subprocess.Popen[str]) -> None:
