@@ -56,6 +56,9 @@ class Originals(Protocol):
     def forget(self, image: CaptionedImage) -> None:
         """Drop a kept copy that turned out broken, so that the next run fetches it again."""
 
+    def forgive(self) -> None:
+        """Ask again, as often as in the beginning, whoever stopped answering."""
+
 
 class FolderOriginals:
     """Images of a folder in COCO layout."""
@@ -88,6 +91,9 @@ class FolderOriginals:
     def forget(self, image: CaptionedImage) -> None:
         """Keep the user's file as it is."""
 
+    def forgive(self) -> None:
+        """Nobody is asked."""
+
 
 class ArchiveOriginals:
     """Images inside COCO's zip archives, one for each source split."""
@@ -109,6 +115,9 @@ class ArchiveOriginals:
 
     def forget(self, image: CaptionedImage) -> None:
         """Keep the archive, whose checksum held."""
+
+    def forgive(self) -> None:
+        """Nobody is asked."""
 
 
 class UrlOriginals:
@@ -149,6 +158,10 @@ class UrlOriginals:
         with self._alone_with(image):
             self._kept.forget(image)
 
+    def forgive(self) -> None:
+        """Hold no failure against the server any more."""
+        self._failures, self._answered_s = 0, time.monotonic()
+
     def _alone_with(self, image: CaptionedImage) -> Lock:
         """The lock of one kept file: two records may name the same."""
         return self._locks.setdefault((image.source_split, image.file_name), Lock())
@@ -164,13 +177,10 @@ class UrlOriginals:
             self._failures += 1
             raise
         except NotThereError:
-            self._note_answer()
+            self.forgive()
             raise
-        self._note_answer()
+        self.forgive()
         return content
-
-    def _note_answer(self) -> None:
-        self._failures, self._answered_s = 0, time.monotonic()
 
 
 class SplitOriginals:
@@ -192,6 +202,11 @@ class SplitOriginals:
     def forget(self, image: CaptionedImage) -> None:
         """Drop its kept copy, where one is kept."""
         self._ways[image.source_split].forget(image)
+
+    def forgive(self) -> None:
+        """Forgive in every way."""
+        for way in self._ways.values():
+            way.forgive()
 
 
 def open_originals(

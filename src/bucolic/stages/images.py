@@ -105,6 +105,11 @@ class _Reader:
             self.failed[image.image_id] = row
         return row, content
 
+    def forgive(self) -> None:
+        """Hold nothing that was late against its image or its server."""
+        self.late.clear()
+        self._originals.forgive()
+
 
 def _pack(
     chosen: Sequence[CaptionedImage], reader: _Reader, folder: Path, workers: int
@@ -143,7 +148,7 @@ def _try_again(chosen: Sequence[CaptionedImage], reader: _Reader, workers: int) 
     left = [image for image in chosen if image.image_id in reader.late]
     logger.warning("%d images did not come: trying them again", len(left))
     time.sleep(PAUSE_S)
-    reader.late.clear()
+    reader.forgive()
     for _ in ordered_map(reader.read, left, workers=workers):
         pass
     _require_all(chosen, reader)

@@ -241,18 +241,31 @@ def test_a_page_in_the_place_of_a_picture_is_corrupt(
 def test_a_server_that_is_away_ends_soon(
     coco_folder: Path, selection: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ):
-    """After twenty failures in a row each image is asked for once, and after two minutes never."""
+    """On each pass, after twenty failures in a row images are asked for once, later never."""
     root = served(bucket, coco_folder)
     for number in range(1, 41):
         bucket.habits[f"/train2017/{number:012d}.jpg"] = answering(503)
     with pytest.raises(TransientError, match="40 of 40 images could not be fetched now"):
         get(root, selection, connections=1)
-    assert DOUBTED_AFTER * (RETRIES + 1) + 20 + 40 == sum(bucket.asked.values())
+    assert 2 * (DOUBTED_AFTER * (RETRIES + 1) + 20) == sum(bucket.asked.values())
     bucket.asked.clear()
     monkeypatch.setattr(originals, "GIVEN_UP_AFTER_S", 0.0)
     with pytest.raises(TransientError, match="40 of 40 images could not be fetched now"):
         get(root, selection, connections=1)
-    assert DOUBTED_AFTER * (RETRIES + 1) == sum(bucket.asked.values())
+    assert 2 * DOUBTED_AFTER * (RETRIES + 1) == sum(bucket.asked.values())
+
+
+def test_a_server_that_was_given_up_gets_its_second_try(
+    coco_folder: Path, selection: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+):
+    """Silent so long that nobody asked it any more, then back: the stage ends well."""
+    monkeypatch.setattr(originals, "GIVEN_UP_AFTER_S", 0.0)
+    root = served(bucket, coco_folder)
+    for number in range(1, DOUBTED_AFTER + 1):
+        bucket.busy[f"/train2017/{number:012d}.jpg"] = RETRIES + 1
+    summary, _, _ = get(root, selection, connections=1)
+    assert (40, 40) == (summary.new, summary.rows.out)
+    assert 1 == bucket.asked[f"/train2017/{40:012d}.jpg"]
 
 
 def test_a_disk_in_trouble_ends_the_stage_and_freezes_no_hole(coco_folder: Path, selection: Path):
