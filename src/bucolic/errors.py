@@ -46,34 +46,36 @@ class TransientError(BucolicError):
     retryable = True
 
 
+def _numbers(names: str) -> set[int]:
+    """The numbers of the errors that this system knows; macOS, for one, has no EREMOTEIO."""
+    return {getattr(errno, name) for name in names.split() if hasattr(errno, name)}
+
+
 # Trouble of this machine and its disks: what it is called, and what to do. Nothing that is tried
 # again at once gets round it, so a stage ends there.
-SHORTAGES = {
-    errno.ENOSPC: ("no space left", "free some"),
-    errno.EDQUOT: ("the disk quota is used up", "free some"),
-    errno.ENOMEM: ("out of memory", "free some"),
-    errno.ENOBUFS: ("out of memory for the network", "free some"),
-    errno.EMFILE: ("too many open files", "raise `ulimit -n`"),
-    errno.ENFILE: ("too many open files on this machine", "close some"),
-    errno.EAGAIN: ("out of processes, locks or memory for now", "wait a little"),
-    errno.ENOLCK: ("out of file locks", "wait a little"),
-    errno.EIO: ("the disk cannot be read or written", "look after it"),
-    errno.ESTALE: ("the network disk was mounted anew", "look after it"),
-    errno.EREMOTEIO: ("the network disk cannot be read or written", "look after it"),
-    errno.ENOTCONN: ("the network disk is not connected", "look after it"),
+_SAID = {
+    "ENOSPC": ("no space left", "free some"),
+    "EDQUOT": ("the disk quota is used up", "free some"),
+    "ENOMEM": ("out of memory", "free some"),
+    "ENOBUFS": ("out of memory for the network", "free some"),
+    "EMFILE": ("too many open files", "raise `ulimit -n`"),
+    "ENFILE": ("too many open files on this machine", "close some"),
+    "EAGAIN": ("out of processes, locks or memory for now", "wait a little"),
+    "ENOLCK": ("out of file locks", "wait a little"),
+    "EIO": ("the disk cannot be read or written", "look after it"),
+    "ESTALE": ("the network disk was mounted anew", "look after it"),
+    "EREMOTEIO": ("the network disk cannot be read or written", "look after it"),
+    "ENOTCONN": ("the network disk is not connected", "look after it"),
 }
+SHORTAGES = {number: said for name, said in _SAID.items() for number in _numbers(name)}
+# Those that are this machine's also where a transfer meets them: of a socket, the others speak of
+# the other side.
+LOCAL_SHORTAGES = _numbers("ENOSPC EDQUOT ENOMEM ENOBUFS EMFILE ENFILE EIO ESTALE")
 # A server or network disk that cannot be reached now.
-OUTAGES = {
-    errno.ETIMEDOUT,
-    errno.ECONNRESET,
-    errno.ECONNREFUSED,
-    errno.ECONNABORTED,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.ENETRESET,
-}
+OUTAGES = _numbers(
+    "ETIMEDOUT ECONNRESET ECONNREFUSED ECONNABORTED "
+    "EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET"
+)
 _UNREACHED = (ConnectionError, TimeoutError, socket.gaierror, URLError)
 PASSING_STATUSES = {408, 425, 429}
 # Words of libraries that raise no OSError: Rust's for an errno, PyTorch's for memory.

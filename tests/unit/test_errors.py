@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import runpy
 import socket
 import ssl
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from urllib.error import HTTPError, URLError
 import pytest
 from safetensors import SafetensorError
 
+from bucolic import errors
 from bucolic.errors import DataError, TransientError, as_transient, is_outage, passes
 
 TROUBLE = (OSError, MemoryError, RuntimeError, SafetensorError)
@@ -66,6 +68,17 @@ def test_other_errors_of_the_system_do_not_pass(number: int):
     """What stays as it is until somebody changes it is no passing failure."""
     assert as_transient(OSError(number, "x")) is None
     assert as_transient(OSError("without a number")) is None
+
+
+def test_a_system_without_some_of_the_numbers_has_the_others(monkeypatch: pytest.MonkeyPatch):
+    """No EREMOTEIO on macOS, no EDQUOT elsewhere: the list is read there all the same."""
+    names = ("EREMOTEIO", "EDQUOT", "EHOSTDOWN")
+    absent = {getattr(errno, name) for name in names}
+    for name in names:
+        monkeypatch.delattr(errno, name)
+    listed = runpy.run_path(errors.__file__)
+    assert errors.SHORTAGES.keys() - absent == listed["SHORTAGES"].keys()
+    assert errors.OUTAGES - absent == listed["OUTAGES"]
 
 
 def test_a_full_disk_is_told_by_the_real_error():
