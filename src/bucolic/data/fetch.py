@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from bucolic.config import Section
 from bucolic.data.names import FileName
 from bucolic.errors import (
-    SHORTAGES,
+    LOCAL_SHORTAGES,
     BucolicError,
     DataError,
     TransientError,
@@ -69,17 +69,19 @@ class RemoteFile(Section):
 class NotThereError(DataError):
     """The server says for good that there is no such file (404, 410), or a folder has none."""
 
-    status: ClassVar[Literal["not_found", "refused", "corrupt"]] = "not_found"
+    status: ClassVar[Literal["not_found", "refused", "corrupt", "too_large"]] = "not_found"
 
 
 class RefusedError(NotThereError):
-    """Any other final answer, or a body over the limit."""
+    """Any other final answer, or an address that leads nowhere."""
 
     status = "refused"
 
 
 class TooLongError(RefusedError):
     """More bytes than there should be; what came of them is of no use."""
+
+    status = "too_large"
 
 
 class UntrustedError(DataError):
@@ -209,7 +211,8 @@ def fetch_file(session: requests.Session, remote: RemoteFile, folder: Path) -> P
         TransientError: the transfer broke off; what came is kept for the next call.
     """
     # Checkouts share the cache: two that wrote the same part would spoil it for each other.
-    with waiting_for(folder.with_name(f"{folder.name}.lock")):
+    why = f"{remote.name}: another process is fetching it: waiting for it"
+    with waiting_for(folder.with_name(f"{folder.name}.lock"), why):
         return find_file(remote, folder) or _fetch_whole(session, remote, folder / remote.name)
 
 
@@ -343,7 +346,7 @@ def _asking(
 
 def _told(error: Exception, url: str) -> BucolicError:
     found = list(causes(error))
-    short = (e for e in found if isinstance(e, OSError) and e.errno in SHORTAGES)
+    short = (e for e in found if isinstance(e, OSError) and e.errno in LOCAL_SHORTAGES)
     if passing := next(filter(None, map(as_transient, short)), None):
         return passing
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):

@@ -18,6 +18,7 @@ in a PAX header. index.parquet, format version 2, one row for every image select
 |---|---|
 | ok | can be shown as data/display.py says, and is of the annotated size where there is one |
 | not_found | is not there |
+| refused | is not served: a server's final answer, or an address that leads nowhere |
 | corrupt | breaks off, or is no picture |
 | wrong_size | is of another size, as stored and as shown |
 | too_large | is over a limit, which the reason names |

@@ -1,6 +1,9 @@
 """Fetching from a local server that misbehaves as COCO's may."""
 
+import errno
 import hashlib
+import os
+import queue
 import resource
 import socket
 import struct
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bucolic import lock
 from bucolic.data import fetch
 from bucolic.data.fetch import (
     BACKOFF_S,
@@ -62,6 +66,21 @@ def test_two_at_once_fetch_a_file_once(bucket: Bucket, tmp_path: Path):
         calls = [pool.submit(fetch_file, open_session(), described, tmp_path) for _ in range(2)]
     assert [CONTENT * 12] * 2 == [call.result().read_bytes() for call in calls]
     assert {"/a.zip": 1} == dict(bucket.asked)
+
+
+def test_who_waits_for_anothers_transfer_says_so(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While another process holds the folder, one line names the file that is waited for."""
+    said: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(lock.logger, "info", lambda form, *given: said.put(form % given))
+    described = remote(bucket)
+    with ThreadPoolExecutor(1) as pool:
+        with lock.waiting_for(tmp_path / "got.lock"):
+            call = pool.submit(fetch_file, open_session(), described, tmp_path / "got")
+            told = said.get(timeout=30)
+        assert CONTENT == call.result().read_bytes()
+    assert "a.zip: another process is fetching it: waiting for it" == told
 
 
 def test_a_broken_transfer_resumes_where_it_broke(bucket: Bucket, tmp_path: Path):
@@ -301,8 +320,9 @@ def test_a_body_over_the_limit_is_final_and_not_read_to_its_end(bucket: Bucket):
             yield b"x" * (1 << 16)
 
     bucket.habits["/b.jpg"] = sending(endless())
-    with pytest.raises(RefusedError, match="over the limit of 1,000,000 bytes"):
+    with pytest.raises(NotThereError, match="over the limit of 1,000,000 bytes") as caught:
         fetch_bytes(open_session(), [f"{bucket.url}/b.jpg"], limit_bytes=1_000_000)
+    assert "too_large" == caught.value.status
     assert len(sent) < 2000
 
 
@@ -387,6 +407,44 @@ def test_too_many_open_files_end_at_once(bucket: Bucket):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert not isinstance(caught.value, AwayError)
+
+
+def failing_to_connect(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Let every connection fail with an error of the system; returns a list of those tried."""
+    tried = []
+
+    def connect(*_: object, **__: object) -> socket.socket:
+        tried.append(number)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    return tried
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOTCONN, errno.EAGAIN, errno.ENOLCK, errno.EPIPE, errno.EADDRNOTAVAIL]
+)
+def test_what_a_socket_says_is_no_word_about_disks(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    """Numbers that mean this machine's disks and locks elsewhere are a server's that is away."""
+    tried = failing_to_connect(monkeypatch, number)
+    with pytest.raises(AwayError, match=r"^http://127.*b.jpg: "):
+        fetch_bytes(open_session(), [f"{bucket.url}/b.jpg"], tries=2)
+    assert [number] * 2 == tried
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.ENOBUFS, errno.ENFILE, errno.EIO]
+)
+def test_what_this_machine_lacks_for_a_transfer_is_not_tried_again(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    """No server is to blame, and the stage ends there."""
+    tried = failing_to_connect(monkeypatch, number)
+    with pytest.raises(TransientError, match="and run the same command again") as caught:
+        fetch_bytes(open_session(), [f"{bucket.url}/b.jpg"], tries=2)
+    assert (False, [number]) == (isinstance(caught.value, AwayError), tried)
 
 
 def test_a_certificate_that_does_not_hold_says_nothing_of_the_file(bucket: Bucket, tmp_path: Path):

@@ -286,7 +286,7 @@ def test_a_pipe_in_the_place_of_a_picture_holds_nobody(coco_folder: Path, select
     assert f"train2017/{path.name}: not a file" == get(coco_folder, selection)[1][6].reason
 
 
-def test_a_file_over_the_limit_is_refused(
+def test_a_file_over_the_limit_of_bytes_is_too_large(
     coco_folder: Path, selection: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The limit of one image is named, out of a folder as over the network."""
@@ -295,7 +295,7 @@ def test_a_file_over_the_limit_is_refused(
         file.truncate(IMAGE_LIMIT_BYTES + 1)
     _, rows, _ = get(coco_folder, selection)
     said = f"train2017/{path.name}: over the limit of 268,435,456 bytes"
-    assert ("refused", said) == (rows[6].status, rows[6].reason)
+    assert ("too_large", said) == (rows[6].status, rows[6].reason)
 
 
 @pytest.mark.parametrize("second", [True, False])
@@ -476,8 +476,11 @@ def test_a_member_that_unpacks_beyond_the_limit_is_refused(tmp_path: Path):
         bundle.writestr("train2017/1.jpg", bytes(2_000_000))
     with open_zip(tmp_path / "a.zip") as bundle:
         member = bundle.getinfo("train2017/1.jpg")
-        with pytest.raises(TooLongError, match="over the limit of 1,000,000 bytes unpacked"):
+        with pytest.raises(
+            TooLongError, match="over the limit of 1,000,000 bytes unpacked"
+        ) as told:
             read_member(bundle, member, 1_000_000)
+        assert "too_large" == told.value.status
         member.file_size = 1000  # an archive that lies unpacks no more than it says
         with pytest.raises(BrokenError, match="Bad CRC-32"):
             read_member(bundle, member, 1_000_000)
