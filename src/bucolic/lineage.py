@@ -21,7 +21,7 @@ def current(
     Args:
         upstream: by stage, the stages it needs; each stage after all it needs, as
             `{stage.name: stage.upstream for stage in read_graph(root)}`.
-        records: by stage, its record (pipeline/execute.py); stages without one are left out.
+        records: by stage, its record (pipeline/record.py); stages without one are left out.
 
     Returns:
         Names in the order of `upstream`; the others never ran or have a record of another run.

@@ -1,6 +1,6 @@
 """A stage's record put into MLflow's words: name, tags, params, metrics, data sets.
 
-Pure functions over the record (its schema: pipeline/execute.py); nothing here imports MLflow.
+Pure functions over the record (its schema: pipeline/record.py); nothing here imports MLflow.
 """
 
 import json
