@@ -78,7 +78,7 @@ class RefusedError(NotThereError):
     status = "refused"
 
 
-class TooLongError(RefusedError):
+class TooLongError(NotThereError):
     """More bytes than there should be; what came of them is of no use."""
 
     status = "too_large"

@@ -121,26 +121,19 @@ class ArchiveOriginals:
 
 
 class UrlOriginals:
-    """Images fetched one by one and kept in the cache.
+    """Images of one source split, fetched one by one and kept in the cache.
 
     A server that has been failing for long is asked less and less, so that a stage without network
     ends soon: how long one failing image is tried again would else be spent on each of thousands.
     """
 
-    def __init__(
-        self,
-        sources: Mapping[SourceSplit, ImageSource],
-        kept: KeptImages,
-        *,
-        connections: int,
-    ) -> None:
-        self._urls = {split: source.trusted_urls for split, source in sources.items()}
+    def __init__(self, source: ImageSource, kept: KeptImages, *, connections: int) -> None:
+        self._templates = source.trusted_urls
         self._kept = kept
-        allow_http = any(source.allow_http for source in sources.values())
-        self._session = open_session(connections, allow_http=allow_http)
+        self._session = open_session(connections, allow_http=source.allow_http)
         self._failures = 0  # in a row; threads may miscount it by a few, which harms nothing
         self._answered_s = time.monotonic()
-        self._locks: dict[tuple[str, str], Lock] = {}
+        self._locks: dict[str, Lock] = {}
         self.fetched: set[int] = set()
 
     def read(self, image: CaptionedImage) -> bytes:
@@ -164,10 +157,15 @@ class UrlOriginals:
 
     def _alone_with(self, image: CaptionedImage) -> Lock:
         """The lock of one kept file: two records may name the same."""
-        return self._locks.setdefault((image.source_split, image.file_name), Lock())
+        return self._locks.setdefault(image.file_name, Lock())
 
     def _fetch(self, image: CaptionedImage) -> bytes:
-        urls = [image_url(url, image.file_name) for url in self._urls[image.source_split]]
+        urls = image_urls(self._templates, image.file_name)
+        if not urls:  # the next run finds the image missing, and takes the archive
+            raise AwayError(
+                f"{image.source_split}/{image.file_name}: its kept copy was broken, "
+                "and source.json has no address for it alone"
+            )
         doubted = self._failures >= DOUBTED_AFTER
         if doubted and time.monotonic() - self._answered_s > GIVEN_UP_AFTER_S:
             raise AwayError(f"{urls[0]}: not asked, the server has not answered for long")
@@ -234,23 +232,26 @@ def open_originals(
         return FolderOriginals(Path(source.folder))
     kept = KeptImages(cache, source.annotations.sha256)
     archives: dict[SourceSplit, Path] = {}
-    singles: dict[SourceSplit, ImageSource] = {}
+    ways: dict[SourceSplit, Originals] = {}
     for split in sorted({image.source_split for image in chosen}):
         of_split = [image for image in chosen if image.source_split == split]
         about = _image_source(source, split, fetch)
         if path := _archive_to_read(about, of_split, kept, cache / "archives", fetch):
             archives[split] = path
         else:
-            singles[split] = about
+            # Of its own: neither its server's silence nor its allow_http concerns another split.
+            ways[split] = UrlOriginals(about, kept, connections=connections)
     from_archives: Originals = ArchiveOriginals(archives)
-    one_by_one: Originals = UrlOriginals(singles, kept, connections=connections)
-    ways = dict.fromkeys(archives, from_archives) | dict.fromkeys(singles, one_by_one)
-    return SplitOriginals(ways)
+    return SplitOriginals(ways | dict.fromkeys(archives, from_archives))
 
 
-def image_url(template: str, file_name: str) -> str:
-    """The address of one image; whatever means something in an address is quoted in its name."""
-    return template.replace("{file_name}", quote(file_name, safe="/"))
+def image_urls(templates: Sequence[str], file_name: str) -> list[str]:
+    """The addresses of one image: at each place its canonical name, then the name as it is.
+
+    Whatever means something in an address is quoted in the name.
+    """
+    names = [quote(name, safe="/") for name in dict.fromkeys((canonical(file_name), file_name))]
+    return [url.replace("{file_name}", name) for url in templates for name in names]
 
 
 def _image_source(source: CocoSource, split: SourceSplit, fetch: Fetch) -> ImageSource:
@@ -272,11 +273,14 @@ def _archive_to_read(
     folder: Path,
     fetch: Fetch,
 ) -> Path | None:
-    """The archive to read the images of one split from; None to take them one by one."""
+    """The archive to read all images of one split from; None to take them one by one.
+
+    Where nothing is missing in the cache there is nothing to fetch, in whatever way.
+    """
     missing, archive = sum(not kept.holds(image) for image in images), about.archive
     counted = f"{images[0].source_split}: {missing:,} of {len(images):,} images are missing"
     one_by_one = f"{counted}: one by one, about {missing * COCO_IMAGE_BYTES / 1e9:.2f} GB"
-    if archive is None or fetch == "files" or (fetch == "auto" and about.urls and not missing):
+    if archive is None or fetch == "files" or not missing:
         logger.info(one_by_one if missing else counted)
         return None
     folder = folder / archive.sha256[:16]

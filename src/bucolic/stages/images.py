@@ -33,9 +33,10 @@ class ImagesConfig(Section):
     """The `images` section.
 
     Attributes:
-        fetch: "files" gets the chosen images one by one, "archive" the whole archive; "auto" reads
-            from the cache what is there, the rest from an archive that is there, and fetches the
-            archive only where the missing images make more than 30 % of it or have no address.
+        fetch: how images come that the cache lacks, chosen for each source split. "files" gets them
+            one by one. With "archive" all images of the split are read from its archive, which is
+            fetched. "auto" does that where the archive is on this disk, or the missing images make
+            more than 30 % of it or have no address, and else gets them one by one.
         max_failed_share: share of images that may be missing or broken for good.
         connections: simultaneous transfers; COCO's server slows down those who open too many.
     """

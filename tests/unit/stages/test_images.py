@@ -16,9 +16,11 @@ from PIL import Image
 
 from bucolic.data import originals
 from bucolic.data.archives import BrokenError, open_zip, read_member
-from bucolic.data.fetch import IMAGE_LIMIT_BYTES, RETRIES, TooLongError
+from bucolic.data.coco import CaptionedImage
+from bucolic.data.fetch import IMAGE_LIMIT_BYTES, RETRIES, RefusedError, TooLongError
 from bucolic.data.images import ImageRow, decode, read_contents, read_index
-from bucolic.data.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER
+from bucolic.data.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER, open_originals
+from bucolic.data.source import read_source
 from bucolic.errors import DataError, TransientError
 from bucolic.report import Summary
 from bucolic.runtime import Runtime
@@ -323,6 +325,30 @@ def test_no_image_comes_over_http_where_https_was_promised(
         assert "ok" == get(root, selection)[1][0].status
 
 
+def test_one_split_that_allows_http_says_nothing_of_another(
+    coco_folder: Path, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+):
+    """The seal of train2017 stays on while val2017, in the same run, gives up its own."""
+    moved = answering(302, Location=f"{bucket.url}/train2017/{1:012d}.jpg")
+    with serving_securely(tmp_path, moved) as (url, certificate):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        urls = [f"{url}/{{file_name}}"]
+        root = served(bucket, coco_folder, urls=urls)
+        source = json.loads((root / "source.json").read_text())
+        source["images"]["val2017"] = {"urls": urls, "allow_http": True}
+        (root / "source.json").write_text(json.dumps(source))
+        train, val = (
+            CaptionedImage(i, split, f"{i}.jpg", 96, 72, None, "", "", ())
+            for i, split in enumerate(("train2017", "val2017"))
+        )
+        several = open_originals(
+            read_source(root), [train, val], tmp_path / "cache", fetch="auto", connections=1
+        )
+        with pytest.raises(RefusedError, match="it leads from https to http://127"):
+            several.read(train)
+        assert (coco_folder / f"train2017/{1:012d}.jpg").read_bytes() == several.read(val)
+
+
 NAMES = (
     "cow #1.jpg",
     "cow 50%25 1.jpg",
@@ -359,6 +385,28 @@ def test_names_are_quoted_in_addresses(coco_folder: Path, bucket: Bucket):
     files = [(bucket.folder / "t" / name).read_bytes() for name in NAMES]
     assert files == [content for _, content in read_contents(out, rows[: len(NAMES)])]
     assert 40 == get(root, selection)[0].reused
+
+
+@pytest.mark.parametrize("name", ["farm\\cow 1.jpg", "./farm//cow 1.jpg", "farm/cow 1.jpg"])
+def test_an_address_has_the_folders_that_a_name_means(coco_folder: Path, bucket: Bucket, name: str):
+    """Backslashes and dots mean in an address what they mean in a folder or an archive."""
+    selection = renamed(coco_folder, {0: name})
+    root = served(bucket, coco_folder)
+    (bucket.folder / "train2017/farm").mkdir()
+    (bucket.folder / f"train2017/{1:012d}.jpg").rename(bucket.folder / "train2017/farm/cow 1.jpg")
+    _, rows, _ = get(root, selection)
+    assert ("ok", "") == (rows[0].status, rows[0].reason)
+    assert 1 == bucket.asked["/train2017/farm/cow%201.jpg"]
+    assert 40 == sum(bucket.asked.values())
+
+
+def test_a_server_may_hold_a_name_as_it_is_written(coco_folder: Path, bucket: Bucket):
+    """An accent that is not composed is asked for composed, then as the record has it."""
+    name = "vache e\u0301.jpg"
+    selection = renamed(coco_folder, {0: name})
+    root = served(bucket, coco_folder)
+    (bucket.folder / f"train2017/{1:012d}.jpg").rename(bucket.folder / "train2017" / name)
+    assert "ok" == get(root, selection)[1][0].status
 
 
 def test_another_mirror_refetches_nothing(coco_folder: Path, selection: Path, bucket: Bucket):
@@ -412,6 +460,40 @@ def test_one_more_image_is_fetched_alone(
     assert "train2017: 2 of 40 images are missing: one by one, about 0.00 GB" in caplog.messages
     get(root, selection)
     assert "train2017: 0 of 40 images are missing" == caplog.messages[-1]
+
+
+@pytest.mark.parametrize("fetch", ["auto", "archive"])
+def test_kept_images_need_no_archive_and_no_address(
+    coco_folder: Path, selection: Path, bucket: Bucket, fetch: str
+):
+    """With nothing missing in the cache nobody is asked, whatever source.json names."""
+    archive = packed(bucket, coco_folder)
+    root = served(bucket, coco_folder, archive=archive)
+    _, expected, _ = get(root, selection, fetch="files")
+    source = json.loads((root / "source.json").read_text())
+    source["images"]["train2017"]["urls"] = []
+    (root / "source.json").write_text(json.dumps(source))
+    bucket.asked.clear()
+    summary, rows, _ = get(root, selection, fetch=fetch)
+    assert (expected, 40, {}) == (rows, summary.reused, dict(bucket.asked))
+
+
+def test_a_kept_copy_that_broke_comes_from_the_archive_on_the_next_run(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """Without an address it cannot come alone: that passes, and running again mends it."""
+    root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
+    _, expected, _ = get(root, selection, fetch="files")
+    source = json.loads((root / "source.json").read_text())
+    source["images"]["train2017"]["urls"] = []
+    (root / "source.json").write_text(json.dumps(source))
+    kept = next((root.parent / "cache").rglob(f"{7:012d}.jpg"))
+    kept.write_bytes(kept.read_bytes()[:300])
+    said = rf"1 of 40 .*\(first: train2017/{7:012d}.jpg: its kept copy was broken, .*run the same"
+    with pytest.raises(TransientError, match=said):
+        get(root, selection)
+    assert expected == get(root, selection)[1]
+    assert 1 == bucket.asked["/train2017.zip"]
 
 
 def test_a_small_theme_reads_from_an_archive_that_is_there(
