@@ -379,6 +379,19 @@ def _require_known(names: Iterable[str], known: Mapping[str, str]) -> None:
         raise DataError(f"filter.categories: {unknown[0]!r} is not among {among}{meant}")
 
 
+def check_document(document: Document) -> None:
+    """Check every record of an instances or attributes file; captions: see `captioned_images`.
+
+    Raises:
+        DataError: the first record that is not as it must be.
+    """
+    if document.kind == "instances":
+        for _ in _instances_of(document, _categories_of(document)):
+            pass
+    elif document.kind == "attributes":
+        _attributes_of(document)
+
+
 def _categories_of(document: Document) -> dict[int, str]:
     records = list(_records(document, "categories", _CategoryRecord))
     _require_unique((record.id for record in records), "category", document.told)
@@ -393,8 +406,8 @@ def _index_instances(document: Document, categories: Mapping[int, str]) -> dict[
     # pycocotools asks for more than is needed here, and checks none of it.
     instances.dataset = {
         "annotations": [
-            {"id": place, **_instance(document, categories, place, record)}
-            for place, record in enumerate(_records(document, "annotations", _InstanceRecord))
+            {"id": place, **record.model_dump()}
+            for place, record in enumerate(_instances_of(document, categories))
         ],
         "categories": [{"id": number} for number in categories],
     }
@@ -403,13 +416,12 @@ def _index_instances(document: Document, categories: Mapping[int, str]) -> dict[
     return {number: set(instances.catToImgs[number]) for number in categories}
 
 
-def _instance(
-    document: Document, categories: Mapping[int, str], place: int, record: _InstanceRecord
-) -> dict[str, int]:
-    if record.category_id not in categories:
-        where = f"annotations[{place}].category_id"
-        raise _wrong(document, f"{where}: {record.category_id} is none of its categories: {MEND}")
-    return record.model_dump()
+def _instances_of(document: Document, categories: Mapping[int, str]) -> Iterator[_InstanceRecord]:
+    for place, record in enumerate(_records(document, "annotations", _InstanceRecord)):
+        if (number := record.category_id) not in categories:
+            where = f"annotations[{place}].category_id"
+            raise _wrong(document, f"{where}: {number} is none of its categories: {MEND}")
+        yield record
 
 
 def read_attributes(folder: Path, split: SourceSplit) -> Attributes | None:
@@ -421,10 +433,13 @@ def read_attributes(folder: Path, split: SourceSplit) -> Attributes | None:
     path = annotation_file(folder, "attributes", split)
     if not path.exists():
         return None
-    document = Document("attributes", split, read_json(path), str(path))
+    return _attributes_of(Document("attributes", split, read_json(path), str(path)))
+
+
+def _attributes_of(document: Document) -> Attributes:
     version = document.content.get("version") if isinstance(document.content, dict) else None
     if version != ATTRIBUTES_VERSION:
-        raise DataError(f"{path} has version {version}, not {ATTRIBUTES_VERSION}")
+        raise DataError(f"{document.told} has version {version}, not {ATTRIBUTES_VERSION}")
     images = list(_records(document, "images", _SceneRecord))
     return Attributes(
         values=_values_of(document),

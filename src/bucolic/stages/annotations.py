@@ -15,6 +15,7 @@ from bucolic.data.coco import (
     SourceSplit,
     annotation_file,
     captioned_images,
+    check_document,
     parse_json,
 )
 from bucolic.data.fetch import NotThereError, fetch_file, open_session
@@ -47,7 +48,7 @@ class _File:
 def get_annotations(root: Path, out: Path, *, runtime: Runtime) -> Summary:
     """Fetch or copy the captions, instances and attributes there are.
 
-    Each must be JSON, and the captions what the filter stage can read: here the file that has to
+    Each must be JSON, and hold records that the stages below can read: here the file that has to
     be mended is known by its own name.
 
     Args:
@@ -56,8 +57,8 @@ def get_annotations(root: Path, out: Path, *, runtime: Runtime) -> Summary:
         runtime: archives are kept in its cache.
 
     Raises:
-        DataError: nothing to read, a wrong checksum, a broken archive, broken JSON, or a record of
-            the captions that cannot be used.
+        DataError: nothing to read, a wrong checksum, a broken archive, broken JSON, or a record
+            that cannot be used.
         TransientError: the server is away.
     """
     source = read_source(root)
@@ -121,13 +122,15 @@ def _unpacked(bundle: ZipFile, member: ZipInfo) -> bytes:
 
 
 def _copied(files: Iterable[_File], folder: Path, counts: dict[str, int]) -> Iterator[Document]:
-    """Write each file as it is, once it is known to be whole, and count its records."""
+    """Write each file as it is, once its records are known to be whole, and count them."""
     for file in files:
         content = parse_json(file.content, file.told)
         if not isinstance(content, dict):
             raise DataError(f"{file.told} is no COCO annotation file: it holds no object")
+        document = Document(file.kind, file.split, content, file.told)
+        check_document(document)
         path = annotation_file(folder, file.kind, file.split)
         path.write_bytes(file.content)
         records = content.get("annotations")
         counts[path.name] = len(records) if isinstance(records, list) else 0
-        yield Document(file.kind, file.split, content, file.told)
+        yield document

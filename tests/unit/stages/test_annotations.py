@@ -109,6 +109,36 @@ def test_the_user_s_own_file_is_named(
     assert not (coco_folder.parent / "data/annotations").exists()
 
 
+CATEGORIES = [{"id": 3, "name": "cow"}]
+NO_CATEGORY: dict[str, Any] = {"categories": CATEGORIES, "annotations": [{"image_id": 1}]}
+OTHER_CATEGORY = {**NO_CATEGORY, "annotations": [{"image_id": 1, "category_id": 4}]}
+NO_TRUTH = {"version": 1, "attributes": {}, "images": [{"image_id": 1, "slice": "ordinary"}]}
+OTHERS = [
+    ("instances", NO_CATEGORY, " is not a COCO instances file: annotations[0].category_id: Field"),
+    ("instances", OTHER_CATEGORY, "annotations[0].category_id: 4 is none of its categories"),
+    ("instances", {"annotations": []}, "it holds no list 'categories'"),
+    ("attributes", NO_TRUTH, " is not a COCO attributes file: images[0].truth: Field required"),
+    ("attributes", {"version": 2}, " has version 2, not 1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "content", "said"), OTHERS)
+@pytest.mark.parametrize("in_archive", [False, True])
+def test_instances_and_attributes_are_told_by_their_own_file(
+    coco_folder: Path, kind: str, content: dict[str, Any], said: str, in_archive: bool
+):
+    """A record that a later stage could not use names the user's file before DVC's copy exists."""
+    name = f"annotations/{kind}_train2017.json"
+    (coco_folder / name).write_text(json.dumps(content))
+    root = packed(coco_folder) if in_archive else coco_folder
+    with pytest.raises(DataError) as caught:
+        get(root)
+    place = f"/a.zip: {name}" if in_archive else str(coco_folder / name)
+    assert place in str(caught.value)
+    assert said in str(caught.value)
+    assert not (coco_folder.parent / "data/annotations").exists()
+
+
 @pytest.mark.parametrize("prefix", ["./annotations/", "annotations\\", "annotations//"])
 def test_members_are_found_however_their_folder_is_written(coco_folder: Path, prefix: str):
     """Archives packed on Windows have backslashes, and tar's habit is a dot before."""
