@@ -70,6 +70,13 @@ def hear_no_more() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def hear_again() -> None:
+    """End by signals as any program does, whatever the process that started this one ignored."""
+    for number in ASKING:
+        signal.signal(number, signal.SIG_DFL)
+    let_through()
+
+
 def end_at_once(exit_code: int) -> NoReturn:
     """End this process and its children without waiting for threads amid their transfers.
 

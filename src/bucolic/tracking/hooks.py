@@ -10,6 +10,7 @@ from bucolic.errors import BucolicError
 from bucolic.pipeline.post import posted
 from bucolic.places import find_home, find_root
 from bucolic.report import Sink
+from bucolic.signals import hear_again
 from bucolic.tracking import sink
 from bucolic.tracking.described import Record
 from bucolic.tracking.outbox import Delivery, flush
@@ -54,7 +55,7 @@ def track(root: Path) -> Delivery:
 
 def _flush_and_warn(home: Path, root: Path) -> None:
     delivery = flush(home, root)
-    if delivery.waiting:
+    if delivery.reason:
         LOG.warning("MLflow: %s; %s, `bucolic track` sends them", delivery.reason, delivery.left)
 
 
@@ -82,5 +83,6 @@ def _log_path(home: Path) -> Path:
 
 
 if __name__ == "__main__":
+    hear_again()  # a stage that ends ignores signals, and what it starts inherits that
     os.nice(10)
     _flush_and_warn(Path(sys.argv[1]), Path(sys.argv[2]))

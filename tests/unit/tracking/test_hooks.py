@@ -1,12 +1,16 @@
 """What the command line asks of tracking."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from bucolic.signals import ASKING, hear_no_more, hold_back, let_through
 from bucolic.tracking import hooks
+from bucolic.tracking.store import exclusive
 
 
 def test_waiting_sends_at_once(home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch):
@@ -30,6 +34,30 @@ def test_without_waiting_a_background_process_sends(
     while list(outbox.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert list(outbox.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ASKING)
+def test_the_background_process_can_be_ended(home: Path, leave: Any, number: signal.Signals):
+    """A stage that ends ignores signals or lets them wait; what it sends off hears them."""
+    leave("filter")
+    before = psutil.Process().children()
+    former = {one: signal.getsignal(one) for one in ASKING}
+    with exclusive(home):  # the sender waits for its turn, and so cannot end by itself
+        try:
+            hear_no_more()
+            hold_back()
+            hooks._send_in_background(home, home)
+        finally:
+            for one, handler in former.items():
+                signal.signal(one, handler)
+            let_through()
+        (sender,) = set(psutil.Process().children()) - set(before)
+        try:
+            sender.send_signal(number)  # it waits in the process until it is let through
+            assert sender.wait(timeout=60) == -number
+        finally:
+            if sender.is_running():
+                sender.kill()
 
 
 def test_an_empty_outbox_starts_nothing(home: Path, monkeypatch: pytest.MonkeyPatch):
