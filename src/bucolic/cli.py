@@ -260,7 +260,7 @@ def track() -> None:
     delivery = deliver(find_root(Path.cwd()))
     if delivery.sent:
         click.echo(f"{delivery.sent} record{'s' * (delivery.sent > 1)} sent to MLflow")
-    if delivery.waiting:
+    if delivery.reason:
         raise TransientError(f"{delivery.left}: {delivery.reason}")
     if not delivery.sent:
         click.echo("MLflow holds every record already")

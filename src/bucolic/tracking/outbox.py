@@ -47,17 +47,28 @@ class Delivery:
 
     @property
     def left(self) -> str:
-        """`N records wait`, in words."""
+        """`N records wait`, in words; with a reason and none, they could not be looked for."""
+        if self.reason and not self.waiting:
+            return "records may wait"
         return f"{self.waiting} record{' waits' if self.waiting == 1 else 's wait'}"
 
 
 @dataclass(frozen=True)
 class _Letter:
-    """A record that waits, and its file, which is removed once it has arrived if it is a copy."""
+    """A record that waits, and its file, which is removed once it has arrived if it is a copy.
+
+    `unread` says why the file cannot be read; its record is empty then.
+    """
 
     path: Path
     record: Record
     is_copy: bool
+    unread: str = ""
+
+    @property
+    def turn(self) -> tuple[int, Path]:
+        """By which letters are sorted: the earliest first."""
+        return (0 if self.unread else described.started_ms(self.record)), self.path
 
 
 def flush(home: Path, root: Path | None = None, *, search: bool = False) -> Delivery:
@@ -71,16 +82,17 @@ def flush(home: Path, root: Path | None = None, *, search: bool = False) -> Deli
         search: send also records of the workspace that are in no outbox and were never sent.
     """
     root = root or home
+    letters: list[_Letter] = []
     try:
-        return _flush(home, root, search=search)
+        letters = _letters(home, root, search=search)
+        if not letters or not enabled():
+            return Delivery(0, len(letters), OFF if letters else "")
+        return _send_all(home, root, search=search)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
-        return Delivery(0, len(_letters(home, root, search=search)), one_line(error))
+        return Delivery(0, len(letters), one_line(error))
 
 
-def _flush(home: Path, root: Path, *, search: bool) -> Delivery:
-    letters = _letters(home, root, search=search)
-    if not letters or not enabled():
-        return Delivery(0, len(letters), OFF if letters else "")
+def _send_all(home: Path, root: Path, *, search: bool) -> Delivery:
     close_sinks()
     with exclusive(home):
         letters = _letters(home, root, search=search)  # others may have sent some meanwhile
@@ -98,16 +110,21 @@ def _deliver(store: Store, home: Path, letter: _Letter) -> str:
     Returns:
         Why it waits on, "" where it arrived.
     """
-    try:
-        _send(store, home, letter.record)
-        _note(store, home, letter.record)
-    except Exception as error:  # noqa: BLE001 - tracking never breaks a run
-        problem = f"{letter.record['stage']}: {one_line(error)}"
+    problem = letter.unread or _problem(store, home, letter.record)
+    if problem:
         LOG.warning("MLflow: %s; it waits in %s", problem, letter.path)
-        return problem
-    if letter.is_copy:
+    elif letter.is_copy:
         with suppress(OSError):  # sent again where HOME cannot be written, which changes nothing
             remove(letter.path)
+    return problem
+
+
+def _problem(store: Store, home: Path, record: Record) -> str:
+    try:
+        _send(store, home, record)
+        _note(store, home, record)
+    except Exception as error:  # noqa: BLE001 - tracking never breaks a run
+        return f"{record['stage']}: {one_line(error)}"
     return ""
 
 
@@ -117,7 +134,7 @@ def _letters(home: Path, root: Path, *, search: bool) -> list[_Letter]:
     others = unposted(home, root) if search else ()
     place = {"root": str(root)}
     found = [letter for path in others if (letter := _open(path, place, is_copy=False))]
-    return sorted([*copies, *found], key=lambda one: (described.started_ms(one.record), one.path))
+    return sorted([*copies, *found], key=lambda letter: letter.turn)
 
 
 def _open(path: Path, place: Record, *, is_copy: bool) -> _Letter | None:
@@ -127,7 +144,9 @@ def _open(path: Path, place: Record, *, is_copy: bool) -> _Letter | None:
         described.identity(record)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except OSError as error:
+        return _Letter(path, {}, is_copy, f"{path.name} cannot be read ({error.strerror})")
+    except (ValueError, KeyError, TypeError, RecursionError):
         if is_copy:
             _put_aside(path)
         return None

@@ -106,6 +106,44 @@ def test_a_file_that_is_no_record_is_put_aside(home: Path, leave: Any):
     assert [p.name for p in (home / ".work" / "outbox").iterdir()] == ["torn.broken"]
 
 
+@pytest.mark.parametrize("uri", ["", "odd://x"])
+def test_a_letter_that_cannot_be_read_waits_and_holds_up_no_other(
+    home: Path,
+    leave: Any,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    """Nothing is raised, MLflow there or away: it is counted, with the reason, and stays."""
+    leave("filter")
+    letter = home / ".work" / "outbox" / "closed.json"
+    letter.mkdir()  # as what may not be read, it is an OSError, and also to root
+    if uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    delivery = flush(home)
+    assert (delivery.sent, delivery.waiting) == ((0, 2) if uri else (1, 1))
+    said = "closed.json cannot be read (Is a directory)"
+    if not uri:
+        assert delivery.reason == said
+        assert f"MLflow: {said}; it waits in {letter}" in caplog.messages
+    assert letter.is_dir()
+
+
+def test_an_outbox_that_cannot_be_listed_raises_nothing(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """A disk that fails while letters are looked for is told as the reason."""
+    leave("filter")
+
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(outbox, "posted", fail)
+    delivery = flush(home)
+    assert "Input/output error" in delivery.reason
+    assert delivery.left == "records may wait"
+
+
 def test_a_failed_stage_is_a_failed_run(home: Path, client: Any, leave: Any):
     """A failure is tracked too: status, kind and message."""
     error = {"kind": "data", "message": "captions.json is cut off", "retryable": False}
