@@ -1,4 +1,8 @@
-"""The registered model `bucolic-cvae`: a version for each new set of weights, and its champion.
+"""The registered model `bucolic-cvae`: a version for each training, and its champion.
+
+A version is found by the record_id of its training, so a record that is sent again makes none.
+Trainings that end in the same weights have a version each; evaluate judges that of its own
+pipeline, or else the newest.
 
 The rule for the alias `champion`, applied when evaluate reports on a version: against a champion
 judged on the same test data the higher score wins, a tie leaves things as they are; against one
@@ -7,12 +11,14 @@ attributes_all_right, else r_precision, whichever is the first that is not null.
 """
 
 import importlib.metadata
+import logging
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bucolic
+from bucolic.git import known_commit
 from bucolic.tracking import described
 from bucolic.tracking.store import Store
 
@@ -28,8 +34,9 @@ Draws pictures for prompts: a CVAE with a learned latent-flow prior, conditioned
     model = mlflow.pyfunc.load_model("models:/bucolic-cvae@champion")
     model.predict(pandas.DataFrame({"prompt": ["two cows under a blue sky"]}), params={"n": 4})
 
-A version is a set of weights; its tags say which data, params and commit they came from, and what
-evaluate measured. `champion` is the best on the newest test data."""
+A version is a training; its tags say which data, params and commit the weights came from, which
+commit's code is shipped with them, and what evaluate measured. `champion` is the best on the
+newest test data."""
 EXAMPLE = "two cows under a blue sky"
 WEIGHTS = "models/current"
 TEST_DATA = "data/shards"
@@ -41,23 +48,27 @@ REASON = "champion_because"
 NEEDED = ("mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy", "pydantic")
 CODE = Path(bucolic.__path__[0])
 NOT_CODE = shutil.ignore_patterns("__pycache__")
+LOG = logging.getLogger(__name__)
 SERVED = ("*.safetensors", "*.json")  # no pickle, and no curves, which the run holds
 
 
 def register(store: Store, record: described.Record, run_id: str, weights: Path) -> str:
-    """Make a version of the weights that train left, unless there is one; return its number."""
-    digest = record["outputs"][WEIGHTS]
-    if known := _version_of(store, digest):
-        return str(known.version)
+    """Make a version of the weights that train left, unless it has one; return its number."""
+    if known := _versions(store, record_id=record["record_id"]):
+        return str(known[-1].version)
     import mlflow  # noqa: PLC0415 - see store.open_store
 
+    commits = (record.get("git") or {}).get("commit"), known_commit(CODE)
+    if all(commits) and len(set(commits)) > 1:
+        LOG.warning("MLflow: the model trained at commit %s is sent with the code of %s", *commits)
     uri = _log_model(run_id, weights)
     tags = {
-        "weights_digest": digest,
+        "weights_digest": record["outputs"][WEIGHTS],
         "data_digest": str(record["inputs"].get(TEST_DATA)),
         "params_digest": described.params_digest(record),
         "keywords": described.keywords(record),
-        "commit": str((record.get("git") or {}).get("commit")),
+        "commit": str(commits[0]),
+        "code_commit": str(commits[1]),
         "pipeline_id": record["pipeline_id"],
         "record_id": record["record_id"],
     }
@@ -68,7 +79,7 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
 
 def judge(store: Store, record: described.Record) -> None:
     """Write evaluate's figures on the version it judged, and settle the champion."""
-    version = _version_of(store, record["inputs"].get(WEIGHTS))
+    version = _evaluated(store, record)
     if version is None:
         return
     if record["started"] < version.tags.get(JUDGED, ""):
@@ -122,9 +133,18 @@ def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | 
     return f"{name} {mine:.4f} against {theirs:.4f}" if mine > theirs else None
 
 
-def _version_of(store: Store, digest: str | None) -> "ModelVersion | None":
-    versions = store.client.search_model_versions(f"name = '{MODEL}'")
-    return next((v for v in versions if v.tags.get("weights_digest") == digest), None)
+def _evaluated(store: Store, record: described.Record) -> "ModelVersion | None":
+    """The version of the weights that evaluate read: its pipeline's own, or else the newest."""
+    equal = _versions(store, weights_digest=record["inputs"].get(WEIGHTS))
+    own = [v for v in equal if v.tags.get("pipeline_id") == record["pipeline_id"]]
+    return next(reversed(own or equal), None)
+
+
+def _versions(store: Store, **tags: str | None) -> "list[ModelVersion]":
+    """Versions that carry all the tags, the newest last."""
+    found = store.client.search_model_versions(f"name = '{MODEL}'")
+    wanted = [v for v in found if all(v.tags.get(k) == value for k, value in tags.items())]
+    return sorted(wanted, key=lambda version: int(version.version))
 
 
 def _champion(store: Store) -> "ModelVersion | None":

@@ -1,4 +1,4 @@
-"""The registered model: versions by weights, the champion's rule, loading through MLflow."""
+"""The registered model: versions by trainings, the champion's rule, loading through MLflow."""
 
 import base64
 import io
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bucolic.tracking import registry
 from bucolic.tracking.outbox import flush
 from bucolic.tracking.registry import CHAMPION, MODEL
 
@@ -45,8 +46,10 @@ def champion(client: Any) -> Any:
     return client.get_model_version_by_alias(MODEL, CHAMPION)
 
 
-def test_new_weights_make_a_version_and_known_ones_none(client: Any, trained: Callable[..., None]):
-    """Two trainings that end in the same weights are one version, which says what it came from."""
+def test_each_training_makes_a_version_and_a_record_sent_again_none(
+    client: Any, trained: Callable[..., None]
+):
+    """The first training's record is sent twice; each version says what it came from."""
     trained(1, TEST_A, attributes_all_right=0.5)
     trained(1, TEST_B, attributes_all_right=0.5)
     trained(2, TEST_A, attributes_all_right=0.5)
@@ -55,6 +58,59 @@ def test_new_weights_make_a_version_and_known_ones_none(client: Any, trained: Ca
     assert len({version.tags["weights_digest"] for version in versions}) == 2
     assert len({version.tags["params_digest"] for version in versions}) == 2
     assert {version.tags["keywords"] for version in versions} == {"cow, sheep, hill, farm"}
+
+
+@pytest.fixture
+def equal(home: Path, leave: Any, weights: Weights) -> str:
+    """Train twice, in pipelines a and b, to the same bytes, and send it; returns their digest."""
+    digest = weights(1)
+    for pipeline in "ab":
+        about = {"pipeline_id": pipeline, "git": {"commit": pipeline * 40, "dirty": False}}
+        leave("train", record_id=f"train-{pipeline}", outputs={"models/current": ""}, **about)
+        assert flush(home).sent == 1
+    return digest
+
+
+def test_trainings_that_end_in_equal_weights_have_a_version_each(client: Any, equal: str):
+    """Each says its own record and commit, and belongs to its own run."""
+    first, second = (client.get_model_version(MODEL, number) for number in "12")
+    assert first.tags["weights_digest"] == second.tags["weights_digest"] == equal
+    assert [first.tags["record_id"], second.tags["record_id"]] == ["train-a", "train-b"]
+    assert [first.tags["commit"], second.tags["commit"]] == ["a" * 40, "b" * 40]
+    assert first.run_id != second.run_id
+
+
+@pytest.mark.parametrize(("pipeline", "number"), [("a", 1), ("b", 2), ("c", 2)])
+def test_of_equal_weights_the_pipelines_own_version_is_judged(
+    home: Path, client: Any, leave: Any, equal: str, pipeline: str, number: int
+):
+    """Evaluate reads bytes alone: they are its pipeline's, or else the newest that has them."""
+    inputs = {"models/current": equal, "data/shards": TEST_A}
+    figures = {"metrics": {"r_precision": 0.5}}
+    leave("evaluate", inputs=inputs, figures=figures, pipeline_id=pipeline)
+    assert flush(home).sent == 1
+    assert champion(client).version == number
+
+
+def test_a_model_sent_with_another_commit_s_code_says_so(
+    home: Path,
+    client: Any,
+    leave: Any,
+    weights: Weights,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    """The version carries both commits, and one line warns of it; equal ones are no matter."""
+    monkeypatch.setattr(registry, "known_commit", lambda _: "c" * 40)
+    for name in "cd":
+        weights(ord(name))
+        about = {"record_id": name, "git": {"commit": name * 40, "dirty": False}}
+        leave("train", outputs={"models/current": ""}, **about)
+        assert flush(home).sent == 1
+    tags = [client.get_model_version(MODEL, number).tags for number in "12"]
+    assert [(one["commit"][0], one["code_commit"][0]) for one in tags] == [("c", "c"), ("d", "c")]
+    said = f"the model trained at commit {'d' * 40} is sent with the code of {'c' * 40}"
+    assert [line for line in caplog.messages if "is sent with" in line] == [f"MLflow: {said}"]
 
 
 def test_the_better_of_two_on_the_same_test_is_champion(client: Any, trained: Callable[..., None]):
