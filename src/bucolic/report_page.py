@@ -22,6 +22,7 @@ from bucolic.errors import DataError
 from bucolic.files import write_text
 from bucolic.lineage import current
 from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.record import pipeline_id
 
 STAGES = ("annotations", "filter", "images", "embed", "shard", "train", "evaluate")
@@ -128,12 +129,12 @@ def _html(root: Path) -> str:
 
 def _failure(root: Path, stage: str) -> dict[str, Any] | None:
     """The failure of a stage, unless it is of other params or another commit than today's."""
-    failure = _read(root / ".work/failures" / f"{stage}.json")
+    failure = _read(root / FAILURES / f"{stage}.json")
     return failure if failure and failure.get("pipeline_id") == pipeline_id(root) else None
 
 
 def _context(root: Path) -> dict[str, Any]:
-    left = {stage: _read(root / "reports/records" / f"{stage}.json") for stage in STAGES}
+    left = {stage: _read(root / RECORDS / f"{stage}.json") for stage in STAGES}
     upstream = {stage.name: stage.upstream for stage in read_graph(root)}
     now = current(upstream, {stage: record for stage, record in left.items() if record})
     records = {stage: left[stage] if stage in now else None for stage in STAGES}

@@ -22,7 +22,7 @@ from bucolic.params import Params, load_params, sections
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
 from bucolic.pipeline.graph import Stage, find_stage, require_outs_inside
-from bucolic.pipeline.post import TRACKED, post
+from bucolic.pipeline.post import FAILURES, RECORDS, TRACKED, post
 from bucolic.pipeline.record import beginning, failure, outcome
 from bucolic.places import dataset_root, find_home, keeper
 from bucolic.report import NoSink, Sink, Summary
@@ -205,8 +205,8 @@ def _known(execution: Execution) -> dict[str, Any]:
 
 def _reports(execution: Execution) -> tuple[Path, Path]:
     """The files of the stage's figures and of its record."""
-    reports, name = execution.root / "reports", f"{execution.stage.name}.json"
-    return reports / name, reports / "records" / name
+    name = f"{execution.stage.name}.json"
+    return execution.root / "reports" / name, execution.root / RECORDS / name
 
 
 def _write_reports(execution: Execution, record: Mapping[str, Any]) -> None:
@@ -232,7 +232,7 @@ def _leave_failure(root: Path, record: dict[str, Any]) -> None:
 
 
 def _failure_file(root: Path, stage: str) -> Path:
-    return root / ".work" / "failures" / f"{stage}.json"
+    return root / FAILURES / f"{stage}.json"
 
 
 def _place(root: Path, dep: str, params: Params) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bucolic.files import remove
+from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.process import stream
 
 Status = Literal["ran", "cached", "failed"]
@@ -51,7 +52,7 @@ def run_stage(
 
     Upstream stages are left alone. `extra` joins the environment of DVC and the stage.
     """
-    failure = root / ".work" / "failures" / f"{stage}.json"
+    failure = root / FAILURES / f"{stage}.json"
     remove(failure)  # an older failure must not speak for this attempt
     lines: list[str] = []
 
@@ -65,7 +66,7 @@ def run_stage(
     duration_s = time.monotonic() - started
     if code:
         return _failed(stage, duration_s, read_record(failure), lines)
-    record = read_record(root / "reports" / "records" / f"{stage}.json")
+    record = read_record(root / RECORDS / f"{stage}.json")
     if f"Running stage '{stage}':" in lines:
         return Outcome(stage, "ran", duration_s, record, "ran")
     return Outcome(stage, "cached", duration_s, record, _made_by(record))

@@ -5,6 +5,7 @@ from pathlib import Path
 from bucolic.errors import DataError
 from bucolic.lineage import current
 from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.stage_run import read_record
 from bucolic.pipeline.summary import NOT_RUN, tracked_run
 from bucolic.tracking import described
@@ -27,8 +28,8 @@ def stage_list(home: Path, root: Path, record: Record) -> str | None:
     except DataError:
         return None
     upstream = {stage.name: stage.upstream for stage in graph}
-    records = _read(root / "reports" / "records", upstream)
-    failures = _read(root / ".work" / "failures", upstream)
+    records = _read(root / RECORDS, upstream)
+    failures = _read(root / FAILURES, upstream)
     if any(_is_later(other, record) for other in (*records.values(), *failures.values())):
         return None
     own = {name: r for name, r in {**records, **failures}.items() if _is_same(r, record)}
