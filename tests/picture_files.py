@@ -90,3 +90,31 @@ def _profile(space: bytes, target: bytes, tags: dict[str, bytes], kind: bytes = 
     header = struct.pack(">I4sI4s4s4s", 128 + len(rest), b"", 0x02400000, kind, space, target)
     header += bytes(12) + b"acsp" + bytes(28) + _xyz(white)[8:]
     return header.ljust(128, b"\0") + rest
+
+
+def planar_tiff(bits: int, planes: int) -> bytes:
+    """An RGB TIFF of 4 x 4 pixels, 200, 40 and 90 of 255, with a plane for each channel."""
+    samples = [level * (257 if bits == 16 else 1) for level in (200, 40, 90)]
+    strips = [struct.pack(">H" if bits == 16 else "B", sample) * 16 for sample in samples]
+    start = 8 + 2 + 10 * 12 + 4  # the header and a directory of ten tags
+    tables = start + 6
+    places = [tables + 8 * planes + sum(map(len, strips[:i])) for i in range(planes)]
+    size = len(strips[0])
+    entries = [
+        (256, 3, 1, 4 << 16),
+        (257, 3, 1, 4 << 16),
+        (258, 3, 3, start),
+        (259, 3, 1, 1 << 16),
+        (262, 3, 1, 2 << 16),
+        (273, 4, planes, tables if planes > 1 else places[0]),
+        (277, 3, 1, 3 << 16),
+        (278, 3, 1, 4 << 16),
+        (279, 4, planes, tables + 4 * planes if planes > 1 else size),
+        (284, 3, 1, 2 << 16),
+    ]
+    directory = struct.pack(">H", len(entries)) + b"".join(
+        struct.pack(">HHII", *e) for e in entries
+    )
+    counts = struct.pack(f">{2 * planes}I", *places, *[size] * planes)
+    head = b"MM\0*" + struct.pack(">I", 8) + directory + bytes(4)
+    return head + struct.pack(">3H", bits, bits, bits) + counts + b"".join(strips[:planes])

@@ -5,7 +5,6 @@ other way round.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +18,7 @@ from bucolic.config import Section
 from bucolic.data.source import DatasetConfig, FolderSource, MeadowSource, read_source
 from bucolic.errors import DataError, ParamsError
 from bucolic.pipeline.graph import overlap, read_graph
-from bucolic.places import dataset_root
+from bucolic.places import dataset_root, find_home
 from bucolic.stages.evaluate import EvaluateConfig
 from bucolic.stages.filter import FilterConfig
 from bucolic.stages.images import ImagesConfig
@@ -125,11 +124,26 @@ def check_dataset_root(params: Params, project: Path) -> None:
     folder = dataset_root(project, named)
     if not folder.is_dir():
         raise DataError(f"dataset.root: no folder {folder}: name one in COCO layout in params.yaml")
-    if project.resolve().is_relative_to(folder.resolve()):
+    require_apart(params, project)
+
+
+def require_apart(params: Params, project: Path) -> None:
+    """Refuse a `dataset.root` that what stages write would overwrite or change.
+
+    Links are followed: a stage that replaced an out behind one would remove the user's data set.
+
+    Raises:
+        ParamsError: it holds the project or HOME, or it holds or is in a stage's output.
+    """
+    named, top = params.dataset.root, project.resolve()
+    folder = dataset_root(project, named).resolve()
+    if top.is_relative_to(folder):
         raise ParamsError(f"dataset.root: {named} holds the project itself: name one beside it")
-    inner = os.path.relpath(folder, project)
-    if written := next((out for out in _outs(project) if overlap(out, inner)), None):
-        raise ParamsError(f"dataset.root: {named} would hold or be in {written}, a stage's output")
+    if (home := find_home(project)).is_relative_to(folder):
+        raise ParamsError(f"dataset.root: {named} holds BUCOLIC_HOME, {home}: name others")
+    for out in _outs(project):
+        if any(overlap(str(folder), str(place)) for place in (top / out, (top / out).resolve())):
+            raise ParamsError(f"dataset.root: {named} would hold or be in {out}, a stage's output")
 
 
 def _outs(project: Path) -> list[str]:

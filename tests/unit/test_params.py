@@ -344,6 +344,30 @@ def test_a_root_that_dvc_would_refuse_is_refused(project: Path, root: str, said:
     assert said in output
 
 
+@pytest.mark.parametrize("behind", ["link", "alias/data/images"])
+def test_a_root_that_leads_to_an_output_by_a_link_is_refused(project: Path, behind: str):
+    """The images stage would replace the user's own data set, whatever path leads there."""
+    (project / "dvc.yaml").write_text("stages:\n  images: {cmd: x, outs: [data/images]}\n")
+    (project / "data/images").mkdir(parents=True)
+    outside = project.with_name(f"{project.name}-elsewhere")
+    outside.mkdir()
+    (outside / "link").symlink_to(project / "data/images")
+    (outside / "alias").symlink_to(project)
+    text = preset_text("meadow").replace("root: datasets/meadow", f"root: {outside / behind}")
+    text = text.replace("  model: meadow-clip", "  allow_mismatch: true\n  model: meadow-clip")
+    code, output = check(project, text.encode())
+    assert 2 == code
+    assert "would hold or be in data/images, a stage's output" in output
+
+
+def test_a_root_that_holds_home_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """Stores in it would change the data set whenever a stage runs."""
+    monkeypatch.setenv("BUCOLIC_HOME", str(project / "datasets/meadow"))
+    code, output = check(project, preset_text("meadow").encode())
+    assert 2 == code
+    assert "dataset.root: datasets/meadow holds BUCOLIC_HOME" in output
+
+
 def test_a_theme_keeps_mark_line_ends_and_long_lines(project: Path):
     """All that the user's editor wrote stays, but for the words."""
     path = project / "params.yaml"

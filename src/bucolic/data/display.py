@@ -32,7 +32,11 @@ from PIL.TiffImagePlugin import (
     IMAGELENGTH,
     IMAGEWIDTH,
     PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
     PREFIXES,
+    SAMPLESPERPIXEL,
+    STRIPOFFSETS,
+    TILEOFFSETS,
     TiffImageFile,
 )
 
@@ -263,10 +267,23 @@ def _read_what_pillow_leaves(image: Image.Image, content: bytes) -> None:
     """A PNG's transparent colour, in 8 bits a sample, and what is no picture for a screen as is."""
     if isinstance(image, TiffImageFile) and image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1:
         raise UnshownError("unsupported", "its first page is a preview of another one (as in DNG)")
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2:
+        _require_whole_planes(image)
     if image.format == "PNG" and image.mode in ("L", "RGB") and "transparency" in image.info:
         image.info["transparency"] = _in_8_bits(image.info["transparency"], content[24])
     if not image.info.get("icc_profile"):
         _require_plain_colours(image, content)
+
+
+def _require_whole_planes(image: TiffImageFile) -> None:
+    """Refuse a TIFF with a plane for each channel that Pillow would read amiss without a word."""
+    tags = image.tag_v2
+    bits = set(tags.get(BITSPERSAMPLE, (1,)))
+    if bits != {8}:
+        raise UnshownError("unsupported", f"TIFF in planes of {max(bits)} bits a sample")
+    offsets = tags.get(STRIPOFFSETS) or tags.get(TILEOFFSETS) or ()
+    if not offsets or len(offsets) % tags.get(SAMPLESPERPIXEL, 1):
+        raise UnshownError("corrupt", "TIFF that lacks a plane")
 
 
 def _in_8_bits(colour: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:

@@ -18,7 +18,7 @@ from bucolic.errors import TransientError, as_transient
 from bucolic.files import fingerprint, remove, write_json
 from bucolic.lock import holding, waiting_for
 from bucolic.own_code import require_own_code
-from bucolic.params import Params, load_params, sections
+from bucolic.params import Params, load_params, require_apart, sections
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
 from bucolic.pipeline.graph import Stage, find_stage, require_outs_inside
@@ -106,7 +106,9 @@ def execute(
             let_through()
             stage = find_stage(root, name)
             require_outs_inside(root, [stage])
-            execution = prepare(stage, root, load_params(root), code)
+            params = load_params(root)
+            require_apart(params, root)
+            execution = prepare(stage, root, params, code)
             record |= _known(execution)
             _bring_about(execution, call, open_sink, record)
         except BaseException as error:

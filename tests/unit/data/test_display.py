@@ -23,6 +23,7 @@ from picture_files import (
     cmyk_profile,
     encoded,
     grey_profile,
+    planar_tiff,
     png,
     rgb_profile,
     srgb_profile,
@@ -508,3 +509,15 @@ def test_a_picture_of_one_pixel_is_one_of_one_colour():
     """The smallest picture there is fills the square."""
     square = Image.open(io.BytesIO(to_square_png(decode(png((1, 1), 8, 2, [b"\x09\x08\x07"])), 64)))
     assert {(9, 8, 7)} == {colour for _, colour in square.getcolors()}
+
+
+@pytest.mark.parametrize(
+    ("bits", "planes", "status"), [(8, 3, "ok"), (16, 3, "unsupported"), (8, 1, "corrupt")]
+)
+def test_a_tiff_in_planes_is_whole_or_refused(bits: int, planes: int, status: str):
+    """Pillow reads planes of 16 bits as noise, and one plane of three as red, without a word."""
+    content = planar_tiff(bits, planes)
+    checked = check_image(content, 4, 4)
+    assert status == checked.status, checked.reason
+    if status == "ok":
+        assert (200, 40, 90) == decode(content).getpixel((1, 2))
