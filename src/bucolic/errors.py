@@ -17,11 +17,22 @@ from urllib.error import URLError
 
 
 class BucolicError(Exception):
-    """Root of every error that ends in one clear line instead of a traceback."""
+    """Root of every error that ends in one clear line instead of a traceback.
+
+    A line end or another control character in a name that the message quotes is shown as Python
+    would write it: it can make no second line.
+    """
 
     exit_code = 1
     kind = "error"
     retryable = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else _escaped(c) for c in message))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class ParamsError(BucolicError):

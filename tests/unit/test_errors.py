@@ -177,3 +177,10 @@ def test_errors_travel_between_processes():
     """A worker's error arrives with its number."""
     error = pickle.loads(pickle.dumps(OSError(errno.ENOSPC, "x", "a")))  # noqa: S301 - our own
     assert "no space left at a" in str(as_transient(error))
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    """Names may hold line ends, control characters and halves of pairs; letters stay."""
+    error = DataError("no file 'vache \u00e9\n\x1b[31m\u2028\udc80': mend it")
+    assert "no file 'vache \u00e9\\n\\x1b[31m\\u2028\\udc80': mend it" == str(error)
+    assert 1 == len(str(error).splitlines())

@@ -9,6 +9,7 @@
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def read_model(folder: Path, device: str) -> tuple[Generator, dict[str, Any]]:
     Raises:
         DataError: a file is missing, broken, of another version, or the two do not fit.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         raise DataError(f"{folder} is missing or no folder: run the train stage (dvc repro train)")
     config = _read_config(folder / CONFIG)
     weights = folder / WEIGHTS

@@ -122,3 +122,11 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, generator: Generat
     with pytest.raises(DataError, match="does not fit") as caught:
         read_model(tmp_path, "cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path):
+    """Longer than the file system takes, or with a line end in it."""
+    for name in ("x" * 5000, "a\nb"):
+        with pytest.raises(DataError, match="is missing or no folder") as raised:
+            read_model(tmp_path / name, "cpu")
+        assert 1 == len(str(raised.value).splitlines())
