@@ -1,8 +1,10 @@
 """Being asked to end: SIGINT, SIGTERM and SIGHUP as an exception that leaves time to say so."""
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -62,6 +64,37 @@ def hold_back() -> None:
 def let_through() -> None:
     """Take the signals that waited, and all that come."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let signals that ask for the end wait until the block ends.
+
+    A process that is started within begins with them waiting, until it has said what to do.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def follow_parent() -> None:
+    """In a process that multiprocessing started: leave Ctrl-C to the parent, and end with it.
+
+    Ctrl-C reaches a whole process group, of which the parent alone says so. A parent that is killed
+    ends nobody: its children would wait for work for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    let_through()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def hear_no_more() -> None:

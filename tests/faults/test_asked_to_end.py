@@ -61,6 +61,17 @@ def test_drawing_asked_to_end_takes_its_processes_along(project: Project):
     assert [] == psutil.wait_procs(workers, timeout=20)[1]
 
 
+def test_drawing_that_is_killed_takes_its_processes_along(project: Project):
+    """SIGKILL reaches the stage alone: its processes see that it is gone."""
+    project.set_param("dataset", "root", "datasets/meadow")
+    child = start(project, "annotations")
+    while len(workers := psutil.Process(child.pid).children()) < 3 and child.poll() is None:
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    assert [] == psutil.wait_procs(workers, timeout=20)[1]
+
+
 def test_a_signal_that_was_switched_off_stays_off(project: Project):
     """Under nohup a closed terminal ends nothing."""
     child = start(project, "filter", "nohup")

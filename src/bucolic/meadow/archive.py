@@ -11,7 +11,6 @@ import importlib.metadata
 import io
 import json
 import multiprocessing
-import signal
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +36,7 @@ from bucolic.meadow.records import (
 )
 from bucolic.meadow.scenes import Scene
 from bucolic.progress import Progress
+from bucolic.signals import follow_parent, held_back
 
 ANNOTATIONS = "annotations_trainval2017.zip"
 DIGESTS = "digests.json"
@@ -103,16 +103,16 @@ def _mapping(source: MeadowSource, workers: int) -> Iterator[Apply]:
         return
     # A forked child of a process with running threads can hang; a spawned one cannot.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_leave_signals_to_parent)
+    pool = ProcessPoolExecutor(workers, context, initializer=follow_parent)
+
+    def apply(function: Callable[[Chunk], Any], chunks: Sequence[Chunk]) -> Iterable[Any]:
+        with held_back():  # the processes start here and inherit what is held back
+            return pool.map(function, chunks)
+
     try:
-        yield pool.map
+        yield apply
     finally:
         pool.shutdown(cancel_futures=True)  # who was interrupted wants no more scenes
-
-
-def _leave_signals_to_parent() -> None:
-    """Ctrl-C reaches a whole process group; the parent alone says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_annotations(source: MeadowSource, folder: Path, apply: Apply) -> None:

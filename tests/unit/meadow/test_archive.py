@@ -1,11 +1,15 @@
+import functools
 import io
 import json
+import os
+import signal
 import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
@@ -87,6 +91,18 @@ def test_any_number_of_workers_gives_the_same_bytes(
     archive.draw_archive(SMALL, tmp_path, workers=3)
     for name in (archive.ANNOTATIONS, "train2017.zip", "val2017.zip"):
         assert (tmp_path / name).read_bytes() == (small / name).read_bytes(), name
+
+
+def test_ctrl_c_while_the_drawing_processes_start_ends_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """An interpreter that is asked to end while it starts would print a traceback of its own."""
+    monkeypatch.setattr(archive, "WORTH_PROCESSES", 0)
+    with archive._mapping(SMALL, 2) as apply:
+        drawn = apply(functools.partial(archive._annotated, SMALL), [("val", 0, 2)])
+        for process in psutil.Process().children():
+            os.kill(process.pid, signal.SIGINT)
+        assert 2 == len(next(iter(drawn))[0])
 
 
 def test_more_scenes_leave_the_earlier_ones_as_they_were(small: Path, tmp_path: Path):
