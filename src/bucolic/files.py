@@ -137,8 +137,13 @@ def _sweep(path: Path) -> None:
 
 
 def this_process() -> str:
-    """This process among all that may share a folder: `SPACE-PID`."""
-    return f"{_process_space()}-{os.getpid()}"
+    """Name of this process: see `process_name`."""
+    return process_name(os.getpid())
+
+
+def process_name(pid: int) -> str:
+    """A process of this machine among all that may share a folder: `SPACE-PID`."""
+    return f"{_process_space()}-{pid}"
 
 
 @cache

@@ -3,8 +3,8 @@
 Schema 1: schema, record_id, stage, status, error {kind, message, where, retryable}, started,
 duration_s, keywords, params, inputs, code and outputs with DVC's own digests, rows {in, out,
 failed}, new, reused, device, precision, threads (torch's, which a CPU's bytes depend on; null
-without torch), figures, git {commit, dirty}, pipeline_id, versions,
-environment. One of a stage that failed early lacks what was not known yet.
+without torch), figures, git {commit, dirty}, pipeline_id, driver (the process whose end ends the
+pipeline), versions, environment. One of a stage that failed early lacks what was not known yet.
 """
 
 import importlib.metadata
@@ -19,6 +19,7 @@ from bucolic import git
 from bucolic.errors import BucolicError
 from bucolic.files import fingerprint
 from bucolic.pipeline.digests import digest
+from bucolic.pipeline.driver import driver
 from bucolic.report import Summary
 from bucolic.runtime import torch_threads
 from bucolic.signals import Ended
@@ -39,6 +40,7 @@ def beginning(stage: str, root: Path) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": git.state(root),
         "pipeline_id": pipeline_id(root),
+        "driver": driver(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "environment": {name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }

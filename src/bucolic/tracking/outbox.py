@@ -26,8 +26,8 @@ from bucolic.tracking.store import PARENT, Store, enabled, exclusive, open_store
 CURVES = "curves.jsonl"
 STEP = "images_seen"
 PER_BATCH = 100  # params and tags MLflow takes at once
-LONGEST_RUN_S = 14 * 24 * 3600.0  # of another host, which cannot be asked whether it lives
 OFF = "BUCOLIC_TRACKING switches tracking off"
+OPEN = Path(".work/open")  # by driver, see closing.py
 LOG = logging.getLogger(__name__)
 
 
@@ -101,7 +101,16 @@ def _send_all(home: Path, root: Path, *, search: bool) -> Delivery:
         store = open_store(home)
         _end_killed(store)  # first: what is sent now may say that the stage was tried again
         problems = [problem for letter in letters if (problem := _deliver(store, home, letter))]
+        parent.close_left(store)
     return Delivery(len(letters) - len(problems), len(problems), next(iter(problems), ""))
+
+
+def settle(home: Path) -> None:
+    """End the runs of what was killed, and of pipelines that nobody drives any more."""
+    with exclusive(home):
+        store = open_store(home)
+        _end_killed(store)
+        parent.close_left(store)
 
 
 def _deliver(store: Store, home: Path, letter: _Letter) -> str:
@@ -236,7 +245,18 @@ def _update_parent(store: Store, home: Path, record: Record) -> None:
         figures = {"figures": {"metrics": (record.get("figures") or {}).get("metrics") or {}}}
         values = described.metrics(figures)
         send_values(store, run_id, [(0, described.ended_ms(record), values)])
-    parent.update(store, run_id, record, _root(home, record))
+    runs_on = parent.update(store, run_id, record, _root(home, record))
+    if driver := record.get("driver"):
+        with suppress(OSError):  # HOME cannot be written: whoever sends next ends the run
+            _mark(home / OPEN / driver, there=runs_on)
+
+
+def _mark(path: Path, *, there: bool) -> None:
+    if there:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    else:
+        remove(path)
 
 
 def _note(store: Store, home: Path, record: Record) -> None:
@@ -256,11 +276,8 @@ def _root(home: Path, record: Record) -> Path:
 
 def _end_killed(store: Store) -> None:
     """Mark runs whose process was killed and so left no record."""
-    running = store.client.search_runs(
-        [store.experiment_id], "attributes.status = 'RUNNING' and tags.kind = 'stage'"
-    )
-    for run in running:
+    for run in store.running("stage"):
         process, started_s = run.data.tags.get("process"), run.info.start_time / 1000
-        if process and is_gone(process, started_s, LONGEST_RUN_S):
+        if process and is_gone(process, started_s, parent.LONGEST_RUN_S):
             store.client.set_terminated(run.info.run_id, "KILLED")
             parent.fail(store, run.data.tags[PARENT], run.data.tags["pipeline_id"])

@@ -1,7 +1,8 @@
-"""The state of a pipeline's run: RUNNING until its last stage reported, FAILED where one failed.
+"""The state of a pipeline's run: RUNNING until it ended, FAILED where a stage failed.
 
-It follows from what the stages reported and never from the clock: a stage that is tried again
-counts by its latest attempt.
+It has ended when its last stage has reported, or when the DVC that drives it is gone: a part may
+be all that was asked for. It follows from what the stages reported and never from the clock: a
+stage that is tried again counts by its latest attempt.
 """
 
 import math
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bucolic.errors import DataError
+from bucolic.files import is_gone
 from bucolic.lineage import current
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.post import RECORDS
@@ -20,10 +22,12 @@ from bucolic.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+DRIVER = "driver"
 LAST = "evaluate"  # where the workspace, with its graph, is gone
+LONGEST_RUN_S = 14 * 24 * 3600.0  # of another host, which cannot be asked whether it lives
 
 
-def update(store: Store, run_id: str, record: Record, root: Path) -> None:
+def update(store: Store, run_id: str, record: Record, root: Path) -> bool:
     """Settle the pipeline's run `run_id` after one of its stages has reported `record`.
 
     Args:
@@ -31,12 +35,18 @@ def update(store: Store, run_id: str, record: Record, root: Path) -> None:
         run_id: of the pipeline.
         record: the latest that was sent.
         root: the workspace it was made in.
+
+    Returns:
+        Whether it is still RUNNING.
     """
+    if record.get("driver"):
+        store.client.set_tag(run_id, DRIVER, record["driver"])
     status = _status(_latest(store, record["pipeline_id"]), root, record)
     if status == "RUNNING":
         store.client.update_run(run_id, status)
     else:
         store.client.set_terminated(run_id, status, described.ended_ms(record))
+    return status == "RUNNING"
 
 
 def fail(store: Store, run_id: str, pipeline_id: str) -> None:
@@ -45,12 +55,24 @@ def fail(store: Store, run_id: str, pipeline_id: str) -> None:
         store.client.set_terminated(run_id, "FAILED")
 
 
+def close_left(store: Store) -> None:
+    """End the runs of pipelines that nobody drives any more."""
+    for run in store.running("pipeline"):
+        driver, begun_s = run.data.tags.get(DRIVER), run.info.start_time / 1000
+        if driver and is_gone(driver, begun_s, LONGEST_RUN_S):
+            latest = _latest(store, run.data.tags["pipeline_id"])
+            if not _is_any_running(latest):
+                ends = [stage.info.end_time for stage in latest.values()]
+                store.client.set_terminated(run.info.run_id, "FINISHED", max(ends, default=None))
+
+
 def _status(latest: dict[str, "Run"], root: Path, record: Record) -> str:
     if _has_failed(latest):
         return "FAILED"
     graph = _graph(root)
     last = graph[-1].name if graph else LAST
-    return "FINISHED" if _is_over(latest, last) or _is_cached(graph, root, record) else "RUNNING"
+    is_done = _is_over(latest, last) or _is_cached(graph, root, record) or _is_left(latest, record)
+    return "FINISHED" if is_done else "RUNNING"
 
 
 def _latest(store: Store, pipeline_id: str) -> dict[str, "Run"]:
@@ -64,9 +86,20 @@ def _has_failed(latest: dict[str, "Run"]) -> bool:
     return any(run.info.status in {"FAILED", "KILLED"} for run in latest.values())
 
 
+def _is_left(latest: dict[str, "Run"], record: Record) -> bool:
+    """Whether nobody drives the pipeline any more."""
+    driver, ended_s = record.get("driver"), described.ended_ms(record) / 1000
+    is_driven = not driver or not is_gone(driver, ended_s, LONGEST_RUN_S)
+    return not is_driven and not _is_any_running(latest)
+
+
+def _is_any_running(latest: dict[str, "Run"]) -> bool:
+    return any(run.info.status == "RUNNING" for run in latest.values())
+
+
 def _is_over(latest: dict[str, "Run"], last: str) -> bool:
     """Whether the last stage has ended, after all others."""
-    if last not in latest or any(run.info.status == "RUNNING" for run in latest.values()):
+    if last not in latest or _is_any_running(latest):
         return False
     starts = [run.info.start_time for run in latest.values()]
     return bool(latest[last].info.start_time == max(starts))

@@ -61,6 +61,11 @@ class Store:
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         return list(self.client.search_runs([self.experiment_id], wanted, max_results=1000))
 
+    def running(self, kind: str) -> list["Run"]:
+        """Runs of a kind, `stage` or `pipeline`, that have not ended."""
+        wanted = f"attributes.status = 'RUNNING' and tags.kind = '{kind}'"
+        return list(self.client.search_runs([self.experiment_id], wanted, max_results=1000))
+
     def parent_of(self, record: described.Record) -> str:
         """Id of the pipeline's run, made when its first stage reports."""
         found = self.find(pipeline_id=record["pipeline_id"], kind="pipeline")

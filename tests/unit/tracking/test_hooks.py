@@ -46,7 +46,7 @@ def test_the_background_process_can_be_ended(home: Path, leave: Any, number: sig
         try:
             hear_no_more()
             hold_back()
-            hooks._send_in_background(home, home)
+            hooks._start(home, home, hooks.THIS, home, home, "")
         finally:
             for one, handler in former.items():
                 signal.signal(one, handler)
@@ -63,7 +63,7 @@ def test_the_background_process_can_be_ended(home: Path, leave: Any, number: sig
 def test_an_empty_outbox_starts_nothing(home: Path, monkeypatch: pytest.MonkeyPatch):
     """Nothing waits: no process is started and MLflow is not opened."""
     monkeypatch.setenv("BUCOLIC_HOME", str(home))
-    monkeypatch.setattr(hooks, "_send_in_background", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(hooks, "_start", lambda *_: pytest.fail("started"))
     hooks.send(home, wait=False)
 
 

@@ -208,6 +208,31 @@ def test_a_killed_stage_fails_its_pipeline(home: Path, client: Any, leave: Any):
     assert state(client) == "FAILED"
 
 
+def test_a_part_of_a_pipeline_has_ended_where_its_driver_is_gone(
+    home: Path, client: Any, leave: Any
+):
+    """A record that arrives after its DVC has ended leaves nothing RUNNING."""
+    leave("filter", driver=this_process().replace(str(os.getpid()), NO_PROCESS))
+    flush(home)
+    assert state(client) == "FINISHED"
+    assert not list((home / ".work").glob("open/*"))
+
+
+def test_a_pipeline_whose_driver_was_killed_is_ended_by_the_next_who_sends(
+    home: Path, client: Any, leave: Any
+):
+    """Also where the process that waited for the driver's end was killed with it."""
+    leave("filter", driver=this_process())
+    flush(home)
+    (parent,) = runs(client, "pipeline")
+    assert parent.info.status == "RUNNING"
+    gone = this_process().replace(str(os.getpid()), NO_PROCESS)
+    client.set_tag(parent.info.run_id, "driver", gone)
+    leave("filter", record_id="other", pipeline_id="another")
+    flush(home)
+    assert client.get_run(parent.info.run_id).info.status == "FINISHED"
+
+
 def test_records_in_the_workspace_are_sent_when_asked_for(home: Path, client: Any, leave: Any):
     """One that could wait in no outbox is in reports/records: a search finds it, once."""
     record = leave("filter")
