@@ -41,6 +41,7 @@ PARAMS = {
     ("train", "prior_images"): 320,
     ("evaluate", "prompts"): 8,
 }
+OUTS = 3  # of each stage: its result, its report and its record
 STORES = {"annotations": (".cache/meadow", ".cache/archives"), "embed": (".cache/embeddings",)}
 BUSY = "is running already as process"
 AFTER_END_S = 0.7  # Python ends, and DVC takes digests and fills its cache
@@ -95,7 +96,7 @@ def kill_and_repeat(
         time.sleep(chance.uniform(0, LATEST * took_s))
     alone = not at_end and chance.random() < 0.25
     kill(child, alone=alone)
-    torn = mend_dvc(project, lock)
+    torn = mend_dvc(project, lock, stage)
     left = what_is_left(project, stage)
     was_committed = record_in_lock(project, stage) != before
     printed = repeat(project, stage)
@@ -140,23 +141,34 @@ def start(project: Project, stage: str) -> subprocess.Popen[str]:
     )
 
 
-def mend_dvc(project: Project, lock: bytes) -> bool:
+def mend_dvc(project: Project, lock: bytes, stage: str) -> bool:
     """Do what README says where DVC was killed while it wrote one of its own files, in place."""
     path, rwlock = project.root / "dvc.lock", project.root / ".dvc/tmp/rwlock"
-    torn = [place for place in (path, rwlock) if place.exists() and is_torn(place)]
-    if path in torn:
+    lock_is_torn = breaks_off(path) or lacks_entries(path, lock, stage)
+    rwlock_is_torn = rwlock.exists() and breaks_off(rwlock)
+    if lock_is_torn:
         path.write_bytes(lock)  # git checkout dvc.lock
-    if rwlock in torn:
+    if rwlock_is_torn:
         rwlock.unlink()
-    return bool(torn)
+    return lock_is_torn or rwlock_is_torn
 
 
-def is_torn(path: Path) -> bool:
+def breaks_off(path: Path) -> bool:
     """Whether a file of YAML, or JSON, which is YAML, is empty or breaks off."""
     try:
         return YAML(typ="safe").load(path) is None
     except YAMLError:
         return True
+
+
+def lacks_entries(path: Path, before: bytes, stage: str) -> bool:
+    """Whether dvc.lock breaks off where what is left is still YAML: DVC changes one entry alone."""
+    now, then = (YAML(typ="safe").load(text)["stages"] for text in (path, before))
+    others = now.keys() | then.keys() - {stage}
+    own = now.get(stage)
+    return any(now.get(name) != then.get(name) for name in others - {stage}) or bool(
+        own and len(own.get("outs", ())) != OUTS
+    )
 
 
 def wait_for_end(project: Project, stage: str, child: subprocess.Popen[str]) -> None:

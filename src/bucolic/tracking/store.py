@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENT = "bucolic"
+ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 PARENT = "mlflow.parentRunId"
 LOCAL_PAGE = "http://127.0.0.1:5001"
 VIEW = "workflowType=machine_learning"  # else MLflow's pages open on their view for chat models
@@ -109,12 +110,14 @@ def open_store(home: Path) -> Store:
     import mlflow  # noqa: PLC0415 - takes seconds; a stage that is not tracked must not pay them
 
     for name in ("alembic", "mlflow", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors are raised as well
     own = f"sqlite:///{database_path(home / 'mlflow.db')}"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or own
     if uri == own:
         # MLflow would try for minutes where it cannot be written.
         (home / "mlflow.db").open("ab").close()
+        # Else the folder we happen to be in, whose name MLflow puts into SQL without escaping it.
+        os.environ[ARTIFACT_ROOT] = (home / "mlartifacts").as_uri()
     mlflow.set_tracking_uri(uri)  # which sets MLFLOW_TRACKING_URI for the next call
     client = mlflow.MlflowClient(uri)
     page = uri.rstrip("/") if uri.startswith("http") else LOCAL_PAGE

@@ -278,6 +278,18 @@ def test_the_artifacts_of_a_second_store_in_one_process_are_homes_own(home: Path
     assert experiment.artifact_location == (home / "mlartifacts").as_uri()
 
 
+def test_a_project_folder_may_have_any_name(
+    leave: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """MLflow makes its database in a folder whose name would break an SQL statement."""
+    odd = tmp_path / """it's "odd" :b 50% #1? é"""
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    record = leave("filter")
+    write_json(odd / ".work/outbox/r.json", record)
+    assert flush(odd) == Delivery(sent=1)
+
+
 def test_a_database_that_cannot_be_written_is_given_up_at_once(
     home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch
 ):
