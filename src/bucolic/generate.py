@@ -5,7 +5,9 @@
 
 Picture i of prompt number p depends on (seed, p, i) and the prompt alone, not on how many others
 are asked for. On one device kind and with one number of threads the bytes are the same each time.
-Any number of Python threads may ask one model, and get what each would get alone.
+Any number of Python threads may ask one model, and get what each would get alone; torch's modes of
+the caller (autocast, default devices and types) change nothing. A forked child must load a model of
+its own: OpenMP, which torch computes with, hangs in one whose parent has drawn.
 """
 
 import logging
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bucolic.ambient import drawing_modes, loading_modes
 from bucolic.arguments import (
     finite_number,
     folder_of,
@@ -82,7 +85,8 @@ class Bucolic:
             ParamsError: `folder` is no path, or this machine has no such device.
         """
         path, device = folder_of(folder), choose_device(device)
-        return cls(*read_model(path, device), device)
+        with loading_modes():
+            return cls(*read_model(path, device), device)
 
     @property
     def size_px(self) -> int:
@@ -102,10 +106,12 @@ class Bucolic:
         return self._towers
 
     def _load_towers(self) -> Towers:
-        towers = load_towers(ClipConfig(**self.config["clip_config"]), self.device)
+        with loading_modes():
+            towers = load_towers(ClipConfig(**self.config["clip_config"]), self.device)
         check_same_towers(towers.provenance, self.config["clip"], "the model")
         return towers
 
+    @drawing_modes()
     def generate(
         self,
         prompts: str | Iterable[str],
@@ -137,6 +143,7 @@ class Bucolic:
             _warn_of_unknown_words(texts)
         return self._draw(self.towers.embed_texts(texts), request)
 
+    @drawing_modes()
     def generate_from_vectors(
         self,
         text_vectors: Vectors,
@@ -165,6 +172,7 @@ class Bucolic:
         vectors = vectors_of("text_vectors", text_vectors, self.config["embed_dim"])
         return self._draw(vectors, self._request(n, seed, guidance, steps))
 
+    @drawing_modes()
     def reconstruct(self, images: Pictures, image_vectors: Vectors) -> Pictures:
         """Encode and decode pictures: posterior means, under the pictures' own raw embeddings.
 

@@ -4,8 +4,9 @@ import pickle
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,46 @@ def test_a_copy_draws_the_same(artist: Bucolic, copied: Callable[[Bucolic], Buco
     used = copied(artist)
     assert np.array_equal(pictures, fresh.generate("a cow"))
     assert np.array_equal(pictures, used.generate("a cow"))
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Floats of this type by default, as some set it for a whole notebook."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(former)
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        lambda: default_dtype(torch.float64),
+        lambda: default_dtype(torch.float16),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.device("meta"),
+        torch.inference_mode,
+    ],
+    ids=["float64", "float16", "autocast", "meta", "inference"],
+)
+def test_modes_of_the_caller_change_nothing(
+    artist: Bucolic, tmp_path: Path, mode: Callable[[], AbstractContextManager[None]]
+):
+    """Drawing, loading and reconstructing give the bytes they give without, and leave the mode."""
+    write_model(tmp_path, artist.generator, artist.config, [])
+    vectors = np.ones((1, artist.config["embed_dim"]), np.float32)
+    drawn = artist.generate("a cow")
+    copied = artist.reconstruct(drawn[0], vectors)
+    with mode():
+        before = torch.get_default_dtype(), torch.empty(0).device, torch.is_autocast_enabled("cpu")
+        loaded = Bucolic.from_pretrained(tmp_path, device="cpu")
+        for one in (artist, loaded):
+            assert np.array_equal(drawn, one.generate("a cow"))
+            assert np.array_equal(copied, one.reconstruct(drawn[0], vectors))
+        after = torch.get_default_dtype(), torch.empty(0).device, torch.is_autocast_enabled("cpu")
+    assert before == after
 
 
 def test_no_call_touches_torchs_own_state(artist: Bucolic, tmp_path: Path):

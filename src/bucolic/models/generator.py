@@ -126,7 +126,8 @@ def to_uint8(pictures: Tensor) -> Tensor:
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:
     # Drawn on the CPU, so a seed means the same noise on every device.
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
 def _padded(batch: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ FASTEST_RADIANS = 200.0  # of the quickest time wave over the unit interval
 
 def time_waves(times: Tensor) -> Tensor:
     """Sines and cosines of times [b] in [0, 1] at geometrically spaced frequencies: [b, 64]."""
-    exponents = torch.arange(TIME_FREQUENCIES, device=times.device) / (TIME_FREQUENCIES - 1)
+    steps = torch.arange(TIME_FREQUENCIES, dtype=torch.float32, device=times.device)
+    exponents = steps / (TIME_FREQUENCIES - 1)
     angles = times[:, None] * torch.exp(exponents * math.log(FASTEST_RADIANS))
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
