@@ -29,11 +29,11 @@ def folder_of(given: object) -> Path:
         ParamsError: it is neither, or nobody knows whose home is meant.
     """
     if not isinstance(given, str | os.PathLike) or isinstance(os.fspath(given), bytes):
-        raise ParamsError(f"folder must be a path (str or pathlib.Path), not {_shown(given)}")
+        raise ParamsError(f"folder must be a path (str or pathlib.Path), not {shown(given)}")
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
-        raise ParamsError(f"folder {_shown(given)}: {error}") from None
+        raise ParamsError(f"folder {shown(given)}: {error}") from None
 
 
 def prompts_of(given: object) -> list[str]:
@@ -45,7 +45,7 @@ def prompts_of(given: object) -> list[str]:
     if isinstance(given, str):
         return [_prompt(1, given)]
     if not isinstance(given, Iterable) or _is_no_list(given):
-        raise ParamsError(f"prompts must be a text or a list of texts, not {_shown(given)}")
+        raise ParamsError(f"prompts must be a text or a list of texts, not {shown(given)}")
     prompts = [_prompt(place, prompt) for place, prompt in enumerate(given, start=1)]
     if not prompts:
         raise ParamsError("prompts is empty: say what to draw")
@@ -59,13 +59,13 @@ def _is_no_list(given: Iterable[object]) -> bool:
 
 def _prompt(place: int, given: object) -> str:
     if not isinstance(given, str):
-        raise ParamsError(f"prompt number {place} must be a text, not {_shown(given)}")
+        raise ParamsError(f"prompt number {place} must be a text, not {shown(given)}")
     if not given.strip():
         raise ParamsError(f"prompt number {place} is empty: say what to draw")
     try:
         given.encode()
     except UnicodeEncodeError:
-        raise ParamsError(f"prompt number {place} is not valid Unicode: {_shown(given)}") from None
+        raise ParamsError(f"prompt number {place} is not valid Unicode: {shown(given)}") from None
     return str(given)
 
 
@@ -140,7 +140,7 @@ def _array(name: str, given: object, wanted: str) -> NDArray[Any]:
     try:
         return np.atleast_1d(np.asarray(given))
     except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors that are not on the CPU
-        raise DataError(f"{name} must be {wanted}, not {_shown(given)}") from None
+        raise DataError(f"{name} must be {wanted}, not {shown(given)}") from None
 
 
 def _require(fits: object, name: str, wanted: str, array: NDArray[Any]) -> None:
@@ -149,10 +149,14 @@ def _require(fits: object, name: str, wanted: str, array: NDArray[Any]) -> None:
 
 
 def _unfit(name: str, wanted: str, given: object) -> ParamsError:
-    return ParamsError(f"{name} must be {wanted}, not {_shown(given)}")
+    return ParamsError(f"{name} must be {wanted}, not {shown(given)}")
 
 
-def _shown(given: object) -> str:
-    """What was given, on one line, cut where it is long."""
-    text = " ".join(repr(given).split())
+def shown(given: object) -> str:
+    """What was given, as Python writes it, on one line, cut where it is long."""
+    return cut(" ".join(repr(given).split()))
+
+
+def cut(text: str) -> str:
+    """The beginning of a text that is too long for a message."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

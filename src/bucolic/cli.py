@@ -308,13 +308,16 @@ def generate(
     out: Path,
 ) -> None:
     """Draw pictures of PROMPTS with the trained model."""
-    from bucolic.generate import Bucolic
+    from bucolic.arguments import prompts_of
     from bucolic.pictures import require_place, save_pictures
 
     require_place(out)
+    texts = prompts_of(prompts)
+    from bucolic.generate import Bucolic  # takes seconds
+
     model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
-    drawn = model.generate(prompts, n=count, seed=seed, guidance=guidance, steps=steps)
-    for path in save_pictures(drawn, prompts, out, seed=seed):
+    drawn = model.generate(texts, n=count, seed=seed, guidance=guidance, steps=steps)
+    for path in save_pictures(drawn, texts, out, seed=seed):
         click.echo(path)
 
 

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from bucolic.ambient import drawing_modes, loading_modes
 from bucolic.arguments import (
+    cut,
     finite_number,
     folder_of,
     pictures_of,
     prompts_of,
+    shown,
     vectors_of,
     whole_number,
 )
@@ -221,4 +223,5 @@ class Bucolic:
 def _warn_of_unknown_words(prompts: Sequence[str]) -> None:
     for prompt in prompts:
         if unknown := meadow_clip.unknown_words(prompt):
-            logger.warning("%r: %s never learnt %s", prompt, meadow_clip.NAME, ", ".join(unknown))
+            words = cut(", ".join(unknown))
+            logger.warning("%s: %s never learnt %s", shown(prompt), meadow_clip.NAME, words)

@@ -201,6 +201,15 @@ def test_words_that_clip_never_learnt_are_named(
     assert pictures.shape == (1, 1, 3, 32, 32)
 
 
+def test_a_warning_of_unknown_words_stays_short(artist: Bucolic, caplog: pytest.LogCaptureFixture):
+    """A prompt of a million letters fills no screen."""
+    with caplog.at_level(logging.WARNING):
+        artist.generate("zeppelin " * 9 + "z" * 1_000_000)
+    (message,) = [text for text in caplog.messages if "never learnt" in text]
+    assert "zeppelin" in message
+    assert 250 > len(message)
+
+
 @pytest.fixture(scope="module")
 def artist(tmp_path_factory: pytest.TempPathFactory) -> Bucolic:
     """A model with the real meadow-clip, asked by several tests."""
@@ -348,6 +357,20 @@ def test_the_command_line_refuses_in_one_line(
 
     assert (done.exit_code, done.stderr) == (2, f"bucolic: {said}\n")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a cow", " "], "prompt number 2 is empty: say what to draw"),
+        (["a cow", "--out", "cow.jpg"], "cow.jpg: pictures are PNG: choose a name that ends in"),
+    ],
+)
+def test_a_request_is_refused_before_the_model_is_loaded(arguments: list[str], said: str):
+    """There is no model here, and nobody hears of it."""
+    done = CliRunner().invoke(main, ["generate", *arguments, "--model", "nowhere"])
+    assert done.exit_code == 2
+    assert said in done.stderr
 
 
 def test_the_command_line_names_a_missing_device(folder: Path, monkeypatch: pytest.MonkeyPatch):
