@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.config import Section
-from bucolic.data.source import DatasetConfig, FolderSource, MeadowSource, read_source
+from bucolic.data.source import DatasetConfig, FolderSource, MeadowSource, check_source, read_source
 from bucolic.errors import DataError, ParamsError
 from bucolic.pipeline.graph import overlap, read_graph
 from bucolic.places import dataset_root, find_home
@@ -116,7 +116,7 @@ def check_dataset_root(params: Params, project: Path) -> None:
 
     Raises:
         ParamsError: an address, a folder around the project, or one that a stage writes into.
-        DataError: there is no such folder.
+        DataError: there is no such folder, or none that holds a data set; see `check_source`.
     """
     named = params.dataset.root
     if ADDRESS.match(named):
@@ -125,6 +125,7 @@ def check_dataset_root(params: Params, project: Path) -> None:
     if not folder.is_dir():
         raise DataError(f"dataset.root: no folder {folder}: name one in COCO layout in params.yaml")
     require_apart(params, project)
+    check_source(folder)
 
 
 def require_apart(params: Params, project: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from bucolic.cli import main
-from bucolic.errors import ParamsError
+from bucolic.errors import DataError, ParamsError
 from bucolic.params import load_params
 from bucolic.presets import preset_text
+from bucolic.runtime import Runtime
+from bucolic.stages.annotations import get_annotations
 from bucolic.stages.images import ImagesConfig
 from bucolic.yaml_file import read_yaml
 
@@ -135,13 +137,50 @@ def test_yaml_is_read_as_dvc_reads_it(project: Path):
 
 def test_a_clip_of_drawings_is_refused_on_photographs(project: Path):
     """meadow-clip on a folder of one's own is refused, unless allow_mismatch says otherwise."""
-    (project / "photos").mkdir()
+    captions = project / "photos/annotations/captions_train2017.json"
+    captions.parent.mkdir(parents=True)
+    captions.touch()
     change(project, "datasets/meadow", "photos")
     done = CliRunner().invoke(main, ["params", "check"])
     assert 2 == done.exit_code
     assert "clip.allow_mismatch: true" in done.output
     change(project, "model: meadow-clip", "allow_mismatch: true\n  model: meadow-clip")
     assert 0 == CliRunner().invoke(main, ["params", "check"]).exit_code
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ([], "annotations is missing"),
+        (["annotations/instances_train2017.json"], "no captions_train2017.json"),
+        (["annotations/captions_val2017.json"], "val2017 is the test split"),
+        (["annotations/captions_train2017.json/a"], "captions_train2017.json is no file"),
+        (["annotations/captions_train2017.json", "train2017 -> .."], "train2017 is a link out of"),
+        (["source.json"], "source.json is not valid JSON"),
+    ],
+)
+def test_a_data_set_that_the_first_stage_would_refuse_is_refused(
+    project: Path, there: list[str], said: str
+):
+    """The check says what `annotations` says, without reading a record."""
+    (project / "photos").mkdir()
+    for entry in there:
+        name, _, target = entry.partition(" -> ")
+        path = project / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if target:
+            path.symlink_to(target)
+        else:
+            path.touch()
+    change(project, "datasets/meadow", "photos")
+    change(project, "model: meadow-clip", "allow_mismatch: true\n  model: meadow-clip")
+    done = CliRunner().invoke(main, ["params", "check"])
+    assert done.exit_code == 3
+    assert said in done.output
+    runtime = Runtime(work=project / "work", cache=project / "cache")
+    with pytest.raises(DataError) as caught:
+        get_annotations(project / "photos", project / "out", runtime=runtime)
+    assert done.output == f"bucolic: {caught.value}\n"
 
 
 def test_a_preset_keeps_the_former_params(project: Path):

@@ -255,19 +255,32 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
     for document in documents:
         images += _images_of(document, left_out)
         read[document.split] = document.told
-    if not read:
-        names = " or ".join(annotation_file(Path(), "captions", s).name for s in SOURCE_SPLITS)
-        raise DataError(f"no {names} in the data set: check dataset.root")
+    require_train(read)
     told = " and ".join(read.values())
     _require_unique((image.image_id for image in images), "image", told)
     _require_unique((c.caption_id for image in images for c in image.captions), "caption", told)
-    if set(read) == {"val2017"}:
-        raise DataError(
-            f"{told}: val2017 is the test split and train2017 is missing: fetch it, or rename both "
-            "this file and the folder val2017 to train2017, which is then split by a hash"
-        )
     images.sort(key=lambda image: image.image_id)
     return CaptionedImages(images, left_out)
+
+
+def require_train(captions: Mapping[SourceSplit, str]) -> None:
+    """Refuse a data set without captions of train2017.
+
+    Args:
+        captions: what messages call the captions file of each source split that is there.
+
+    Raises:
+        DataError: with what to do.
+    """
+    if not captions:
+        names = " or ".join(annotation_file(Path(), "captions", s).name for s in SOURCE_SPLITS)
+        raise DataError(f"no {names} in the data set: check dataset.root")
+    if "train2017" not in captions:
+        raise DataError(
+            f"{captions['val2017']}: val2017 is the test split and train2017 is missing: fetch it, "
+            "or rename both this file and the folder val2017 to train2017, which is then split by "
+            "a hash"
+        )
 
 
 def _require_unique(ids: Iterable[int], kind: str, told: str) -> None:

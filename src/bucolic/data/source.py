@@ -18,7 +18,13 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bucolic.config import Section
-from bucolic.data.coco import SourceSplit, read_json
+from bucolic.data.coco import (
+    SourceSplit,
+    annotation_file,
+    present_splits,
+    read_json,
+    require_train,
+)
 from bucolic.data.fetch import RemoteFile, is_downgrade
 from bucolic.data.names import ImageAddress
 from bucolic.errors import DataError
@@ -113,6 +119,37 @@ def require_digested(root: Path, folder: Path) -> None:
         f"{link} is a link out of the data set, and DVC sees no change behind it: "
         f"put links to the files in its place: rm {link} && cp -rs {link.resolve()} {link}"
     )
+
+
+def check_source(root: Path) -> None:
+    """Refuse at once what the stages would refuse in a data set before they read its records.
+
+    Raises:
+        DataError: see `read_source` and `annotations_folder`; or captions of train2017 are missing
+            or no file, or the folder of a split's images is a link out of the data set.
+    """
+    if not isinstance(read_source(root), FolderSource):
+        return
+    folder = annotations_folder(root)
+    paths = {split: annotation_file(folder, "captions", split) for split in present_splits(folder)}
+    require_train({split: str(path) for split, path in paths.items()})
+    for split, path in paths.items():
+        if not path.is_file():
+            raise DataError(f"{path} is no file: mend it, or dataset.root in params.yaml")
+        require_digested(root, root / split)
+
+
+def annotations_folder(root: Path) -> Path:
+    """ROOT/annotations of a data set in COCO layout.
+
+    Raises:
+        DataError: it is missing, or a link out of the data set.
+    """
+    folder = root / "annotations"
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: a data set in COCO layout holds annotations/")
+    require_digested(root, folder)
+    return folder
 
 
 def read_source(root: Path) -> Source:

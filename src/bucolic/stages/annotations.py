@@ -24,8 +24,9 @@ from bucolic.data.source import (
     CocoSource,
     FolderSource,
     MeadowSource,
+    annotations_folder,
+    check_source,
     read_source,
-    require_digested,
 )
 from bucolic.errors import DataError, as_transient
 from bucolic.files import replacing
@@ -61,6 +62,7 @@ def get_annotations(root: Path, out: Path, *, runtime: Runtime) -> Summary:
             that cannot be used.
         TransientError: the server is away.
     """
+    check_source(root)
     source = read_source(root)
     if isinstance(source, MeadowSource):
         from bucolic.meadow import archive
@@ -86,10 +88,7 @@ def _fetch_archive(source: CocoSource, runtime: Runtime) -> Path:
 
 
 def _files_in_folder(root: Path) -> Iterator[_File]:
-    folder = root / "annotations"
-    if not folder.is_dir():
-        raise DataError(f"{folder} is missing: a data set in COCO layout holds annotations/")
-    require_digested(root, folder)
+    folder = annotations_folder(root)
     for kind, split in product(KINDS, SOURCE_SPLITS):
         path = annotation_file(folder, kind, split)
         if path.exists():
