@@ -17,6 +17,7 @@ wide or high dynamic range colours without a profile, formats other than FORMATS
 import io
 import logging
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from PIL.TiffImagePlugin import (
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     PREFIXES,
+    SAMPLEFORMAT,
     SAMPLESPERPIXEL,
     STRIPOFFSETS,
     TILEOFFSETS,
@@ -47,6 +49,8 @@ VERSION = 2
 # Cameras in common use have up to 65 million; decoding may hold four copies of 4 bytes a pixel.
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 16
+LARGE_PIXELS = MAX_PIXELS // 16
+_LARGE = threading.Lock()
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 OTHER_FORMATS = {
     b"8BPS": "Photoshop",
@@ -65,10 +69,19 @@ OTHER_FORMATS = {
     b"\xff\x0a": "JPEG XL",
     **{f"P{kind}".encode() + end: "Netpbm" for kind in range(1, 8) for end in (b"\n", b" ")},
 }
+BEGINNINGS = {
+    b"\xff\xd8": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"RIFF": "WEBP",
+    b"BM": "BMP",
+    **dict.fromkeys(PREFIXES, "TIFF"),
+}
 # sRGB's and those of standard video, which browsers show alike; 2 is unspecified (ITU-T H.273).
 PLAIN_PRIMARIES = {1, 2, 5, 6, 7}
 PLAIN_TRANSFERS = {1, 2, 4, 6, 7, 13, 14, 15}
 SAME_LEVELS = 3  # of 255: how far another writer's sRGB profile may be from this one
+UNSIGNED = {1, 4}  # TIFF's sample formats; 4 is undefined, which is read as unsigned
 NEW_SUBFILE_TYPE = 254  # of a TIFF page; the lowest bit says that it is a preview
 MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # an ICC profile's colours to Pillow's
 TURNS = {
@@ -147,7 +160,23 @@ def show(image: Image.Image) -> Image.Image:
     Raises:
         UnshownError: it is over MAX_PIXELS, or cannot be shown faithfully.
     """
+    with _one_large(image):
+        return _shown(image)
+
+
+@contextmanager
+def _one_large(image: Image.Image) -> Iterator[None]:
+    """One large picture is decoded at a time, however many threads decode: memory would add up."""
     _require_bounded(image)
+    width, height = image.size
+    if width * height < LARGE_PIXELS:
+        yield
+        return
+    with _LARGE:
+        yield
+
+
+def _shown(image: Image.Image) -> Image.Image:
     drawn = image.tile[0].extents if isinstance(image, GifImageFile) else None
     image.load()
     colours, alpha = _colours_and_alpha(image)
@@ -267,12 +296,19 @@ def _read_what_pillow_leaves(image: Image.Image, content: bytes) -> None:
     """A PNG's transparent colour, in 8 bits a sample, and what is no picture for a screen as is."""
     if isinstance(image, TiffImageFile) and image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1:
         raise UnshownError("unsupported", "its first page is a preview of another one (as in DNG)")
+    if isinstance(image, TiffImageFile) and not set(_sample_formats(image)) <= UNSIGNED:
+        raise UnshownError("unsupported", "TIFF of samples that are not unsigned whole numbers")
     if isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2:
         _require_whole_planes(image)
     if image.format == "PNG" and image.mode in ("L", "RGB") and "transparency" in image.info:
         image.info["transparency"] = _in_8_bits(image.info["transparency"], content[24])
     if not image.info.get("icc_profile"):
         _require_plain_colours(image, content)
+
+
+def _sample_formats(image: TiffImageFile) -> tuple[int, ...]:
+    found = image.tag_v2.get(SAMPLEFORMAT, (1,))
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _require_whole_planes(image: TiffImageFile) -> None:
@@ -318,6 +354,9 @@ def _unopened(content: bytes) -> UnshownError:
         known = "TIFF with samples of this kind"
     if known:
         return UnshownError("unsupported", f"{known} is not among {', '.join(FORMATS)}")
+    begun = next((name for start, name in BEGINNINGS.items() if content.startswith(start)), None)
+    if begun:
+        return UnshownError("corrupt", f"begins as {begun}, and cannot be read on")
     return UnshownError("corrupt", f"neither of {', '.join(FORMATS)}" if content else "empty file")
 
 

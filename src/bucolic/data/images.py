@@ -86,22 +86,29 @@ def check_image(content: bytes, width: int | None, height: int | None) -> Checke
     """Compare a file's size with the annotation's, in pixels, and decode it to the last pixel.
 
     Some tools annotate a turned photograph's size as it is stored, some as it is shown: both are
-    right. What is neither is told from the header, before a pixel is decoded. Nothing is compared
-    where the annotation gives no size.
+    right. What is neither is told from the header, before a pixel is decoded. A side that the
+    annotation does not give is not compared.
     """
-    annotated = None if width is None or height is None else (width, height)
     try:
         with open_picture(content) as image:
             stored, mode = stored_size(image), image.mode
-            wrong = f"{stored[0]}x{stored[1]}, annotated {width}x{height}"
-            if annotated not in (None, stored, stored[::-1]):
+            wrong = f"{stored[0]}x{stored[1]}, annotated {_told(width)}x{_told(height)}"
+            if not any(_fits(size, width, height) for size in (stored, stored[::-1])):
                 return Checked("wrong_size", wrong)
             shown = show(image).size
     except UnshownError as error:
         return Checked(error.status, str(error))
-    if annotated not in (None, stored, shown):
+    if not any(_fits(size, width, height) for size in (stored, shown)):
         return Checked("wrong_size", wrong)
     return Checked("ok", mode=mode)
+
+
+def _fits(size: tuple[int, int], width: int | None, height: int | None) -> bool:
+    return width in (None, size[0]) and height in (None, size[1])
+
+
+def _told(side: int | None) -> str:
+    return "?" if side is None else str(side)
 
 
 def decode(content: bytes) -> Image.Image:

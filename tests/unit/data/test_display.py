@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from bucolic.data.display import MAX_PIXELS, _broken, middle
@@ -351,8 +353,7 @@ def test_samples_without_a_range_are_refused(samples: type):
     """A height map has no one picture; it is not clipped to one."""
     content = encoded(Image.fromarray(np.ones((4, 4), samples)), "TIFF")
     checked = check_image(content, 4, 4)
-    mode = {np.float32: "F", np.int32: "I"}[samples]
-    reason = f"samples of Pillow's mode {mode} have no known range"
+    reason = "TIFF of samples that are not unsigned whole numbers"
     assert ("unsupported", reason) == (checked.status, checked.reason)
 
 
@@ -397,6 +398,60 @@ def test_a_tiff_of_unknown_samples_is_not_called_corrupt():
     )
     checked = check_image(content, 4, 4)
     assert ("unsupported", True) == (checked.status, checked.reason.startswith("TIFF with samples"))
+
+
+def test_signed_samples_have_no_known_range():
+    """What one viewer shows as black is grey in another: such a TIFF is refused."""
+    tags = ImageFileDirectory_v2()
+    tags[339] = 2  # SampleFormat, two's complement
+    content = encoded(Image.new("L", (48, 32), 200), "TIFF", tiffinfo=tags)
+    checked = check_image(content, 48, 32)
+    expected = "TIFF of samples that are not unsigned whole numbers"
+    assert ("unsupported", expected) == (checked.status, checked.reason)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_a_file_that_breaks_off_in_its_header_is_told_by_what_it_began_as(kind: str):
+    """It is not called something else than what it was to be."""
+    checked = check_image(encoded(noise(), kind)[:16], 48, 32)
+    assert checked.status == "corrupt"
+    assert "neither of" not in checked.reason
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "status"),
+    [(48, None, "ok"), (None, 32, "ok"), (47, None, "wrong_size"), (None, 33, "wrong_size")],
+)
+def test_one_annotated_side_is_compared_alone(width: int | None, height: int | None, status: str):
+    """An annotation that gives the width and no height still says what the width is."""
+    checked = check_image(encoded(noise(), "PNG"), width, height)
+    assert checked.status == status
+    if status != "ok":
+        told = f"{'?' if width is None else width}x{'?' if height is None else height}"
+        assert checked.reason == f"48x32, annotated {told}"
+
+
+def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    """Memory does not grow with the number of threads."""
+    monkeypatch.setattr("bucolic.data.display.LARGE_PIXELS", 48 * 32)
+    running, most = [], []
+    load = PngImageFile.load
+
+    def slowly(image: PngImageFile) -> object:
+        running.append(None)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", slowly)
+    large, small = encoded(noise(), "PNG"), encoded(noise((48, 31)), "PNG")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode, [large] * 16))
+    assert max(most) == 1
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode, [small] * 16))
+    assert max(most) > 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
