@@ -124,8 +124,19 @@ def _require_plain(path: Path, root: Node | None) -> None:
         if count > VALUES_MAX:
             raise ParamsError(f"{path} holds more than {VALUES_MAX} values: shorten it")
         if problem := _problem(node, len(place)):
-            where = f"{name_of(place)} (line {node.start_mark.line + 1})".lstrip()
-            raise ParamsError(f"{path}: {where} {problem}")
+            raise _refused(path, place, node, problem)
+        for key in _keys(node):
+            if problem := _key_problem(key):
+                raise _refused(path, place, key, problem)
+
+
+def _refused(path: Path, place: Place, node: Node, problem: str) -> ParamsError:
+    where = f"{name_of(place)} (line {node.start_mark.line + 1})".lstrip()
+    return ParamsError(f"{path}: {where} {problem}")
+
+
+def _keys(node: Node) -> list[Node]:
+    return [key for key, _ in node.value] if isinstance(node, MappingNode) else []
 
 
 def _walk(node: Node, place: Place) -> Iterator[tuple[Place, Node]]:
@@ -148,11 +159,21 @@ def _problem(node: Node, depth: int) -> str | None:
     if node.tag not in PLAIN:
         kind = str(node.tag).removeprefix(TAG)
         return f"is of type {kind}: write text, a number, true, false, null, a list or a mapping"
-    if isinstance(node, MappingNode):
-        return next((found for key, _ in node.value if (found := _key_problem(key))), None)
     if node.tag == TAG + "int" and len(node.value) > DIGITS_MAX:
         return f"is a number of {len(node.value)} digits: no param is as large"
+    if isinstance(node, ScalarNode) and node.tag != TAG + "str":
+        return _unread(node)
     return _unfit(node.value) if node.tag == TAG + "str" else None
+
+
+def _unread(node: ScalarNode) -> str | None:
+    """Why a value is not of the type that a tag before it names."""
+    try:
+        YAML(typ="safe").constructor.construct_object(node)
+    except (ValueError, KeyError, YAMLError):
+        kind = str(node.tag).removeprefix(TAG)
+        return f"is {node.value!r}, which is no {kind}: leave the tag away"
+    return None
 
 
 def _key_problem(key: Node) -> str | None:

@@ -268,6 +268,7 @@ def test_a_mark_and_any_line_ends_are_fine(project: Path, mark: bytes, ending: s
         ("!!set {a}", "filter.keywords[1] (line 7) is of type set"),
         ("!word a", "filter.keywords[1] (line 7) is of type !word"),
         ("!!python/name:os.system a", "filter.keywords[1] (line 7) is of type python/name:os"),
+        ("!!int abc", "filter.keywords[1] (line 7) is 'abc', which is no int: leave the tag away"),
         (".nan", "filter.keywords[1]: Input should be a valid string, not NaN"),
         ("1e999", "filter.keywords[1]: Input should be a valid string, not Infinity"),
         ("9" * 5000, "filter.keywords[1] (line 7) is a number of 5000 digits"),
@@ -298,6 +299,7 @@ def test_what_yaml_can_say_and_params_cannot_names_its_key(project: Path, word: 
         ("- a\n", "holds no keys"),
         ("a: 1\n---\nb: 2\n", "is not valid YAML at line 2: but found another document"),
         ("a: 1\na: 2\n", 'is not valid YAML at line 2: found duplicate key "a"'),
+        ("a: 1\nb: 2\n3: c\n", "(line 3) has a key that is no text, 3"),
         ("2017-01-01: 1\n", "(line 1) has a key that is no text, 2017-01-01"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from bucolic.data.fetch import NotThereError, TooLongError
 from bucolic.errors import DataError, as_transient
 
+ENCRYPTED = 1  # the lowest bit of a member's flags
 # What zipfile raises of members it cannot unpack: torn, encrypted, packed in unknown ways.
 UNPACKING_ERRORS = (
     zipfile.BadZipFile,
@@ -35,7 +36,11 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{path} is no zip archive ({error}): delete it and run again") from None
+        # Its digest has been compared, so another download would be the same.
+        raise DataError(
+            f"{path} has the sha256 that source.json names and is no whole zip archive ({error}): "
+            "name another one there"
+        ) from None
 
 
 def read_member(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, limit_bytes: int) -> bytes:
@@ -55,6 +60,8 @@ def _unpacking(member: zipfile.ZipInfo, limit_bytes: int) -> Iterator[None]:
     # zipfile unpacks no more than the archive's own list promises, whatever is packed.
     if member.file_size > limit_bytes:
         raise TooLongError(f"{member.filename}: over the limit of {limit_bytes:,} bytes unpacked")
+    if member.flag_bits & ENCRYPTED:
+        raise BrokenError(f"{member.filename} is encrypted: pack the archive without a password")
     try:
         yield
     except UNPACKING_ERRORS as error:

@@ -39,6 +39,13 @@ KINDS: tuple[Kind, ...] = ("captions", "instances", "attributes")
 ATTRIBUTES_VERSION = 1
 
 
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstandard",
+}
 LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
 MEND = "mend it in dataset.root"  # where the file came from, if what was read is a copy
 EXACT = 2**53  # above it, floats are no longer each whole number
@@ -214,6 +221,8 @@ def parse_json(content: bytes, told: str) -> Any:
     Raises:
         DataError: it is no JSON, or gives one key two values; `told` names the file there.
     """
+    if packed := next((name for start, name in PACKED.items() if content.startswith(start)), None):
+        raise DataError(f"{told} is packed ({packed}): unpack it")
     try:
         return json.loads(content, object_pairs_hook=_without_repetition)
     except UnicodeDecodeError as error:

@@ -168,5 +168,5 @@ def read_source(root: Path) -> Source:
         return _FETCHED.validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "kind"
+        where = ".".join(str(part) for part in first["loc"] if part != "[key]") or "kind"
         raise DataError(f"{path}: {where}: {first['msg']}") from None

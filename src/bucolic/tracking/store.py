@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+LOG = logging.getLogger(__name__)
 EXPERIMENT = "bucolic"
 ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+YES, NO = {"on", "1", "true", "yes", ""}, {"off", "0", "false", "no"}
 PARENT = "mlflow.parentRunId"
 LOCAL_PAGE = "http://127.0.0.1:5001"
 VIEW = "workflowType=machine_learning"  # else MLflow's pages open on their view for chat models
@@ -97,7 +100,15 @@ class Store:
 
 def enabled() -> bool:
     """Whether tracking is wanted: BUCOLIC_TRACKING=off switches it off."""
-    return os.environ.get("BUCOLIC_TRACKING", "on").lower() not in {"off", "0", "false", "no"}
+    asked = os.environ.get("BUCOLIC_TRACKING", "on").strip().lower()
+    if asked not in YES | NO:
+        _warn_of_unknown(asked)
+    return asked not in NO
+
+
+@cache
+def _warn_of_unknown(asked: str) -> None:
+    LOG.warning("BUCOLIC_TRACKING is %r, which is neither on nor off: taken as on", asked)
 
 
 def open_store(home: Path) -> Store:

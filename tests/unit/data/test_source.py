@@ -47,6 +47,15 @@ def test_no_image_falls_back_from_https_to_http(
     assert used == ImageSource(urls=urls, allow_http=allow_http).trusted_urls
 
 
+def test_a_split_that_nobody_knows_is_named_as_it_stands(tmp_path: Path):
+    """The key of source.json, and nothing of the library that reads it."""
+    remote = {"name": "a.zip", "urls": ["http://a"], "size_bytes": 1, "sha256": "0" * 64}
+    source = {"kind": "coco", "annotations": remote, "images": {"train": {}}}
+    (tmp_path / "source.json").write_text(json.dumps(source))
+    with pytest.raises(DataError, match=r"source.json: coco.images.train: Input should be 'train2"):
+        read_source(tmp_path)
+
+
 def test_an_address_of_a_single_image_holds_its_name(tmp_path: Path):
     """One address for all images is refused where it stands."""
     remote = {"name": "a.zip", "urls": ["http://a"], "size_bytes": 1, "sha256": "0" * 64}

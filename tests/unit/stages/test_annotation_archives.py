@@ -76,6 +76,27 @@ def test_a_broken_member_is_one_line(bucket: Bucket, tmp_path: Path):
         get(root)
 
 
+def test_an_encrypted_member_is_told_as_such(bucket: Bucket, tmp_path: Path):
+    """It says what to do, and nothing of Python's objects."""
+    served(bucket, tmp_path / "set")
+    content = bytearray((bucket.folder / "a.zip").read_bytes())
+    content[content.index(b"PK\x03\x04") + 6] |= 1  # the flags, in the file's own header
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # and in the archive's list
+    root = served(bucket, tmp_path / "set", bytes(content))
+    with pytest.raises(DataError, match=f"{MEMBER} is encrypted: pack the archive without a") as e:
+        get(root)
+    assert "ZipInfo" not in str(e.value)
+
+
+def test_a_torn_archive_with_the_right_digest_is_not_fetched_again(bucket: Bucket, tmp_path: Path):
+    """Another download would be the same: the advice is to name another archive."""
+    served(bucket, tmp_path / "set")
+    torn = (bucket.folder / "a.zip").read_bytes()[:-30]
+    root = served(bucket, tmp_path / "set", torn)
+    with pytest.raises(DataError, match=r"no whole zip archive .*: name another one there"):
+        get(root)
+
+
 def test_a_busy_server_may_pass_and_a_refusal_does_not(bucket: Bucket, tmp_path: Path):
     """503 ends in 75; 403 in 3, with the address and where to mend it."""
     root = served(bucket, tmp_path / "set")
@@ -100,8 +121,8 @@ def test_a_disk_in_trouble_may_pass(tmp_path: Path, coco_folder: Path):
 
 def test_an_annotation_file_that_cannot_be_read_is_one_line(coco_folder: Path):
     """A folder in the file's place is named with what the system says of it."""
-    path = coco_folder / "annotations/captions_train2017.json"
-    path.unlink()
+    path = coco_folder / "annotations/instances_train2017.json"
+    path.unlink(missing_ok=True)
     path.mkdir()
     with pytest.raises(DataError, match=f"{path}: Is a directory: mend it"):
         get(coco_folder)

@@ -1,5 +1,6 @@
 """The annotations stage: files as tools write them, told by the names the user knows."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -68,6 +69,7 @@ def selected(annotations: Path) -> list[Any]:
 
 BROKEN: list[tuple[Callable[[bytes], bytes], str]] = [
     (lambda text: text[:500], "is not valid JSON (Unterminated string"),
+    (gzip.compress, "is packed (gzip): unpack it"),
     (lambda _: b"", "is not valid JSON (Expecting value"),
     (lambda text: b"[" + text + b"]", "is no COCO annotation file: it holds no object"),
     (lambda _: b"[" * 100_000, "is not valid JSON (maximum recursion depth exceeded"),

@@ -423,6 +423,19 @@ def test_an_isolated_run_lists_the_records_of_its_own_workspace(
     assert page(client, "b")[1:] == ["- embed: not reached", "- train: not reached"]
 
 
+def test_a_word_that_says_neither_on_nor_off_is_told_once(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Tracking stays on, and one line says why."""
+    leave("filter")
+    monkeypatch.setenv("BUCOLIC_TRACKING", "banana")
+    assert flush(home).sent == 1
+    leave("shard")
+    assert flush(home).sent == 1
+    said = "BUCOLIC_TRACKING is 'banana', which is neither on nor off: taken as on"
+    assert caplog.messages.count(said) == 1
+
+
 def test_tracking_can_be_switched_off(home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch):
     """BUCOLIC_TRACKING=off sends nothing and keeps the record."""
     leave("filter")
