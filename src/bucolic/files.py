@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
@@ -89,12 +89,15 @@ def _unless_gone(_function: object, _path: str, info: Any) -> None:
         raise info[1]
 
 
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file's bytes, read in pieces of 1 MiB."""
+def file_digest(
+    path: Path, algorithm: str = "sha256", *, count: Callable[[int], None] = lambda _: None
+) -> str:
+    """Hexadecimal digest of a file's bytes, read in pieces of 1 MiB; `count` is told each size."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
+            count(len(chunk))
     return digest.hexdigest()
 
 

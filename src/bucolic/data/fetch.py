@@ -395,7 +395,10 @@ def _mismatch(path: Path, remote: RemoteFile) -> str | None:
     size = path.stat().st_size
     if size != remote.size_bytes:
         return f"{size} bytes came, {remote.size_bytes} were promised"
-    if file_digest(path) != remote.sha256:
+    progress = Progress(f"checked {remote.name}", remote.size_bytes, is_bytes=True)
+    digest = file_digest(path, count=progress.add)
+    progress.close()
+    if digest != remote.sha256:
         return f"its sha256 is not {remote.sha256[:12]}..."
     return None
 

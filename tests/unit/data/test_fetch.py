@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import queue
 import resource
@@ -192,6 +193,21 @@ def test_a_file_on_this_disk_is_read_in_its_place(bucket: Bucket, tmp_path: Path
     place.write_bytes(CONTENT[::-1])
     assert tmp_path / "got/a.zip" == fetch_file(open_session(), local, tmp_path / "got")
     assert {"/a.zip": 1} == dict(bucket.asked)
+
+
+def test_a_large_file_on_this_disk_is_checked_with_progress(
+    bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    """Reading 19 GB takes a minute, in which somebody wants to know what happens."""
+    monkeypatch.setattr("bucolic.progress.INTERVAL_S", 0.0)
+    with caplog.at_level(logging.INFO):
+        place = (bucket.folder / "a.zip").as_uri()
+        fetch_file(open_session(), remote(bucket, urls=(place,)), tmp_path / "got")
+    said = [message for message in caplog.messages if message.startswith("checked a.zip 0.3 of")]
+    assert " a second, 0 s left" in said[0]
 
 
 def test_a_wrong_file_on_this_disk_is_told_so(tmp_path: Path):
