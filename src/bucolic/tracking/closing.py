@@ -3,7 +3,7 @@
     python -m bucolic.tracking.closing HOME DRIVER
 
 While a pipeline's run is RUNNING, HOME/.work/open/DRIVER is there, and one process waits for that
-driver's end. It has not loaded MLflow, and so costs next to nothing.
+driver's end. Until then it loads nothing that takes memory.
 """
 
 import fcntl
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bucolic.files import is_gone, remove
 from bucolic.signals import hear_again
-from bucolic.tracking.outbox import OPEN, settle
 
+OPEN = Path(".work/open")
 LOOK_EVERY_S = 0.5
 
 
@@ -33,6 +33,8 @@ def close_after(home: Path, driver: str) -> None:
         while not is_gone(driver, touched_s=time.time()):
             time.sleep(LOOK_EVERY_S)
         if path.exists():
+            from bucolic.tracking.outbox import settle  # noqa: PLC0415 - see above
+
             settle(home)
         remove(path)
 

@@ -17,6 +17,7 @@ from typing import Any
 from bucolic.files import is_gone, remove, write_json
 from bucolic.pipeline.post import TRACKED, posted, unposted
 from bucolic.tracking import described, parent, registry
+from bucolic.tracking.closing import OPEN
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
@@ -27,7 +28,6 @@ CURVES = "curves.jsonl"
 STEP = "images_seen"
 PER_BATCH = 100  # params and tags MLflow takes at once
 OFF = "BUCOLIC_TRACKING switches tracking off"
-OPEN = Path(".work/open")  # by driver, see closing.py
 LOG = logging.getLogger(__name__)
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from bucolic.files import process_name
 from bucolic.tracking import closing, hooks
-from bucolic.tracking.closing import close_after, is_open
-from bucolic.tracking.outbox import OPEN, flush
+from bucolic.tracking.closing import OPEN, close_after, is_open
+from bucolic.tracking.outbox import flush
 
 
 @pytest.fixture
