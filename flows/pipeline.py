@@ -20,8 +20,10 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
 from bucolic.errors import BucolicError, TransientError
+from bucolic.files import this_process
 from bucolic.own_code import require_own_code
 from bucolic.pipeline import commands
+from bucolic.pipeline.driver import DRIVER
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.stage_run import Outcome, run_stage
 from bucolic.pipeline.summary import headline, result_page, stage_table
@@ -66,8 +68,8 @@ def bucolic(
 )
 def bring_up_to_date(stage: str, workspace: Workspace) -> State[Any]:
     """Run one stage through DVC; only a failure that may pass by itself is tried again."""
-    flow_run_id = {"PREFECT__FLOW_RUN_ID": str(flow_run.id)}
-    environment = {**workspace.environment, **flow_run_id}
+    of_flow = {"PREFECT__FLOW_RUN_ID": str(flow_run.id), DRIVER: this_process()}
+    environment = {**workspace.environment, **of_flow}
     outcome = run_stage(workspace.root, stage, _log(), environment)
     if outcome.retryable and task_run.run_count <= len(RETRY_DELAYS_S):
         raise TransientError(outcome.message)

@@ -163,12 +163,14 @@ def breaks_off(path: Path) -> bool:
 
 def lacks_entries(path: Path, before: bytes, stage: str) -> bool:
     """Whether dvc.lock breaks off where what is left is still YAML: DVC changes one entry alone."""
-    now, then = (YAML(typ="safe").load(text)["stages"] for text in (path, before))
-    others = now.keys() | then.keys() - {stage}
-    own = now.get(stage)
-    return any(now.get(name) != then.get(name) for name in others - {stage}) or bool(
-        own and len(own.get("outs", ())) != OUTS
-    )
+    then = YAML(typ="safe").load(before)["stages"]
+    try:
+        now = YAML(typ="safe").load(path)["stages"]
+        has_own = stage not in now or len([out["md5"] for out in now[stage]["outs"]]) == OUTS
+    except (KeyError, TypeError):
+        return True
+    others = (now.keys() | then.keys()) - {stage}
+    return not has_own or any(now.get(name) != then.get(name) for name in others)
 
 
 def wait_for_end(project: Project, stage: str, child: subprocess.Popen[str]) -> None:

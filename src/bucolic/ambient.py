@@ -4,10 +4,13 @@ Autocast, inference and default devices hold for a thread, the default type of f
 process: that one is set only where networks are made, and put back at once.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_LOADING = threading.Lock()  # or the type that one thread sets is what another puts back
 
 
 @contextmanager
@@ -19,12 +22,9 @@ def drawing_modes() -> Iterator[None]:
 
 @contextmanager
 def loading_modes() -> Iterator[None]:
-    """As `drawing_modes`, and networks of float32."""
-    former = torch.get_default_dtype()
-    with drawing_modes():
-        if former is torch.float32:
-            yield
-            return
+    """As `drawing_modes`, and networks of float32; one thread loads at a time."""
+    with drawing_modes(), _LOADING:
+        former = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
             yield

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from bucolic.errors import DataError, ParamsError
 
+COUNTS = range(1, 100_001)  # of pictures for each prompt
+STEPS = range(1, 10_001)  # of the flow
 SHOWN = 80  # characters of a refused value in its message
 
 

@@ -308,11 +308,14 @@ def generate(
     out: Path,
 ) -> None:
     """Draw pictures of PROMPTS with the trained model."""
-    from bucolic.arguments import prompts_of
+    from bucolic.arguments import COUNTS, STEPS, finite_number, prompts_of, whole_number
     from bucolic.pictures import require_place, save_pictures
 
     require_place(out)
     texts = prompts_of(prompts)
+    whole_number("n", count, COUNTS)
+    whole_number("steps", 1 if steps is None else steps, STEPS)
+    finite_number("guidance", guidance or 0.0, least=0)
     from bucolic.generate import Bucolic  # takes seconds
 
     model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)

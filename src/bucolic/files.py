@@ -183,14 +183,23 @@ def last_touched_s(path: Path) -> float:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine has the number `pid`."""
+    """Whether a process of this machine has the number `pid` and has not ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended, and nobody has asked how: in a container perhaps nobody ever will."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state == "Z"
 
 
 def _flush(path: Path) -> None:

@@ -6,8 +6,8 @@
 Picture i of prompt number p depends on (seed, p, i) and the prompt alone, not on how many others
 are asked for. On one device kind and with one number of threads the bytes are the same each time.
 Any number of Python threads may ask one model, and get what each would get alone; torch's modes of
-the caller (autocast, default devices and types) change nothing. A forked child must load a model of
-its own: OpenMP, which torch computes with, hangs in one whose parent has drawn.
+the caller (autocast, default devices and types) change nothing. Fork before torch has computed
+anything, or spawn: OpenMP hangs in the forked child of a process that has.
 """
 
 import logging
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from bucolic.ambient import drawing_modes, loading_modes
 from bucolic.arguments import (
+    COUNTS,
+    STEPS,
     cut,
     finite_number,
     folder_of,
@@ -44,8 +46,6 @@ from bucolic.runtime import choose_device
 logger = logging.getLogger(__name__)
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.floating]
-COUNTS = range(1, 100_001)
-STEPS = range(1, 10_001)
 _LOADING = threading.Lock()  # not the model's own, which could then not be pickled
 
 

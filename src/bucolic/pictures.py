@@ -68,9 +68,11 @@ def require_place(out: Path) -> None:
             is that of another format, or the system refuses the place.
     """
     single = out.suffix.lower() == ".png"
-    if out.suffix.lower() in OTHER_FORMATS and not out.is_dir():
-        raise ParamsError(f"{out}: pictures are PNG: choose a name that ends in .png, or a folder")
     with _told_in_one_line(out):
+        if out.suffix.lower() in OTHER_FORMATS and not out.is_dir():
+            raise ParamsError(
+                f"{out}: pictures are PNG: choose a name that ends in .png, or a folder"
+            )
         if single and out.is_dir():
             raise ParamsError(f"{out} is a folder: choose another name for the picture")
         for place in (out.parent if single else out, *out.parents):

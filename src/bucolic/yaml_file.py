@@ -156,23 +156,28 @@ def _problem(node: Node, depth: int) -> str | None:
         return f"is nested more than {DEPTH_MAX} deep: mend it"
     if node.tag == TAG + "timestamp":
         return f"is a date, {node.value}: put it in quotes"
-    if node.tag not in PLAIN:
+    is_scalar = node.tag not in {TAG + "seq", TAG + "map"}
+    if node.tag not in PLAIN or is_scalar != isinstance(node, ScalarNode):
         kind = str(node.tag).removeprefix(TAG)
         return f"is of type {kind}: write text, a number, true, false, null, a list or a mapping"
+    return _scalar_problem(node) if isinstance(node, ScalarNode) else None
+
+
+def _scalar_problem(node: ScalarNode) -> str | None:
+    if node.tag == TAG + "str":
+        return _unfit(node.value)
     if node.tag == TAG + "int" and len(node.value) > DIGITS_MAX:
         return f"is a number of {len(node.value)} digits: no param is as large"
-    if isinstance(node, ScalarNode) and node.tag != TAG + "str":
-        return _unread(node)
-    return _unfit(node.value) if node.tag == TAG + "str" else None
+    return _unread(node)
 
 
 def _unread(node: ScalarNode) -> str | None:
-    """Why a value is not of the type that a tag before it names."""
+    """Why a value is not of the type that a tag before it, or its first characters, promise."""
     try:
         YAML(typ="safe").constructor.construct_object(node)
-    except (ValueError, KeyError, YAMLError):
+    except (ValueError, LookupError, YAMLError):
         kind = str(node.tag).removeprefix(TAG)
-        return f"is {node.value!r}, which is no {kind}: leave the tag away"
+        return f"is {node.value!r}, which is no {kind}: put it in quotes, without a tag"
     return None
 
 

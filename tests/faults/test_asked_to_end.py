@@ -67,8 +67,9 @@ def test_drawing_that_is_killed_takes_its_processes_along(project: Project):
     child = start(project, "annotations")
     while len(workers := psutil.Process(child.pid).children()) < 3 and child.poll() is None:
         time.sleep(0.01)
+    assert len(workers) >= 2
     child.kill()
-    child.wait()
+    assert child.wait() == -signal.SIGKILL
     assert [] == psutil.wait_procs(workers, timeout=20)[1]
 
 

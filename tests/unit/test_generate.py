@@ -307,6 +307,19 @@ def test_modes_of_the_caller_change_nothing(
     assert before == after
 
 
+def test_threads_load_under_another_default_type_what_one_loads_alone(
+    artist: Bucolic, tmp_path: Path
+):
+    """The type that one sets for its networks is no other's, and the caller's comes back."""
+    write_model(tmp_path, artist.generator, artist.config, [])
+    drawn = artist.generate("a cow")
+    with default_dtype(torch.float64):
+        with ThreadPoolExecutor(8) as pool:
+            loads = pool.map(lambda _: Bucolic.from_pretrained(tmp_path, device="cpu"), range(16))
+            assert all(np.array_equal(drawn, model.generate("a cow")) for model in loads)
+        assert torch.get_default_dtype() is torch.float64
+
+
 def test_no_call_touches_torchs_own_state(artist: Bucolic, tmp_path: Path):
     """Loading and drawing leave random state, threads and gradients as the caller set them."""
 
@@ -363,6 +376,9 @@ def test_the_command_line_refuses_in_one_line(
     ("arguments", "said"),
     [
         (["a cow", " "], "prompt number 2 is empty: say what to draw"),
+        (["a cow", "-n", "0"], "n must be a whole number from 1 to 100000, not 0"),
+        (["a cow", "--steps", "0"], "steps must be a whole number from 1 to 10000, not 0"),
+        (["a cow", "--guidance", "nan"], "guidance must be a finite number of at least 0, not nan"),
         (["a cow", "--out", "cow.jpg"], "cow.jpg: pictures are PNG: choose a name that ends in"),
     ],
 )

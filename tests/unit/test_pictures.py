@@ -13,6 +13,7 @@ from bucolic.pictures import (
     LINE_PX,
     enlarged,
     grid,
+    require_place,
     save_pictures,
     stacked,
     wrapped,
@@ -79,6 +80,13 @@ def test_a_folder_in_a_picture_s_place_is_kept(tmp_path: Path, name: str):
         save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
     assert 1 == len(str(caught.value).splitlines())
     assert "mine" == (place / "dear.txt").read_text()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ""])
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path, suffix: str):
+    """Whatever it would have been the name of."""
+    with pytest.raises(ParamsError, match="File name too long: choose another place"):
+        require_place(tmp_path / ("x" * 300 + suffix))
 
 
 @pytest.mark.parametrize("name", ["notes", "notes/out", "notes/grid.png", "notes/deeper/grid.png"])

@@ -73,10 +73,10 @@ BEGINNINGS = {
     b"\xff\xd8": "JPEG",
     b"\x89PNG": "PNG",
     b"GIF8": "GIF",
-    b"RIFF": "WEBP",
     b"BM": "BMP",
     **dict.fromkeys(PREFIXES, "TIFF"),
 }
+MARKS = {b"RIFFWEBP": "WEBP", b"ftypavif": "AVIF", b"ftypavis": "AVIF"}  # behind the first bytes
 # sRGB's and those of standard video, which browsers show alike; 2 is unspecified (ITU-T H.273).
 PLAIN_PRIMARIES = {1, 2, 5, 6, 7}
 PLAIN_TRANSFERS = {1, 2, 4, 6, 7, 13, 14, 15}
@@ -355,7 +355,7 @@ def _unopened(content: bytes) -> UnshownError:
     if known:
         return UnshownError("unsupported", f"{known} is not among {', '.join(FORMATS)}")
     begun = next((name for start, name in BEGINNINGS.items() if content.startswith(start)), None)
-    if begun:
+    if begun := begun or MARKS.get(content[:4] + content[8:12]) or MARKS.get(content[4:12]):
         return UnshownError("corrupt", f"begins as {begun}, and cannot be read on")
     return UnshownError("corrupt", f"neither of {', '.join(FORMATS)}" if content else "empty file")
 

@@ -12,6 +12,7 @@ Without one, the folder itself holds annotations/, train2017/ and perhaps val201
 """
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from bucolic.config import Section
 from bucolic.data.coco import (
+    KINDS,
+    SOURCE_SPLITS,
     SourceSplit,
     annotation_file,
     present_splits,
@@ -125,17 +128,19 @@ def check_source(root: Path) -> None:
     """Refuse at once what the stages would refuse in a data set before they read its records.
 
     Raises:
-        DataError: see `read_source` and `annotations_folder`; or captions of train2017 are missing
-            or no file, or the folder of a split's images is a link out of the data set.
+        DataError: see `read_source` and `annotations_folder`; or captions of train2017 are missing,
+            an annotation file is none, or the folder of a split's images is a link out of it.
     """
     if not isinstance(read_source(root), FolderSource):
         return
     folder = annotations_folder(root)
     paths = {split: annotation_file(folder, "captions", split) for split in present_splits(folder)}
     require_train({split: str(path) for split, path in paths.items()})
-    for split, path in paths.items():
-        if not path.is_file():
+    for kind, split in product(KINDS, SOURCE_SPLITS):
+        path = annotation_file(folder, kind, split)
+        if path.exists() and not path.is_file():
             raise DataError(f"{path} is no file: mend it, or dataset.root in params.yaml")
+    for split in paths:
         require_digested(root, root / split)
 
 

@@ -142,7 +142,7 @@ def _bring_about(
             finished = _run(execution, call, open_sink, record)
     kept.forget_old(shelf)
     if not (execution.home / TRACKED / f"{finished['record_id']}.json").exists():
-        post(execution.home, execution.root, finished)
+        post(execution.home, execution.root, {**finished, "driver": record["driver"]})
 
 
 def _alone(lock: Path, name: str) -> AbstractContextManager[None]:

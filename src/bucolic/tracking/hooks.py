@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bucolic.errors import BucolicError
@@ -13,7 +14,7 @@ from bucolic.places import find_home, find_root
 from bucolic.report import Sink
 from bucolic.signals import hear_again
 from bucolic.tracking import closing, sink
-from bucolic.tracking.closing import is_open
+from bucolic.tracking.closing import is_open, mark
 from bucolic.tracking.described import Record
 from bucolic.tracking.outbox import Delivery, flush
 from bucolic.tracking.privacy import may_show_pictures
@@ -28,7 +29,11 @@ LOG = logging.getLogger(__name__)
 def open_sink(record: Record) -> Sink:
     """Return where the stage of `record` streams curves and pictures to."""
     root = find_root(Path.cwd())
-    return sink.open_sink(find_home(root), record, pictures=may_show_pictures(root))
+    home = find_home(root)
+    if enabled():
+        mark(home, record["driver"], runs_on=True)
+        _close_with(home, record["driver"])  # it also tells of one that is killed from now on
+    return sink.open_sink(home, record, pictures=may_show_pictures(root))
 
 
 def send(root: Path, *, wait: bool) -> None:
@@ -43,10 +48,9 @@ def send(root: Path, *, wait: bool) -> None:
         home = find_home(root)
         if wait:
             _flush_and_warn(home, root)
-            if is_open(home, driver()):
-                _start(home, root, closing.__name__, home, driver())
+            _close_with(home, driver())
         elif any(posted(home, root)):
-            _start(home, root, THIS, home, root, driver())
+            _start(home, root, THIS, str(home), str(root), driver())
     except BucolicError:
         return  # the stage says it
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
@@ -64,17 +68,31 @@ def _flush_and_warn(home: Path, root: Path) -> None:
         LOG.warning("MLflow: %s; %s, `bucolic track` sends them", delivery.reason, delivery.left)
 
 
-def _start(home: Path, root: Path, module: str, *arguments: Path | str) -> None:
+def _close_with(home: Path, driver_name: str) -> None:
+    """End the pipeline's run when its driver ends, unless it has ended."""
+    if is_open(home, driver_name):
+        with suppress(OSError):  # no process to be had: whoever sends next ends the run
+            _start(home, home, closing.__name__, str(home), driver_name)
+
+
+def _start(home: Path, folder: Path, module: str, *arguments: str) -> None:
     """Start a module in a process that outlives this one, and logs to HOME."""
     with _log_path(home).open("a") as file:
         subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            cwd=root,
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            env=_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             start_new_session=True,
         )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The code in `folder` first, where it has any: that of another place may be gone soon."""
+    places = [str(folder / "src"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def _log_path(home: Path) -> Path:
@@ -88,15 +106,14 @@ def _log_path(home: Path) -> Path:
     return path
 
 
-def _send_and_close(home: Path, root: Path, driver_name: str) -> None:
-    """Send what waits; what waits for the driver's end is started anew, without MLflow's memory."""
+def _send_in_background(home: Path, root: Path, driver_name: str) -> None:
+    """What the process does that `send` starts; `driver_name` is empty where that one is gone."""
+    hear_again()  # a stage that ends ignores signals, and what it starts inherits that
     os.nice(10)
     _flush_and_warn(home, root)
-    if is_open(home, driver_name):
-        command = [sys.executable, "-m", closing.__name__, str(home), driver_name]
-        os.execv(sys.executable, command)  # noqa: S606
+    if driver_name:
+        _close_with(home, driver_name)
 
 
 if __name__ == "__main__":
-    hear_again()  # a stage that ends ignores signals, and what it starts inherits that
-    _send_and_close(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    _send_in_background(Path(sys.argv[1]), Path(sys.argv[2]), "".join(sys.argv[3:]))

@@ -17,7 +17,7 @@ from typing import Any
 from bucolic.files import is_gone, remove, write_json
 from bucolic.pipeline.post import TRACKED, posted, unposted
 from bucolic.tracking import described, parent, registry
-from bucolic.tracking.closing import OPEN
+from bucolic.tracking.closing import left_open, mark
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
@@ -85,8 +85,10 @@ def flush(home: Path, root: Path | None = None, *, search: bool = False) -> Deli
     letters: list[_Letter] = []
     try:
         letters = _letters(home, root, search=search)
-        if not letters or not enabled():
+        if not enabled():
             return Delivery(0, len(letters), OFF if letters else "")
+        if not letters and not left_open(home):
+            return Delivery()
         return _send_all(home, root, search=search)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
         return Delivery(0, len(letters), one_line(error))
@@ -96,21 +98,16 @@ def _send_all(home: Path, root: Path, *, search: bool) -> Delivery:
     close_sinks()
     with exclusive(home):
         letters = _letters(home, root, search=search)  # others may have sent some meanwhile
-        if not letters:
+        left = left_open(home)
+        if not letters and not left:
             return Delivery()
         store = open_store(home)
         _end_killed(store)  # first: what is sent now may say that the stage was tried again
         problems = [problem for letter in letters if (problem := _deliver(store, home, letter))]
         parent.close_left(store)
+        for note in left:
+            remove(note)
     return Delivery(len(letters) - len(problems), len(problems), next(iter(problems), ""))
-
-
-def settle(home: Path) -> None:
-    """End the runs of what was killed, and of pipelines that nobody drives any more."""
-    with exclusive(home):
-        store = open_store(home)
-        _end_killed(store)
-        parent.close_left(store)
 
 
 def _deliver(store: Store, home: Path, letter: _Letter) -> str:
@@ -247,16 +244,7 @@ def _update_parent(store: Store, home: Path, record: Record) -> None:
         send_values(store, run_id, [(0, described.ended_ms(record), values)])
     runs_on = parent.update(store, run_id, record, _root(home, record))
     if driver := record.get("driver"):
-        with suppress(OSError):  # HOME cannot be written: whoever sends next ends the run
-            _mark(home / OPEN / driver, there=runs_on)
-
-
-def _mark(path: Path, *, there: bool) -> None:
-    if there:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    else:
-        remove(path)
+        mark(home, driver, runs_on=runs_on)
 
 
 def _note(store: Store, home: Path, record: Record) -> None:

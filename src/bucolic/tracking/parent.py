@@ -1,8 +1,9 @@
 """The state of a pipeline's run: RUNNING until it ended, FAILED where a stage failed.
 
-It has ended when its last stage has reported, or when the DVC that drives it is gone: a part may
-be all that was asked for. It follows from what the stages reported and never from the clock: a
-stage that is tried again counts by its latest attempt.
+It has ended when its last stage has reported, or when what drives it is gone: a part may be all
+that was asked for. It follows from what the stages reported and never from the clock: a stage that
+is tried again counts by its latest attempt, and of one that was killed before it could tell anybody
+nothing is known here.
 """
 
 import math
@@ -17,12 +18,11 @@ from bucolic.pipeline.post import RECORDS
 from bucolic.pipeline.stage_run import read_record
 from bucolic.tracking import described
 from bucolic.tracking.described import Record
-from bucolic.tracking.store import Store
+from bucolic.tracking.store import DRIVER, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-DRIVER = "driver"
 LAST = "evaluate"  # where the workspace, with its graph, is gone
 LONGEST_RUN_S = 14 * 24 * 3600.0  # of another host, which cannot be asked whether it lives
 
@@ -39,8 +39,6 @@ def update(store: Store, run_id: str, record: Record, root: Path) -> bool:
     Returns:
         Whether it is still RUNNING.
     """
-    if record.get("driver"):
-        store.client.set_tag(run_id, DRIVER, record["driver"])
     status = _status(_latest(store, record["pipeline_id"]), root, record)
     if status == "RUNNING":
         store.client.update_run(run_id, status)
@@ -58,12 +56,12 @@ def fail(store: Store, run_id: str, pipeline_id: str) -> None:
 def close_left(store: Store) -> None:
     """End the runs of pipelines that nobody drives any more."""
     for run in store.running("pipeline"):
-        driver, begun_s = run.data.tags.get(DRIVER), run.info.start_time / 1000
-        if driver and is_gone(driver, begun_s, LONGEST_RUN_S):
-            latest = _latest(store, run.data.tags["pipeline_id"])
-            if not _is_any_running(latest):
-                ends = [stage.info.end_time for stage in latest.values()]
-                store.client.set_terminated(run.info.run_id, "FINISHED", max(ends, default=None))
+        latest = _latest(store, run.data.tags["pipeline_id"])
+        ends = [stage.info.end_time or stage.info.start_time for stage in latest.values()]
+        ended_ms, driver = max(ends, default=run.info.start_time), run.data.tags.get(DRIVER)
+        is_left = driver and is_gone(driver, ended_ms / 1000, LONGEST_RUN_S)
+        if is_left and not _is_any_running(latest):
+            store.client.set_terminated(run.info.run_id, "FINISHED", ended_ms)
 
 
 def _status(latest: dict[str, "Run"], root: Path, record: Record) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 EXPERIMENT = "bucolic"
+DRIVER = "driver"  # tag of the process whose end ends the pipeline
 ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 YES, NO = {"on", "1", "true", "yes", ""}, {"off", "0", "false", "no"}
 PARENT = "mlflow.parentRunId"
@@ -90,8 +91,15 @@ class Store:
         if found:
             return str(found[0].info.run_id)
         parent = self.parent_of(record)
+        self._reopen(parent, record)
         tags = {"kind": "stage", PARENT: parent, **described.identity(record)}
         return self._create(described.run_name(record), described.started_ms(record), tags)
+
+    def _reopen(self, parent: str, record: described.Record) -> None:
+        """A pipeline of which a stage begins is RUNNING, whatever became of it before."""
+        if record.get("driver"):
+            self.client.set_tag(parent, DRIVER, record["driver"])
+        self.client.update_run(parent, "RUNNING")
 
     def _create(self, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
         run = self.client.create_run(self.experiment_id, start_ms, dict(tags), run_name=name)

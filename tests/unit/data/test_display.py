@@ -410,7 +410,27 @@ def test_signed_samples_have_no_known_range():
     assert ("unsupported", expected) == (checked.status, checked.reason)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_unsigned_samples_of_32_bits_have_no_known_range():
+    """Where white is, nobody says."""
+    tags = ImageFileDirectory_v2()
+    tags[339] = 1  # SampleFormat, unsigned
+    content = encoded(Image.fromarray(np.ones((4, 4), np.int32)), "TIFF", tiffinfo=tags)
+    content = content.replace(struct.pack("<HHIHH", 339, 3, 1, 2, 0), _unsigned())
+    checked = check_image(content, 4, 4)
+    assert ("unsupported", True) == (checked.status, "no known range" in checked.reason)
+
+
+def _unsigned() -> bytes:
+    return struct.pack("<HHIHH", 339, 3, 1, 1, 0)
+
+
+def test_a_sound_file_is_not_called_a_picture():
+    """RIFF is a container of other things, too."""
+    checked = check_image(b"RIFF\x24\0\0\0WAVEfmt ", 48, 32)
+    assert ("corrupt", True) == (checked.status, checked.reason.startswith("neither of"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
 def test_a_file_that_breaks_off_in_its_header_is_told_by_what_it_began_as(kind: str):
     """It is not called something else than what it was to be."""
     checked = check_image(encoded(noise(), kind)[:16], 48, 32)

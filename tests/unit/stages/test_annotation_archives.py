@@ -120,9 +120,9 @@ def test_a_disk_in_trouble_may_pass(tmp_path: Path, coco_folder: Path):
 
 
 def test_an_annotation_file_that_cannot_be_read_is_one_line(coco_folder: Path):
-    """A folder in the file's place is named with what the system says of it."""
+    """A folder in the file's place is named."""
     path = coco_folder / "annotations/instances_train2017.json"
     path.unlink(missing_ok=True)
     path.mkdir()
-    with pytest.raises(DataError, match=f"{path}: Is a directory: mend it"):
+    with pytest.raises(DataError, match=f"{path} is no file: mend it"):
         get(coco_folder)

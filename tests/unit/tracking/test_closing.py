@@ -1,19 +1,23 @@
 """A pipeline's run ends with the process that drives it."""
 
 import fcntl
+import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from bucolic.files import process_name
+from bucolic.files import process_name, this_process
+from bucolic.report import NoSink
 from bucolic.tracking import closing, hooks
-from bucolic.tracking.closing import OPEN, close_after, is_open
-from bucolic.tracking.outbox import flush
+from bucolic.tracking.closing import OPEN, is_open, wait_for_end
+from bucolic.tracking.outbox import Delivery, flush
+from bucolic.tracking.store import open_store
+from made_records import record_of
 
 
 @pytest.fixture
@@ -49,14 +53,15 @@ def test_a_part_of_a_pipeline_ends_with_its_driver(
     leave("filter", driver=driver)
     flush(home)
     assert is_open(home, driver)
-    waiting = subprocess.Popen([sys.executable, "-m", closing.__name__, str(home), driver])
-    while not is_locked(home / OPEN / driver) and waiting.poll() is None:
+    before = set(psutil.Process().children())
+    hooks._start(home, home, closing.__name__, str(home), driver)
+    (waiting,) = set(psutil.Process().children()) - before
+    while not is_locked(home / OPEN / driver) and waiting.is_running():
         time.sleep(0.01)
-    close_after(home, driver)  # returns at once, since the other holds the lock
+    assert not wait_for_end(home, driver)  # at once, since the other holds the lock
     assert state(client) == "RUNNING"
-    assert waiting.poll() is None
-    child.kill()
-    child.wait()
+    assert waiting.is_running()
+    child.kill()  # it stays a zombie, as in a container whose first process waits for nobody
     assert waiting.wait(timeout=60) == 0
     assert state(client) == "FINISHED"
     assert not is_open(home, driver)
@@ -88,3 +93,47 @@ def test_training_alone_ends_its_pipeline_as_well(
     while is_open(home, process_name(child.pid)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert state(client) == "FINISHED"
+
+
+def test_training_that_is_killed_fails_its_pipeline_without_being_asked(
+    home: Path, client: Any, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    """Nobody has to run anything again to see that it is not running any more."""
+    driver = process_name(child.pid)
+    record = {**record_of("train"), "driver": driver}
+    run_id = open_store(home).run_of(record)
+    client.set_tag(run_id, "process", driver)  # killed with DVC
+    monkeypatch.setenv("BUCOLIC_HOME", str(home))
+    monkeypatch.setattr(hooks.sink, "open_sink", lambda *_, **__: NoSink())
+    monkeypatch.chdir(home)
+    (home / "dvc.yaml").write_text("stages: {}")
+    hooks.open_sink(record)
+    assert state(client) == "RUNNING"
+    child.kill()
+    deadline = time.monotonic() + 60
+    while is_open(home, driver) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert client.get_run(run_id).info.status == "KILLED"
+    assert state(client) == "FAILED"
+
+
+def test_what_could_not_be_ended_is_ended_by_track(home: Path, client: Any, leave: Any):
+    """The process that waited was killed: with no record to send, the run ends all the same."""
+    leave("filter", driver=this_process())
+    flush(home)
+    (run,) = client.search_runs(["1"], "tags.kind = 'pipeline'")
+    gone = this_process().replace(str(os.getpid()), "4194305")  # above Linux's highest number
+    client.set_tag(run.info.run_id, "driver", gone)
+    (home / OPEN / this_process()).rename(home / OPEN / gone)
+    assert flush(home, home, search=True) == Delivery()
+    assert state(client) == "FINISHED"
+    assert list((home / OPEN).iterdir()) == []
+
+
+def test_a_stage_that_begins_makes_its_pipeline_run_again(home: Path, client: Any, leave: Any):
+    """Training under a pipeline that had ended is not hidden for hours."""
+    leave("filter", driver=this_process().replace(str(os.getpid()), "4194305"))
+    flush(home)
+    assert state(client) == "FINISHED"
+    open_store(home).run_of({**record_of("train"), "driver": this_process()})
+    assert state(client) == "RUNNING"

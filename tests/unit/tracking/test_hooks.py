@@ -46,7 +46,7 @@ def test_the_background_process_can_be_ended(home: Path, leave: Any, number: sig
         try:
             hear_no_more()
             hold_back()
-            hooks._start(home, home, hooks.THIS, home, home, "")
+            hooks._start(home, home, hooks.THIS, str(home), str(home))
         finally:
             for one, handler in former.items():
                 signal.signal(one, handler)
