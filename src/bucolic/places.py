@@ -77,6 +77,11 @@ def _main_checkout(root: Path) -> Path | None:
     return main if common.name == ".git" and (main / "dvc.yaml").is_file() else None
 
 
+def is_passing(root: Path) -> bool:
+    """Whether DVC made this checkout for one experiment, and removes it before it ends."""
+    return EXPERIMENTS in str(root.resolve())
+
+
 def keeper(home: Path, root: Path, name: str) -> Path:
     """HOME, or ROOT where the folder `name` in HOME cannot be made or written."""
     for folder in (home, root):

@@ -10,7 +10,7 @@ from pathlib import Path
 from bucolic.errors import BucolicError
 from bucolic.pipeline.driver import driver
 from bucolic.pipeline.post import posted
-from bucolic.places import find_home, find_root
+from bucolic.places import find_home, find_root, is_passing
 from bucolic.report import Sink
 from bucolic.signals import hear_again
 from bucolic.tracking import closing, sink
@@ -50,7 +50,8 @@ def send(root: Path, *, wait: bool) -> None:
             _flush_and_warn(home, root)
             _close_with(home, driver())
         elif any(posted(home, root)):
-            _start(home, root, THIS, str(home), str(root), driver())
+            folder = home if is_passing(root) else root
+            _start(home, folder, THIS, str(home), str(root), driver())
     except BucolicError:
         return  # the stage says it
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run

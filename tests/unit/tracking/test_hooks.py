@@ -1,5 +1,6 @@
 """What the command line asks of tracking."""
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -31,6 +32,24 @@ def test_without_waiting_a_background_process_sends(
     hooks.send(home, wait=False)
     assert len(list(outbox.iterdir())) == 1
     deadline = time.monotonic() + 120
+    while list(outbox.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert list(outbox.iterdir()) == []
+
+
+def test_records_of_an_experiment_that_dvc_removes_are_sent(
+    home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """DVC takes the folder and its code away before MLflow is loaded."""
+    monkeypatch.setenv("BUCOLIC_HOME", str(home))
+    passing = home / ".dvc/tmp/exps/standalone/tmp1"
+    (passing / "src").mkdir(parents=True)
+    leave("filter", root=str(passing))
+    with exclusive(home):
+        hooks.send(passing, wait=False)
+        shutil.rmtree(home / ".dvc")
+    deadline = time.monotonic() + 120
+    outbox = home / ".work" / "outbox"
     while list(outbox.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert list(outbox.iterdir()) == []
