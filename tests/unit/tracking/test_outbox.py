@@ -129,6 +129,26 @@ def test_a_letter_that_cannot_be_read_waits_and_holds_up_no_other(
     assert letter.is_dir()
 
 
+def test_a_record_that_mlflow_refuses_holds_up_no_other(
+    home: Path, client: Any, leave: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """It waits on, with the reason; those behind it have arrived."""
+    leave("filter", started="2026-01-02T03:00:00+00:00")
+    leave("shard", started="2026-01-02T03:01:00+00:00")
+
+    def refuse(record: Any) -> dict[str, float]:
+        if record["stage"] == "filter":
+            raise ValueError("a metric nobody foresaw")
+        return {}
+
+    monkeypatch.setattr(outbox.described, "metrics", refuse)
+    delivery = flush(home)
+    assert (delivery.sent, delivery.waiting) == (1, 1)
+    assert delivery.reason == "filter: a metric nobody foresaw"
+    finished = [run for run in runs(client, "stage") if run.info.status == "FINISHED"]
+    assert [run.data.tags["stage"] for run in finished] == ["shard"]
+
+
 def test_an_outbox_that_cannot_be_listed_raises_nothing(
     home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch
 ):
