@@ -185,12 +185,16 @@ def _read(image: CaptionedImage, originals: Originals) -> tuple[ImageRow, bytes]
 
 def _check_threshold(rows: Sequence[ImageRow], config: ImagesConfig) -> None:
     failed = [row for row in rows if row.status != "ok"]
+    if not failed:
+        return
+    counts = dict(sorted(Counter(row.status for row in failed).items()))
+    said = (
+        f"{len(failed)} of {len(rows)} images failed {counts}, first {failed[0].image_id} "
+        f"({failed[0].reason})"
+    )
     if len(failed) > config.max_failed_share * len(rows):
-        counts = dict(sorted(Counter(row.status for row in failed).items()))
-        raise DataError(
-            f"{len(failed)} of {len(rows)} images failed {counts}, first {failed[0].image_id} "
-            f"({failed[0].reason}): mend dataset.root, or raise images.max_failed_share"
-        )
+        raise DataError(f"{said}: mend dataset.root, or raise images.max_failed_share")
+    logger.warning("%s; the others are used, and reports/images.json has each reason", said)
 
 
 def _summarise(rows: Sequence[ImageRow], fetched: set[int] | None) -> Summary:

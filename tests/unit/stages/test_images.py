@@ -80,8 +80,10 @@ def test_tars_are_the_same_bytes_each_time(coco_folder: Path, selection: Path):
     assert {"images-000000.tar", "index.parquet"} == set(first)
 
 
-def test_a_failed_image_is_a_row_with_its_reason(coco_folder: Path, selection: Path):
-    """Torn, missing and mis-sized files are rows of their own status and rows add up."""
+def test_a_failed_image_is_a_row_with_its_reason(
+    coco_folder: Path, selection: Path, caplog: pytest.LogCaptureFixture
+):
+    """Torn, missing and mis-sized files are rows of their own status, add up and are told."""
     folder = coco_folder / "train2017"
     torn = folder / f"{1:012d}.jpg"
     torn.write_bytes(torn.read_bytes()[:400])
@@ -92,6 +94,9 @@ def test_a_failed_image_is_a_row_with_its_reason(coco_folder: Path, selection: P
     assert "50x72, annotated 96x72" == rows[2].reason
     assert (40, 37, 3) == (summary.rows.into, summary.rows.out, summary.rows.failed)
     assert 37 == len(list(read_contents(out, rows)))
+    said = "3 of 40 images failed {'corrupt': 1, 'not_found': 1, 'wrong_size': 1}, first 1 ("
+    (told,) = [text for text in caplog.messages if "images failed" in text]
+    assert told.startswith(said)
 
 
 def test_what_cannot_be_read_is_a_row_too(coco_folder: Path, selection: Path):
