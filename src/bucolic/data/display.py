@@ -354,10 +354,15 @@ def _unopened(content: bytes) -> UnshownError:
         known = "TIFF with samples of this kind"
     if known:
         return UnshownError("unsupported", f"{known} is not among {', '.join(FORMATS)}")
-    begun = next((name for start, name in BEGINNINGS.items() if content.startswith(start)), None)
-    if begun := begun or MARKS.get(content[:4] + content[8:12]) or MARKS.get(content[4:12]):
+    if begun := _beginning(content):
         return UnshownError("corrupt", f"begins as {begun}, and cannot be read on")
     return UnshownError("corrupt", f"neither of {', '.join(FORMATS)}" if content else "empty file")
+
+
+def _beginning(content: bytes) -> str | None:
+    """The format, among FORMATS, whose first bytes these are."""
+    plain = next((name for start, name in BEGINNINGS.items() if content.startswith(start)), None)
+    return plain or MARKS.get(content[:4] + content[8:12]) or MARKS.get(content[4:12])
 
 
 def _has_unknown_samples(content: bytes) -> bool:

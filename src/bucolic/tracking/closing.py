@@ -18,8 +18,9 @@ from bucolic.files import is_gone, last_touched_s, remove
 from bucolic.signals import hear_again
 
 OPEN = Path(".work/open")
-SENDER = "bucolic.tracking.hooks"
+SENDER = "bucolic.tracking.hooks"  # which is __main__ in the process that sends
 LOOK_EVERY_S = 0.5
+LONGEST_RUN_S = 14 * 24 * 3600.0  # of another host, which cannot be asked whether it lives
 
 
 def mark(home: Path, driver: str, *, runs_on: bool) -> None:
@@ -44,7 +45,7 @@ def is_open(home: Path, driver: str) -> bool:
 def left_open(home: Path) -> list[Path]:
     """Notes of drivers that are gone, whose runs have not ended."""
     notes = (home / OPEN).glob("*")
-    return [note for note in notes if is_gone(note.name, last_touched_s(note))]
+    return [note for note in notes if is_gone(note.name, last_touched_s(note), LONGEST_RUN_S)]
 
 
 def wait_for_end(home: Path, driver: str) -> bool:

@@ -21,7 +21,6 @@ from bucolic.tracking.privacy import may_show_pictures
 from bucolic.tracking.sink import one_line
 from bucolic.tracking.store import enabled
 
-THIS = "bucolic.tracking.hooks"  # which is __main__ in the process it starts
 LOG_FILE = Path(".work/logs/tracking.log")
 LOG = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def send(root: Path, *, wait: bool) -> None:
             _close_with(home, driver())
         elif any(posted(home, root)):
             folder = home if is_passing(root) else root
-            _start(home, folder, THIS, str(home), str(root), driver())
+            _start(home, folder, closing.SENDER, str(home), str(root), driver())
     except BucolicError:
         return  # the stage says it
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run

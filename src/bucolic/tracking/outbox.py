@@ -17,7 +17,7 @@ from typing import Any
 from bucolic.files import is_gone, remove, write_json
 from bucolic.pipeline.post import TRACKED, posted, unposted
 from bucolic.tracking import described, parent, registry
-from bucolic.tracking.closing import left_open, mark
+from bucolic.tracking.closing import LONGEST_RUN_S, left_open, mark
 from bucolic.tracking.described import Record
 from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
@@ -106,7 +106,7 @@ def _send_all(home: Path, root: Path, *, search: bool) -> Delivery:
         problems = [problem for letter in letters if (problem := _deliver(store, home, letter))]
         parent.close_left(store)
         for note in left:
-            remove(note)
+            mark(home, note.name, runs_on=False)
     return Delivery(len(letters) - len(problems), len(problems), next(iter(problems), ""))
 
 
@@ -266,6 +266,6 @@ def _end_killed(store: Store) -> None:
     """Mark runs whose process was killed and so left no record."""
     for run in store.running("stage"):
         process, started_s = run.data.tags.get("process"), run.info.start_time / 1000
-        if process and is_gone(process, started_s, parent.LONGEST_RUN_S):
+        if process and is_gone(process, started_s, LONGEST_RUN_S):
             store.client.set_terminated(run.info.run_id, "KILLED")
             parent.fail(store, run.data.tags[PARENT], run.data.tags["pipeline_id"])

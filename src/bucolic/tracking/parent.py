@@ -17,6 +17,7 @@ from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.post import RECORDS
 from bucolic.pipeline.stage_run import read_record
 from bucolic.tracking import described
+from bucolic.tracking.closing import LONGEST_RUN_S
 from bucolic.tracking.described import Record
 from bucolic.tracking.store import DRIVER, Store
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LAST = "evaluate"  # where the workspace, with its graph, is gone
-LONGEST_RUN_S = 14 * 24 * 3600.0  # of another host, which cannot be asked whether it lives
 
 
 def update(store: Store, run_id: str, record: Record, root: Path) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from bucolic.files import process_name, this_process
 from bucolic.report import NoSink
 from bucolic.tracking import closing, hooks
-from bucolic.tracking.closing import OPEN, is_open, wait_for_end
+from bucolic.tracking.closing import OPEN, is_open, left_open, wait_for_end
 from bucolic.tracking.outbox import Delivery, flush
 from bucolic.tracking.store import open_store
 from made_records import record_of
@@ -137,3 +137,14 @@ def test_a_stage_that_begins_makes_its_pipeline_run_again(home: Path, client: An
     assert state(client) == "FINISHED"
     open_store(home).run_of({**record_of("train"), "driver": this_process()})
     assert state(client) == "RUNNING"
+
+
+@pytest.mark.parametrize(("days", "is_left"), [(2, False), (15, True)])
+def test_another_hosts_driver_lives_as_long_as_a_run_may_take(home: Path, days: int, is_left: bool):
+    """It cannot be asked, so its note stays for two weeks."""
+    note = home / OPEN / "elsewhere-1"
+    note.parent.mkdir(parents=True)
+    note.touch()
+    touched_s = time.time() - days * 86_400
+    os.utime(note, (touched_s, touched_s))
+    assert left_open(home) == ([note] if is_left else [])

@@ -65,7 +65,7 @@ def test_the_background_process_can_be_ended(home: Path, leave: Any, number: sig
         try:
             hear_no_more()
             hold_back()
-            hooks._start(home, home, hooks.THIS, str(home), str(home))
+            hooks._start(home, home, hooks.closing.SENDER, str(home), str(home))
         finally:
             for one, handler in former.items():
                 signal.signal(one, handler)
