@@ -113,6 +113,19 @@ def test_a_finished_result_that_dvc_never_wrote_down_is_put_back(project: Projec
     assert 1 == len(list((project.root / ".work/outbox").iterdir()))
 
 
+def test_a_result_that_is_put_back_belongs_to_who_drives_the_pipeline_now(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """The DVC that made it is dead, and its end must not end the run that goes on."""
+    monkeypatch.setenv("BUCOLIC_DRIVER", "former-1")
+    project.run()
+    project.lose_outs()
+    monkeypatch.setenv("BUCOLIC_DRIVER", "present-2")
+    project.run()
+    (waiting,) = (project.root / ".work/outbox").iterdir()
+    assert json.loads(waiting.read_text())["driver"] == "present-2"
+
+
 def test_a_result_that_dvc_has_is_kept_no_longer(project: Project):
     """Once dvc.lock lists its outs, a run that DVC asks for is a run that the user forced."""
     project.run()
