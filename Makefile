@@ -8,14 +8,14 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up deps meadow-clip clean
+.PHONY: help setup demo test check up meadow-clip clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/ready ## Make the environment: .venv with the package and everything it needs
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml $(wildcard constraints*.txt)
 	@command -v git >/dev/null || { echo "bucolic needs git: install it first"; exit 1; }
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "bucolic needs a Git checkout: git clone it, a downloaded archive is not enough"; exit 1; }
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "bucolic needs Python 3.11 or newer with venv and pip: name one with make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -43,13 +43,9 @@ check: setup ## Lint, format, types, and who may import whom
 	ruff format --check .
 	mypy
 	lint-imports
-	python tools/dependencies.py --check
 
 up: setup ## Start the Prefect server (4200), the deployments, a worker and the MLflow UI (5001)
 	@exec bucolic up
-
-deps: setup ## Rewrite the code dependencies of each stage in dvc.yaml
-	python tools/dependencies.py
 
 meadow-clip: setup ## Train the shipped CLIP and probe anew
 	python tools/train_meadow_clip.py

@@ -19,16 +19,16 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
-from bucolic.errors import BucolicError, TransientError
-from bucolic.files import this_process
-from bucolic.own_code import require_own_code
+from bucolic.base.errors import BucolicError, TransientError
+from bucolic.base.files import this_process
+from bucolic.base.places import find_home, find_root
 from bucolic.pipeline import commands
 from bucolic.pipeline.driver import DRIVER
 from bucolic.pipeline.graph import Stage, read_graph
+from bucolic.pipeline.own_code import require_own_code
 from bucolic.pipeline.stage_run import Outcome, run_stage
 from bucolic.pipeline.summary import headline, result_page, stage_table
 from bucolic.pipeline.workspace import Workspace, open_workspace
-from bucolic.places import find_home, find_root
 
 RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bucolic.files import remove
+from bucolic.base.files import remove
 from project import STAGES, Project, copy_project
 
 SOURCE = {"kind": "meadow", "seed": 3, "train": 40, "val": 12, "heldout": 4}

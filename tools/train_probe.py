@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from bucolic.meadow import probe
+from bucolic.evaluation import probe
 from bucolic.meadow.scenes import ATTRIBUTES
 from meadow_data import Recipe, Renders, Truth, render, say
 
@@ -35,7 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    network = probe.ProbeNetwork()
+    network = probe.ProbeNetwork(ATTRIBUTES)
     scenes = render(Recipe(TRAIN_SEED, rural_share=0.4, blurred=True), given.scenes)
     train(network, scenes, given.steps)
     save(network)
@@ -89,7 +89,7 @@ def save(network: probe.ProbeNetwork) -> None:
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in network.state_dict().items()
     }
-    save_file(halves, probe.WEIGHTS)
+    save_file(halves, probe.WEIGHTS, {probe.HEADER: json.dumps(ATTRIBUTES)})
     probe.WEIGHTS.chmod(0o644)
     say(f"wrote {probe.WEIGHTS} ({probe.WEIGHTS.stat().st_size:,} bytes)")
 

@@ -6,30 +6,21 @@ Everything heavy is imported inside the verb that needs it, so that --help answe
 import logging
 import os
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bucolic.errors import BucolicError, ParamsError, TransientError, as_transient
-from bucolic.own_code import run_own_code
-from bucolic.places import find_root
-from bucolic.signals import Ended, end_at_once, hold_back, raising_ended
+from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_transient
+from bucolic.base.places import find_root
+from bucolic.base.signals import Ended, end_at_once, hold_back, raising_ended
+from bucolic.pipeline.own_code import run_own_code
+from bucolic.pipeline.services import QUIET
+from bucolic.pipeline.table import LAST, MODEL, STAGES, Declared
 
 if TYPE_CHECKING:
-    from bucolic.params import Params
     from bucolic.pipeline.digests import Digests
-    from bucolic.report import Summary
-    from bucolic.runtime import Runtime
-
-ANNOTATIONS = Path("data/annotations")
-SELECTION = Path("data/selection.parquet")
-IMAGES = Path("data/images")
-EMBEDDINGS = Path("data/embeddings")
-SHARDS = Path("data/shards")
-MODEL = Path("models/current")
-FIGURES = Path("reports/figures")
 
 
 class OneLineErrors(click.Group):
@@ -83,8 +74,8 @@ def main() -> None:
     # Warnings of libraries on their own internals would bury the one line that matters.
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("bucolic").setLevel(logging.INFO)
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     # Threads that spin for long while they wait bring a machine with other work to a crawl; that do
     # not spin at all, a quiet one. This costs a tenth. Read by OpenMP when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -97,7 +88,7 @@ def _code_digests(name: str, root: Path) -> "Digests":
 
 
 def _render(root: Path) -> None:
-    from bucolic.report_page import render
+    from bucolic.reporting.report_page import render
 
     click.echo(f"report: {render(root)}")
 
@@ -110,98 +101,35 @@ def _try_to_render(root: Path) -> None:
         logging.getLogger(__name__).warning("%s; `bucolic report` tries again", error)
 
 
-def stage(call: Callable[["Params", "Runtime"], "Summary"]) -> click.Command:
-    """Make a verb of a stage: `call` runs its function in the project's root."""
-    name = call.__name__.strip("_")
+def _verb(stage: Declared) -> None:
+    """Make a verb of a stage, which runs its function in the project's root."""
 
     def verb() -> None:
         hold_back()  # until there is a record that can say it
         root = find_root(Path.cwd())
         os.chdir(root)
-        code = _code_digests(name, root)  # before what they are of is imported
+        code = _code_digests(stage.name, root)  # before what they are of is imported
         from bucolic.pipeline.execute import execute
-        from bucolic.tracking.hooks import open_sink, send
+        from bucolic.tracking.hooks import open_tracker, send
 
-        waits = name in {"train", "evaluate"}
+        waits = stage.streams or stage is LAST
         try:
-            execute(name, root, call, open_sink if name == "train" else None, code)
+            tracker = open_tracker if stage.streams else None
+            execute(stage.name, root, partial(stage.run, root=root), tracker, code)
         except Ended:
             waits = "mlflow" in sys.modules  # to load it takes longer than one who ends us waits
             raise
         finally:
             send(root, wait=waits)
-        if name == "evaluate":
+        if stage is LAST:
             _try_to_render(root)
 
-    return main.command(name, help=call.__doc__)(verb)
+    number = STAGES.index(stage) + 1
+    main.command(stage.name, help=f"Stage {number}: {stage.help}", short_help=stage.help)(verb)
 
 
-@stage
-def annotations(params: "Params", runtime: "Runtime") -> "Summary":
-    """Stage 1: fetch and verify the annotation files."""
-    from bucolic.places import dataset_root
-    from bucolic.stages.annotations import get_annotations
-
-    root = dataset_root(Path.cwd(), params.dataset.root)
-    return get_annotations(root, ANNOTATIONS, runtime=runtime)
-
-
-@stage
-def filter_(params: "Params", _runtime: "Runtime") -> "Summary":
-    """Stage 2: choose the images of the theme, and split them."""
-    from bucolic.stages.filter import select_images
-
-    return select_images(ANNOTATIONS, SELECTION, config=params.filter)
-
-
-@stage
-def images(params: "Params", runtime: "Runtime") -> "Summary":
-    """Stage 3: fetch, check and pack the chosen images."""
-    from bucolic.places import dataset_root
-    from bucolic.stages.images import get_images
-
-    root = dataset_root(Path.cwd(), params.dataset.root)
-    return get_images(root, SELECTION, IMAGES, config=params.images, runtime=runtime)
-
-
-@stage
-def embed(params: "Params", runtime: "Runtime") -> "Summary":
-    """Stage 4: embed images and captions with CLIP."""
-    from bucolic.stages.embed import embed as run
-
-    return run(SELECTION, IMAGES, EMBEDDINGS, clip=params.clip, runtime=runtime)
-
-
-@stage
-def shard(params: "Params", runtime: "Runtime") -> "Summary":
-    """Stage 5: pack pictures, captions and vectors into WebDataset shards."""
-    from bucolic.stages.shard import shard as run
-
-    return run(SELECTION, IMAGES, EMBEDDINGS, SHARDS, config=params.shard, runtime=runtime)
-
-
-@stage
-def train(params: "Params", runtime: "Runtime") -> "Summary":
-    """Stage 6: train the model."""
-    from bucolic.stages.train import train as run
-
-    return run(SHARDS, MODEL, model=params.model, config=params.train, runtime=runtime)
-
-
-@stage
-def evaluate(params: "Params", runtime: "Runtime") -> "Summary":
-    """Stage 7: judge the model on the held-out test split."""
-    from bucolic.stages.evaluate import evaluate as run
-
-    return run(
-        MODEL,
-        SHARDS,
-        ANNOTATIONS,
-        FIGURES,
-        config=params.evaluate,
-        clip=params.clip,
-        runtime=runtime,
-    )
+for declared in STAGES:
+    _verb(declared)
 
 
 @main.group("params")
@@ -211,21 +139,24 @@ def params_group() -> None:
 
 @params_group.command("check")
 def params_check() -> None:
-    """Validate the whole of params.yaml, and that its data set is there."""
-    from bucolic.params import check_dataset_root, load_params
+    """Validate params.yaml, find its data set, and say which libraries are not as pinned."""
     from bucolic.pipeline.graph import read_graph, require_outs_inside
+    from bucolic.pipeline.libraries import what_differs
+    from bucolic.pipeline.params import check_dataset_root, load_params
 
     project = find_root(Path.cwd())
     params = load_params(project)
     check_dataset_root(params, project)
     require_outs_inside(project, read_graph(project))
     click.echo(f"params.yaml is valid: {params.dataset.root}, {', '.join(params.filter.keywords)}")
+    for line in what_differs(project):
+        click.echo(line, err=True)
 
 
 @params_group.command("show")
 def params_show() -> None:
     """Print every param with the defaults filled in, as JSON."""
-    from bucolic.params import load_params
+    from bucolic.pipeline.params import load_params
 
     click.echo(load_params(find_root(Path.cwd())).model_dump_json(indent=2))
 
@@ -269,8 +200,8 @@ def track() -> None:
 @main.command()
 def clean() -> None:
     """Free what killed runs left to go on from, and finished results that DVC has not taken."""
+    from bucolic.base.places import find_home
     from bucolic.pipeline.kept import forget_old
-    from bucolic.places import find_home
 
     root = find_root(Path.cwd())
     # Work lies beside the checkout where HOME cannot be written.
@@ -308,8 +239,8 @@ def generate(
     out: Path,
 ) -> None:
     """Draw pictures of PROMPTS with the trained model."""
-    from bucolic.arguments import COUNTS, STEPS, finite_number, prompts_of, whole_number
-    from bucolic.pictures import require_place, save_pictures
+    from bucolic.api.arguments import COUNTS, STEPS, finite_number, prompts_of, whole_number
+    from bucolic.showing.pictures import require_place, save_pictures
 
     require_place(out)
     texts = prompts_of(prompts)

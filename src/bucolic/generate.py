@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bucolic.ambient import drawing_modes, loading_modes
-from bucolic.arguments import (
+from bucolic.api.ambient import drawing_modes, loading_modes
+from bucolic.api.arguments import (
     COUNTS,
     STEPS,
     cut,
@@ -34,14 +33,15 @@ from bucolic.arguments import (
     vectors_of,
     whole_number,
 )
+from bucolic.base.device import choose_device
+from bucolic.base.errors import DataError
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.clip.towers import Towers, load_towers
 from bucolic.data.embeddings import check_same_towers
-from bucolic.errors import DataError
-from bucolic.models.generator import Generator, picture_seed
+from bucolic.models.generator import Generator
 from bucolic.models.store import read_model
-from bucolic.runtime import choose_device
+from bucolic.models.trained import TrainedModel
 
 logger = logging.getLogger(__name__)
 Pictures = NDArray[np.uint8]
@@ -63,14 +63,11 @@ class Bucolic:
     """A trained model that draws pictures for prompts.
 
     Attributes:
-        generator: the networks.
-        config: the content of config.json.
         device: torch device.
     """
 
     def __init__(self, generator: Generator, config: dict[str, Any], device: str) -> None:
-        self.generator = generator
-        self.config = config
+        self._model = TrainedModel(generator, config)
         self.device = device
         self._towers: Towers | None = None
 
@@ -91,9 +88,19 @@ class Bucolic:
             return cls(*read_model(path, device), device)
 
     @property
+    def generator(self) -> Generator:
+        """The networks."""
+        return self._model.generator
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return self._model.config
+
+    @property
     def size_px(self) -> int:
         """Side of the pictures it draws."""
-        return int(self.config["size_px"])
+        return self._model.size_px
 
     @property
     def towers(self) -> Towers:
@@ -192,9 +199,7 @@ class Bucolic:
         vectors = vectors_of("image_vectors", image_vectors, self.config["embed_dim"])
         if len(pictures) != len(vectors):
             raise DataError(f"{len(pictures)} images, but {len(vectors)} image_vectors")
-        latents = self.generator.encode(torch.from_numpy(pictures))
-        conditions = self.generator.conditions_of_images(vectors)
-        return self.generator.decode(latents, conditions).numpy()
+        return self._model.reconstruct(pictures, vectors)
 
     def _request(self, n: object, seed: object, guidance: object, steps: object) -> _Request:
         sampling = self.config["sampling"]
@@ -208,16 +213,7 @@ class Bucolic:
         )
 
     def _draw(self, vectors: NDArray[np.float32], request: _Request) -> Pictures:
-        prompts, n = len(vectors), request.n
-        conditions = self.generator.conditions_of_texts(vectors).repeat_interleave(n, dim=0)
-        places = [(prompt, i) for prompt in range(prompts) for i in range(n)]
-        pictures = self.generator.draw(
-            conditions,
-            [picture_seed(request.seed, *place) for place in places],
-            guidance=request.guidance,
-            steps=request.steps,
-        )
-        return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
+        return self._model.draw(vectors, **vars(request))
 
 
 def _warn_of_unknown_words(prompts: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bucolic.files import file_digest, remove
+from bucolic.base.files import file_digest, remove
 from http_server import Bucket, serving
 from project import Project, copy_project
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bucolic.cli import main
-from bucolic.training import loop, watch
+from bucolic.training import clock, loop
 
 STEPS_PER_CHECKPOINT = 10
 steps = itertools.count(1)
 resume = loop.Trainer._resume
 
 
-def due(_: watch.Watch) -> bool:
+def due(_: clock.Clock) -> bool:
     """Whether ten more steps have been made; the loop asks once a step."""
     return next(steps) % STEPS_PER_CHECKPOINT == 0
 
@@ -28,6 +28,6 @@ def say_where(trainer: loop.Trainer[Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    watch.Watch.due = due  # type: ignore[method-assign]
+    clock.Clock.due = due  # type: ignore[method-assign]
     loop.Trainer._resume = say_where  # type: ignore[method-assign]
     main(["train"])

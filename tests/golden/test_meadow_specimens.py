@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bucolic.data.source import MeadowSource
+from bucolic.fetching.source import MeadowSource
 from bucolic.meadow.records import specimen
 
 PATH = Path(__file__).with_name("meadow_specimens.json")

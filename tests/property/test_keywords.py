@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucolic.keywords import pattern_of
+from bucolic.base.keywords import pattern_of
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12)
 LETTERS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=3)

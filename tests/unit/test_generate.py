@@ -15,9 +15,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from bucolic.base.errors import DataError, ParamsError
 from bucolic.cli import main
 from bucolic.clip.meadow_clip import NAME
-from bucolic.errors import DataError, ParamsError
 from bucolic.generate import Bucolic
 from bucolic.models.config import AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator

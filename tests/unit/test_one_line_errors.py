@@ -6,8 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from bucolic.base.errors import DataError
 from bucolic.cli import OneLineErrors
-from bucolic.errors import DataError
 
 FULL = "bucolic: no space left: free some and run the same command again\n"
 MEMORY = "bucolic: out of memory: free some and run the same command again\n"

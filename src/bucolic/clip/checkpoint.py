@@ -7,9 +7,7 @@ from typing import Any
 import open_clip
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from bucolic.clip import meadow_clip
-from bucolic.clip.config import ClipConfig
-from bucolic.errors import (
+from bucolic.base.errors import (
     BucolicError,
     ParamsError,
     TransientError,
@@ -17,8 +15,10 @@ from bucolic.errors import (
     causes,
     is_outage,
 )
-from bucolic.files import file_digest
-from bucolic.places import find_root
+from bucolic.base.files import file_digest
+from bucolic.base.places import find_root
+from bucolic.clip import meadow_clip
+from bucolic.clip.config import ClipConfig
 
 
 def weights_of(config: ClipConfig) -> str:

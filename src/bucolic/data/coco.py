@@ -28,9 +28,9 @@ from pydantic import (
     ValidationError,
 )
 
+from bucolic.base.errors import DataError
+from bucolic.base.keywords import plain
 from bucolic.data.names import FileName, require_below
-from bucolic.errors import DataError
-from bucolic.keywords import plain
 
 SourceSplit = Literal["train2017", "val2017"]
 SOURCE_SPLITS: tuple[SourceSplit, ...] = ("train2017", "val2017")

@@ -42,7 +42,7 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from bucolic.errors import BucolicError, DataError, TransientError
+from bucolic.base.errors import BucolicError, DataError, TransientError
 
 # To be raised with any change of pixels: vectors of pictures decoded otherwise are not used again.
 VERSION = 2

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bucolic.base.errors import DataError
 from bucolic.data.tables import read_table, write_table
-from bucolic.errors import DataError
 
 VERSION = "1"
 Vectors = NDArray[np.float32]

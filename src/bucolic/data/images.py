@@ -36,9 +36,9 @@ from typing import Literal
 import pyarrow as pa
 from PIL import Image
 
+from bucolic.base.errors import DataError
 from bucolic.data.display import UnshownError, open_picture, show, stored_size
 from bucolic.data.tables import read_table, write_table
-from bucolic.errors import DataError
 
 VERSION = "2"
 IMAGES_PER_TAR = 1000

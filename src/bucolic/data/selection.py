@@ -22,10 +22,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from bucolic.base.errors import DataError
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import Split
 from bucolic.data.tables import read_table, write_table
-from bucolic.errors import DataError
 
 VERSION = "1"
 SCHEMA = pa.schema(

@@ -32,12 +32,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from bucolic.base.errors import DataError
+from bucolic.base.files import write_json
 from bucolic.data.coco import Caption
 from bucolic.data.embeddings import Vectors
 from bucolic.data.split import Split as SplitName
 from bucolic.data.tables import read_table, write_table
-from bucolic.errors import DataError
-from bucolic.files import write_json
 
 VERSION = 1
 ROWS_VERSION = "1"

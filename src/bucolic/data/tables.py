@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bucolic.errors import DataError
-from bucolic.files import replacing
+from bucolic.base.errors import DataError
+from bucolic.base.files import replacing
 
 ROWS_PER_GROUP = 8192
 

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bucolic.base.errors import DataError, as_transient
+from bucolic.base.files import fingerprint
+from bucolic.base.progress import Progress
 from bucolic.data.embeddings import Vectors, to_arrow, to_numpy
 from bucolic.data.tables import read_table, write_table
-from bucolic.errors import DataError, as_transient
-from bucolic.files import fingerprint
-from bucolic.progress import Progress
 
 logger = logging.getLogger(__name__)
 VERSION = "1"

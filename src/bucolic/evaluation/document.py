@@ -1,4 +1,4 @@
-"""The content of reports/evaluate.json, a DVC metric.
+"""The content of reports/evaluate.json, and of reports/metrics.json, which DVC compares runs by.
 
 `metrics`, `heldout_combinations` (with its own `bounds`) and `bounds` hold figures, null where one
 does not apply; `reasons` says why, by dotted name; `counts` says what stands behind them: prompts,
@@ -11,6 +11,15 @@ from typing import Any
 from bucolic.evaluation.figures import intervals, nested_values, reasons
 from bucolic.evaluation.jury import Jury
 from bucolic.evaluation.study import Outcome
+
+HEADLINE = (
+    "attributes_all_right",
+    "attribute_accuracy",
+    "r_precision",
+    "clip_similarity",
+    "sharpness_ratio",
+    "kid",
+)
 
 
 def document(
@@ -26,6 +35,19 @@ def document(
         "intervals": intervals(figures),
     }
     return {**nested_values(figures), "counts": counts, "reasons": reasons(figures)}
+
+
+def headline(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Of an evaluate.json, the few figures one looks at first: by metric, model and test image.
+
+    What does not apply is left out.
+    """
+    arms = {"model": found["metrics"], "real": found["bounds"]["real"]}
+    values = {
+        name: {arm: figures[name] for arm, figures in arms.items() if figures[name] is not None}
+        for name in HEADLINE
+    }
+    return {name: of_arms for name, of_arms in values.items() if of_arms}
 
 
 def _judges(jury: Jury) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Towers(Protocol):
 
 
 class Probe(Protocol):
-    """The part of `bucolic.meadow.probe.Probe` that judging needs."""
+    """The part of `bucolic.evaluation.probe.Probe` that judging needs."""
 
     def predict(self, images: np.ndarray) -> Mapping[str, Sequence[str]]:
         """Value of every attribute in uint8 [n, 3, 64, 64] pictures."""

@@ -7,15 +7,15 @@ import numpy as np
 
 from bucolic.evaluation.figures import Figure, Figures, absent
 from bucolic.evaluation.jury import Views
+from bucolic.evaluation.metrics.attributes import accuracies, agreement, all_right
+from bucolic.evaluation.metrics.intervals import bootstrap_mean_of_means, normal, wilson
+from bucolic.evaluation.metrics.kid import kid, kid_interval, on_sphere
+from bucolic.evaluation.metrics.psnr import psnr_db
+from bucolic.evaluation.metrics.r_precision import r_precision_hits
+from bucolic.evaluation.metrics.sharpness import sharpness_ratio
+from bucolic.evaluation.metrics.similarity import clip_similarity
+from bucolic.evaluation.metrics.ssim import WINDOW_PX, ssim
 from bucolic.evaluation.prompts import OF_ANIMALS, Prompts
-from bucolic.metrics.attributes import accuracies, agreement, all_right
-from bucolic.metrics.intervals import bootstrap_mean_of_means, normal, wilson
-from bucolic.metrics.kid import kid, kid_interval, on_sphere
-from bucolic.metrics.psnr import psnr_db
-from bucolic.metrics.r_precision import r_precision_hits
-from bucolic.metrics.sharpness import sharpness_ratio
-from bucolic.metrics.similarity import clip_similarity
-from bucolic.metrics.ssim import WINDOW_PX, ssim
 
 LEAST_PROMPTS = 200
 LEAST_IN_HALF = 50

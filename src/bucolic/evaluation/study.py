@@ -29,11 +29,9 @@ BOUNDS = ("real", "decode_from_posterior", "retrieval", "shuffled_prompts", "mea
 
 
 class Artist(Protocol):
-    """The part of `bucolic.generate.Bucolic` that is evaluated."""
+    """The part of `bucolic.models.trained.TrainedModel` that is evaluated."""
 
-    def generate_from_vectors(
-        self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0
-    ) -> np.ndarray:
+    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
         """Pictures of prompts, uint8 [p, n, 3, s, s]."""
 
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
@@ -141,7 +139,7 @@ def _exam(study: Study, contrast: Contrast, prompts: Prompts) -> Exam:
 def _arms(study: Study, prompts: Prompts) -> dict[str, Views]:
     """The pictures that answer a prompt: the model's, the true one, the nearest in training."""
     texts = study.test.caption_vectors[prompts.caption_rows]
-    drawn = study.artist.generate_from_vectors(texts, n=1, seed=study.seed)[:, 0]
+    drawn = study.artist.draw(texts, n=1, seed=study.seed)[:, 0]
     pictures = {
         "model": drawn,
         "real": study.test.images[prompts.image_rows],

@@ -18,10 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bucolic.base.files import file_digest, fingerprint, replacing, write_json
+from bucolic.base.progress import Progress
+from bucolic.base.signals import follow_parent, held_back
 from bucolic.data.coco import SOURCE_SPLITS, SourceSplit
-from bucolic.data.fetch import RemoteFile
-from bucolic.data.source import CocoSource, ImageSource, MeadowSource
-from bucolic.files import file_digest, fingerprint, replacing, write_json
+from bucolic.fetching.fetch import RemoteFile
+from bucolic.fetching.source import CocoSource, ImageSource, MeadowSource
 from bucolic.meadow.draw import draw_scene
 from bucolic.meadow.records import (
     FIRST_IDS,
@@ -35,8 +37,6 @@ from bucolic.meadow.records import (
     specimen,
 )
 from bucolic.meadow.scenes import Scene
-from bucolic.progress import Progress
-from bucolic.signals import follow_parent, held_back
 
 ANNOTATIONS = "annotations_trainval2017.zip"
 DIGESTS = "digests.json"
@@ -189,7 +189,6 @@ def _read_digests(home: Path) -> dict[str, Any] | None:
 def _key(source: MeadowSource) -> str:
     code = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name != "probe.py":
-            code.update(path.read_bytes())
+        code.update(path.read_bytes())
     libraries = {name: importlib.metadata.version(name) for name in ("numpy", "pillow")}
     return fingerprint([source.model_dump(), code.hexdigest(), libraries])

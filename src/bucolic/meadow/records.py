@@ -16,7 +16,7 @@ import numpy as np
 from pycocotools import mask as masks
 
 from bucolic.data.coco import ATTRIBUTES_VERSION, SourceSplit
-from bucolic.data.source import MeadowSource
+from bucolic.fetching.source import MeadowSource
 from bucolic.meadow.captions import CAPTIONS_PER_IMAGE, Caption, caption_scene
 from bucolic.meadow.figures import Placed, outlines
 from bucolic.meadow.scenes import ATTRIBUTES, CANVAS_PX, Scene, sample_scene

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bucolic.errors import ParamsError
+from bucolic.base.errors import ParamsError
 from bucolic.models.conditioning import Conditioning
 from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.cvae import Autoencoder

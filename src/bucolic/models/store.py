@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from bucolic.errors import DataError
-from bucolic.files import write_json, write_text
+from bucolic.base.errors import DataError
+from bucolic.base.files import write_json, write_text
 from bucolic.models.config import AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from bucolic.errors import ParamsError
-from bucolic.files import remove
+from bucolic.base.errors import ParamsError
+from bucolic.base.files import remove
 from bucolic.pipeline.process import stream
 from bucolic.pipeline.workspace import Workspace
 

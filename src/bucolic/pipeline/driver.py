@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from bucolic.files import process_name, this_process
+from bucolic.base.files import process_name, this_process
 
 DRIVER = "BUCOLIC_DRIVER"  # by which a flow says that it drives the DVC of each single stage
 

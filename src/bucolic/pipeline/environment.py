@@ -5,14 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bucolic import git
-
-QUIET = {
-    "DO_NOT_TRACK": "true",  # MLflow accepts only the word "true"
-    "DVC_NO_ANALYTICS": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-}
+from bucolic.pipeline import git
+from bucolic.pipeline.services import QUIET
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -14,23 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bucolic.errors import TransientError, as_transient
-from bucolic.files import fingerprint, remove, write_json
-from bucolic.lock import holding, waiting_for
-from bucolic.own_code import require_own_code
-from bucolic.params import Params, load_params, require_apart, sections
+from bucolic.base.errors import TransientError, as_transient
+from bucolic.base.files import fingerprint, remove, replacing, write_json
+from bucolic.base.lock import holding, waiting_for
+from bucolic.base.places import dataset_root, find_home, keeper
+from bucolic.base.report import NoSink, NoTracker, Sink, Summary, Tracker
+from bucolic.base.runtime import Runtime
+from bucolic.base.signals import Ended, hear_no_more, let_through
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
 from bucolic.pipeline.graph import Stage, find_stage, require_outs_inside
+from bucolic.pipeline.libraries import installed, unlike_pins
+from bucolic.pipeline.own_code import require_own_code
+from bucolic.pipeline.params import Params, load_params, require_apart, sections
 from bucolic.pipeline.post import FAILURES, RECORDS, TRACKED, post
 from bucolic.pipeline.record import beginning, failure, outcome
-from bucolic.places import dataset_root, find_home, keeper
-from bucolic.report import NoSink, Sink, Summary
-from bucolic.runtime import Runtime
-from bucolic.signals import Ended, hear_no_more, let_through
+from bucolic.pipeline.table import FIGURES, HEADLINE
 
 StageCall = Callable[[Params, Runtime], Summary]
-OpenSink = Callable[[Mapping[str, Any]], Sink]
+OpenTracker = Callable[[Mapping[str, Any]], Tracker]
 logger = logging.getLogger(__name__)
 
 
@@ -71,7 +73,7 @@ def execute(
     name: str,
     root: Path,
     call: StageCall,
-    open_sink: OpenSink | None = None,
+    open_tracker: OpenTracker | None = None,
     code: Digests | None = None,
 ) -> None:
     """Run a stage of dvc.yaml and leave its figures and record.
@@ -83,7 +85,7 @@ def execute(
         name: the stage.
         root: the project.
         call: runs the stage's function with the params and a workplace.
-        open_sink: from the beginnings of the record to where curves go; none keeps nothing.
+        open_tracker: from the beginnings of the record to where curves go; none keeps nothing.
         code: `digests.code_digests`, taken before the code was imported; by default, now.
 
     Raises:
@@ -110,7 +112,9 @@ def execute(
             require_apart(params, root)
             execution = prepare(stage, root, params, code)
             record |= _known(execution)
-            _bring_about(execution, call, open_sink, record)
+            for line in unlike_pins(root, stage):
+                logger.warning("%s", line)
+            _bring_about(execution, call, open_tracker, record)
         except BaseException as error:
             if isinstance(error, Ended):
                 hear_no_more()
@@ -123,12 +127,12 @@ def execute(
 def prepare(stage: Stage, root: Path, params: Params, code: Digests) -> Execution:
     """Take the digests of the data that the stage reads."""
     resolved = [dep.replace("${dataset.root}", params.dataset.root) for dep in stage.deps]
-    inputs = {dep: digest(_place(root, dep, params)) for dep in resolved if not is_code(dep)}
+    inputs = {dep: digest(_place(root, dep, params), root) for dep in resolved if not is_code(dep)}
     return Execution(stage, root, find_home(root), params, inputs, code)
 
 
 def _bring_about(
-    execution: Execution, call: StageCall, open_sink: OpenSink | None, record: dict[str, Any]
+    execution: Execution, call: StageCall, open_tracker: OpenTracker | None, record: dict[str, Any]
 ) -> None:
     """Bring the result back if it was finished before, else make it; post its record."""
     name, shelf, mark = execution.stage.name, execution.shelf, execution.fingerprint
@@ -139,7 +143,7 @@ def _bring_about(
             kept.bring_back(shelf, mark, execution.root, finished)
             _write_reports(execution, finished)
         else:
-            finished = _run(execution, call, open_sink, record)
+            finished = _run(execution, call, open_tracker, record)
     kept.forget_old(shelf)
     if not (execution.home / TRACKED / f"{finished['record_id']}.json").exists():
         post(execution.home, execution.root, {**finished, "driver": record["driver"]})
@@ -153,13 +157,14 @@ def _alone(lock: Path, name: str) -> AbstractContextManager[None]:
 
 
 def _run(
-    execution: Execution, call: StageCall, open_sink: OpenSink | None, record: dict[str, Any]
+    execution: Execution, call: StageCall, open_tracker: OpenTracker | None, record: dict[str, Any]
 ) -> dict[str, Any]:
     started_s = time.monotonic()
-    sink = open_sink(record) if open_sink else NoSink()
-    summary = call(execution.params, _workplace(execution, sink))
+    tracker = open_tracker(record) if open_tracker else NoTracker()
+    summary = call(execution.params, _workplace(execution, _watched(execution, tracker)))
     if execution.now(execution.params) != execution.fingerprint:
         raise _changed(execution)
+    _write_beside(execution, summary)
     ending = {"status": "ok", "duration_s": _since(started_s), **outcome(summary)}
     return _finish(execution, {**record, **ending})
 
@@ -189,6 +194,29 @@ def _changed(execution: Execution) -> TransientError:
     )
 
 
+def _watched(execution: Execution, tracker: Tracker) -> Sink:
+    from bucolic.showing.watch import Watch  # noqa: PLC0415 - what shows is no matter of a result
+
+    return Watch(execution.work / "samples.png", tracker)
+
+
+def _write_beside(execution: Execution, summary: Summary) -> None:
+    """Write headline and pictures of a result, where its stage has an out for them."""
+    if HEADLINE in execution.stage.outs:
+        write_json(execution.root / HEADLINE, summary.headline)
+    if FIGURES in execution.stage.outs:
+        _show(execution, summary)
+
+
+def _show(execution: Execution, summary: Summary) -> None:
+    from bucolic.showing.pictures import save_sheet  # noqa: PLC0415 - see `_watched`
+
+    with replacing(execution.root / FIGURES) as folder:
+        folder.mkdir()
+        for name, sheet in summary.sheets.items():
+            save_sheet(folder / f"{name}.png", sheet)
+
+
 def _workplace(execution: Execution, sink: Sink) -> Runtime:
     execution.work.mkdir(parents=True, exist_ok=True)
     cache = keeper(execution.home, execution.root, ".cache") / ".cache"
@@ -202,6 +230,7 @@ def _known(execution: Execution) -> dict[str, Any]:
         "params": sections(execution.params, execution.stage.params),
         "inputs": execution.inputs,
         "code": execution.code,
+        "versions": installed(execution.root, execution.stage),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bucolic.errors import DataError
+from bucolic.base.errors import DataError
 
 
 @dataclass(frozen=True)

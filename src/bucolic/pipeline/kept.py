@@ -19,9 +19,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bucolic.errors import TransientError
-from bucolic.files import clone, last_touched_s, remove, replacing, write_json
-from bucolic.lock import holding
+from bucolic.base.errors import TransientError
+from bucolic.base.files import clone, last_touched_s, remove, replacing, write_json
+from bucolic.base.lock import holding
 from bucolic.pipeline.digests import digest
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bucolic.files import write_text
+from bucolic.base.files import write_text
 
 OUTBOX = Path(".work/outbox")
 TRACKED = Path(".work/tracked")  # RECORD_ID.json, the address of the run that holds the record

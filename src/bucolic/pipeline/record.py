@@ -3,11 +3,12 @@
 Schema 1: schema, record_id, stage, status, error {kind, message, where, retryable}, started,
 duration_s, keywords, params, inputs, code and outputs with DVC's own digests, rows {in, out,
 failed}, new, reused, device, precision, threads (torch's, which a CPU's bytes depend on; null
-without torch), figures, git {commit, dirty}, pipeline_id, driver (the process whose end ends the
-pipeline), versions, environment. One of a stage that failed early lacks what was not known yet.
+without torch), figures, details (what people read beside them), git {commit, dirty}, pipeline_id,
+driver (the process whose end ends the pipeline), versions (of the libraries that decide what the
+stage writes), environment. One of a stage that failed
+early lacks what was not known yet.
 """
 
-import importlib.metadata
 import os
 import traceback
 import uuid
@@ -15,17 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bucolic import git
-from bucolic.errors import BucolicError
-from bucolic.files import fingerprint
+from bucolic.base.errors import BucolicError
+from bucolic.base.files import fingerprint
+from bucolic.base.report import Summary
+from bucolic.base.runtime import torch_threads
+from bucolic.base.signals import Ended
+from bucolic.pipeline import git
 from bucolic.pipeline.digests import digest
 from bucolic.pipeline.driver import driver
-from bucolic.report import Summary
-from bucolic.runtime import torch_threads
-from bucolic.signals import Ended
 
 SCHEMA = 1
-PACKAGES = ("bucolic", "torch", "open_clip_torch", "webdataset", "pyarrow", "pillow", "numpy")
 PASSED_ON = ("DVC_EXP_NAME", "PREFECT_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 
 
@@ -41,7 +41,6 @@ def beginning(stage: str, root: Path) -> dict[str, Any]:
         "git": git.state(root),
         "pipeline_id": pipeline_id(root),
         "driver": driver(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "environment": {name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }
 
@@ -57,6 +56,7 @@ def outcome(summary: Summary) -> dict[str, Any]:
         "precision": summary.precision,
         "threads": torch_threads(),
         "figures": dict(summary.figures),
+        "details": dict(summary.details),
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bucolic.files import remove
+from bucolic.base.files import remove
 from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.process import stream
 

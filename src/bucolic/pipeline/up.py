@@ -17,21 +17,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bucolic.errors import TransientError
+from bucolic.base.errors import TransientError
+from bucolic.base.places import database_path, find_home
+from bucolic.base.signals import Ended, raising_ended
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.process import end_tree
-from bucolic.places import database_path, find_home
-from bucolic.signals import Ended, raising_ended
+from bucolic.pipeline.services import (
+    HOST,
+    MLFLOW_PAGE,
+    MLFLOW_PORT,
+    MLFLOW_RUNS,
+    PREFECT_PAGE,
+    PREFECT_PORT,
+)
 
-HOST = "127.0.0.1"
-PREFECT_PORT = 4200
-MLFLOW_PORT = 5001
 POOL = "bucolic-local"
 START_LIMIT_S = 240.0
 POLL_S = 0.5
 GUIDE = """\
-Prefect   http://{host}:{prefect}        runs, logs, artifacts
-MLflow    http://{host}:{mlflow}/#/experiments?workflowType=machine_learning
+Prefect   {prefect}        runs, logs, artifacts
+MLflow    {mlflow}
           experiment bucolic, registered model bucolic-cvae
 logs      {logs}
 Run it:   prefect deployment run 'bucolic/local' --watch
@@ -85,7 +90,7 @@ def _start_all(stack: ExitStack, root: Path, home: Path, logs: Path) -> None:
     _deploy(root, environment, logs)
     _end_abandoned_runs()
     children["worker"] = stack.enter_context(_running(_worker(), root, environment, logs))
-    guide = GUIDE.format(host=HOST, prefect=PREFECT_PORT, mlflow=MLFLOW_PORT, logs=logs)
+    guide = GUIDE.format(prefect=PREFECT_PAGE, mlflow=MLFLOW_RUNS, logs=logs)
     print(guide, flush=True)  # noqa: T201
     _watch(children, logs)
 
@@ -99,9 +104,9 @@ def _environment(root: Path) -> dict[str, str]:
             "BUCOLIC_ROOT": str(root),
             "PREFECT_HOME": str(prefect),
             "PREFECT_API_DATABASE_CONNECTION_URL": database,
-            "PREFECT_API_URL": f"http://{HOST}:{PREFECT_PORT}/api",
+            "PREFECT_API_URL": f"{PREFECT_PAGE}/api",
             # Left alone, Prefect lets any page that the user visits read it and start runs.
-            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{_page(HOST)},{_page('localhost')}",
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{PREFECT_PAGE},http://localhost:{PREFECT_PORT}",
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -109,13 +114,9 @@ def _environment(root: Path) -> dict[str, str]:
     )
 
 
-def _page(host: str) -> str:
-    return f"http://{host}:{PREFECT_PORT}"
-
-
 def _prefect() -> Server:
     command = [sys.executable, "flows/server.py", HOST, str(PREFECT_PORT)]
-    return Server("prefect", command, f"{_page(HOST)}/api/health")
+    return Server("prefect", command, f"{PREFECT_PAGE}/api/health")
 
 
 def _mlflow(home: Path) -> Server:
@@ -124,7 +125,7 @@ def _mlflow(home: Path) -> Server:
     hosts = ["--allowed-hosts", f"{HOST}:*,localhost:*"]
     store = ["--backend-store-uri", f"sqlite:///{database_path(home / 'mlflow.db')}"]
     artifacts = ["--default-artifact-root", (home / "mlartifacts").as_uri()]
-    health = f"http://{HOST}:{MLFLOW_PORT}/health"
+    health = f"{MLFLOW_PAGE}/health"
     return Server("mlflow", [*command, *hosts, *store, *artifacts], health)
 
 
@@ -167,7 +168,7 @@ def _post(path: str, content: Any) -> Any:
 
 def _answer(path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
     sent = {"Content-Type": "application/json", **(headers or {})}
-    request = urllib.request.Request(f"{_page(HOST)}/api/{path}", body, sent)  # noqa: S310
+    request = urllib.request.Request(f"{PREFECT_PAGE}/api/{path}", body, sent)  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         return json.load(answer)
 

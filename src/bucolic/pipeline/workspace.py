@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bucolic import git
-from bucolic.errors import DataError, ParamsError
-from bucolic.files import file_digest, fingerprint, remove, write_json
-from bucolic.lock import waiting_for
-from bucolic.params import PARAMS_FILE
+from bucolic.base.errors import DataError, ParamsError
+from bucolic.base.files import file_digest, fingerprint, remove, write_json
+from bucolic.base.lock import waiting_for
+from bucolic.pipeline import git
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.graph import overlap, read_graph
-from bucolic.yaml_file import editing, read_yaml
+from bucolic.pipeline.params import PARAMS_FILE
+from bucolic.pipeline.yaml_file import editing, read_yaml
 
 RUNS = Path(".work/runs")
 READY = Path(".work/workspace.json")  # written last: a workspace without it is half made

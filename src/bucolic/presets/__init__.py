@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ruamel.yaml.comments import CommentedSeq
 
-from bucolic.errors import ParamsError
-from bucolic.files import write_bytes, write_text
-from bucolic.yaml_file import editing
+from bucolic.base.errors import ParamsError
+from bucolic.base.files import write_bytes, write_text
+from bucolic.pipeline.yaml_file import editing
 
 PARAMS_FILE = "params.yaml"
 KEPT_FILE = "params.yaml.old"

@@ -6,7 +6,10 @@ from itertools import product
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from bucolic.data.archives import open_zip, read_member
+from bucolic.base.errors import DataError, as_transient
+from bucolic.base.files import replacing
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.data.coco import (
     KINDS,
     SOURCE_SPLITS,
@@ -18,9 +21,10 @@ from bucolic.data.coco import (
     check_document,
     parse_json,
 )
-from bucolic.data.fetch import NotThereError, fetch_file, open_session
 from bucolic.data.names import canonical
-from bucolic.data.source import (
+from bucolic.fetching.archives import open_zip, read_member
+from bucolic.fetching.fetch import NotThereError, fetch_file, open_session
+from bucolic.fetching.source import (
     CocoSource,
     FolderSource,
     MeadowSource,
@@ -28,10 +32,6 @@ from bucolic.data.source import (
     check_source,
     read_source,
 )
-from bucolic.errors import DataError, as_transient
-from bucolic.files import replacing
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime
 
 MEMBER_LIMIT_BYTES = 2 << 30  # of one annotation file; COCO's largest is 0.45 GB
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bucolic.base.engine import ordered_map
+from bucolic.base.files import fingerprint, replacing
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.clip.config import ClipConfig
 from bucolic.data.coco import Caption
 from bucolic.data.display import VERSION as DISPLAY_VERSION
@@ -23,10 +27,6 @@ from bucolic.data.embeddings import (
 from bucolic.data.images import ImageRow, decode, read_contents, read_index
 from bucolic.data.selection import read_selection
 from bucolic.data.vector_store import VectorStore
-from bucolic.engine import ordered_map
-from bucolic.files import fingerprint, replacing
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime, choose_device
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ def embed(
         ParamsError: towers that cannot be loaded.
         DataError: an input is missing or of another format.
     """
+    from bucolic.base.device import choose_device
     from bucolic.clip.towers import load_towers
 
     if clip.allow_mismatch:

@@ -1,20 +1,22 @@
 """evaluate: honest figures on the held-out test split, each between its bounds.
 
-Writes FIGURES/samples.png, and for drawn data sets FIGURES/bounds.png, which shows real images:
-those of photographs belong to their authors and stay out of reports.
+It shows samples, and for drawn data sets bounds, which hold real images: those of photographs
+belong to their authors and stay out of reports.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from bucolic.base.config import Section
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.clip.config import ClipConfig
-from bucolic.config import Section
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime, choose_device
 
 if TYPE_CHECKING:
+    from bucolic.base.sheet import Block, Sheet
     from bucolic.data.coco import Attributes
     from bucolic.evaluation.study import Outcome
 
@@ -44,7 +46,6 @@ def evaluate(
     model: Path,
     shards: Path,
     annotations: Path,
-    figures: Path,
     *,
     config: EvaluateConfig,
     clip: ClipConfig,
@@ -56,7 +57,6 @@ def evaluate(
         model: folder of the trained model.
         shards: folder of shards; test is judged, train serves the bounds.
         annotations: folder of annotation files, read for the attributes alone.
-        figures: folder to write the sample grids to.
         config: number of prompts and seed.
         clip: the CLIP that embedded the shards; it is the judge as well.
         runtime: device and places.
@@ -67,16 +67,17 @@ def evaluate(
     Raises:
         DataError: model, shards and `clip` are not of one CLIP, or a file is missing.
     """
+    from bucolic.base.device import choose_device
     from bucolic.clip.towers import load_towers
     from bucolic.data.shards import read_index, read_split
-    from bucolic.evaluation.document import document
+    from bucolic.evaluation.document import document, headline
     from bucolic.evaluation.jury import Jury
     from bucolic.evaluation.prompts import read_all_attributes
     from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
-    from bucolic.generate import Bucolic
+    from bucolic.models.trained import TrainedModel
 
     device = choose_device(runtime.device)
-    artist, towers = Bucolic.from_pretrained(model, device), load_towers(clip, device)
+    artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
     shards_clip = read_index(shards).clip
     _require_one_clip(
         **{"the model": artist.config["clip"], "data/shards": shards_clip}, params=towers.provenance
@@ -92,18 +93,26 @@ def evaluate(
         seed=config.seed,
     )
     ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
-    _save_grids(figures, ordinary, held_out, drawn=attributes is not None)
     images = len(study.test.image_ids)
     about = {"test_images": images, "sampling": artist.config["sampling"]}
     content = document(ordinary, held_out, study.jury, about)
-    return Summary(Rows(images, images), content, device=device, precision=clip.precision)
+    sheets = dict(_sheets(ordinary, held_out, drawn=attributes is not None))
+    rows = Rows(images, images)
+    return Summary(
+        rows,
+        content,
+        headline(content),
+        sheets=sheets,
+        device=device,
+        precision=clip.precision,
+    )
 
 
 def _probe(attributes: "Attributes | None") -> Any:
     """The judge of what a scene truly shows, where the data set knows it."""
     if attributes is None:
         return None
-    from bucolic.meadow.probe import load_probe
+    from bucolic.evaluation.probe import load_probe
 
     return load_probe()
 
@@ -116,19 +125,34 @@ def _require_one_clip(**provenances: dict[str, Any]) -> None:
         check_same_towers(expected, found, where)
 
 
-def _save_grids(folder: Path, ordinary: "Outcome", held_out: "Outcome", *, drawn: bool) -> None:
-    from bucolic.evaluation import grid
+def _sheets(
+    ordinary: "Outcome", held_out: "Outcome", *, drawn: bool
+) -> "Iterator[tuple[str, Sheet]]":
+    """By name: samples of both slices; of a drawn data set, the arms beside one another."""
+    from bucolic.base.sheet import Block
 
     shown = {
         "Prompts of the test split, the first by hash, not picked": (ordinary, ORDINARY_SHOWN),
         "Combinations that training never showed": (held_out, HELD_OUT_SHOWN),
     }
-    sections = [
-        grid.Section(title, outcome.arms["model"][:number], outcome.prompts[:number])
+    samples = [
+        Block(outcome.arms["model"][:number], captions=outcome.prompts[:number], title=title)
         for title, (outcome, number) in shown.items()
         if outcome.arms
     ]
-    grid.save_samples(folder / "samples.png", sections)
+    if samples:
+        yield "samples", samples
     if drawn and ordinary.arms:
-        arms = {label: ordinary.arms[arm][:COMPARED] for arm, label in ARM_LABELS.items()}
-        grid.save_comparison(folder / "bounds.png", arms, ordinary.prompts[:COMPARED])
+        yield "bounds", [_comparison(ordinary)]
+
+
+def _comparison(outcome: "Outcome") -> "Block":
+    """One row an arm, one column a prompt."""
+    import numpy as np
+
+    from bucolic.base.sheet import Block
+
+    prompts = outcome.prompts[:COMPARED]
+    pictures = np.concatenate([outcome.arms[arm][:COMPARED] for arm in ARM_LABELS])
+    labels = tuple(ARM_LABELS.values())
+    return Block(pictures, columns=len(prompts), captions=prompts, labels=labels)

@@ -9,7 +9,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from bucolic.config import Section
+from bucolic.base.config import Section
+from bucolic.base.errors import DataError
+from bucolic.base.keywords import Match, pattern_of, plain
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.data.coco import (
     CaptionedImage,
     images_by_category,
@@ -18,9 +22,6 @@ from bucolic.data.coco import (
 )
 from bucolic.data.selection import SelectedImage, write_selection
 from bucolic.data.split import SPLITS, Split, assign_split
-from bucolic.errors import DataError
-from bucolic.keywords import Match, pattern_of, plain
-from bucolic.report import Rows, Summary
 
 
 def _seen(word: str) -> str:
@@ -67,13 +68,20 @@ class FilterConfig(Section):
         return self
 
 
-def select_images(annotations: Path, out: Path, *, config: FilterConfig) -> Summary:
+def select_images(
+    annotations: Path,
+    out: Path,
+    *,
+    config: FilterConfig,
+    runtime: Runtime | None = None,  # noqa: ARG001 - all stages are given one; this needs none
+) -> Summary:
     """Write the selection of images that the theme chooses.
 
     Args:
         annotations: folder of COCO annotation files.
         out: the Parquet file to write, see data/selection.py.
         config: the theme.
+        runtime: plays no part.
 
     Raises:
         DataError: the annotations cannot be used, or the theme leaves a split without any image;
@@ -96,10 +104,10 @@ def select_images(annotations: Path, out: Path, *, config: FilterConfig) -> Summ
         "selected": len(selected),
         "splits": {name: splits[name] for name in SPLITS},
         "captions": sum(len(row.image.captions) for row in selected),
-        "keywords": _counts(selected, [*patterns, *config.categories]),
         "left_out": dict(read.left_out),
     }
-    return Summary(Rows(len(selected), len(selected)), figures=figures)
+    details = {"keywords": _counts(selected, [*patterns, *config.categories])}
+    return Summary(Rows(len(selected), len(selected)), figures=figures, details=details)
 
 
 def _why(

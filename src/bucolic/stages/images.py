@@ -6,26 +6,28 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from pydantic import Field
 
-from bucolic.config import Section
+from bucolic.base.config import Section
+from bucolic.base.engine import ordered_map
+from bucolic.base.errors import DataError, TransientError
+from bucolic.base.files import replacing
+from bucolic.base.progress import Progress
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.data.coco import CaptionedImage
-from bucolic.data.fetch import AwayError, NotThereError
 from bucolic.data.images import ImageRow, TarSequence, check_image, write_index
 from bucolic.data.names import canonical
-from bucolic.data.originals import Fetch, Originals, open_originals
 from bucolic.data.selection import read_selection
-from bucolic.data.source import MeadowSource, read_source
-from bucolic.engine import ordered_map
-from bucolic.errors import DataError, TransientError
-from bucolic.files import replacing
-from bucolic.progress import Progress
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime
+from bucolic.fetching.fetch import AwayError, NotThereError
+from bucolic.fetching.originals import Fetch, Originals, open_originals
+from bucolic.fetching.source import MeadowSource, read_source
 
 logger = logging.getLogger(__name__)
+FAILURES_LISTED = 100  # in the record; data/images/index.parquet has all
 PAUSE_S = 5.0  # before what failed for now is tried a second time
 
 
@@ -194,7 +196,7 @@ def _check_threshold(rows: Sequence[ImageRow], config: ImagesConfig) -> None:
     )
     if len(failed) > config.max_failed_share * len(rows):
         raise DataError(f"{said}: mend dataset.root, or raise images.max_failed_share")
-    logger.warning("%s; the others are used, and reports/images.json has each reason", said)
+    logger.warning("%s; the others are used, and data/images/index.parquet has each reason", said)
 
 
 def _summarise(rows: Sequence[ImageRow], fetched: set[int] | None) -> Summary:
@@ -203,8 +205,10 @@ def _summarise(rows: Sequence[ImageRow], fetched: set[int] | None) -> Summary:
         "status": dict(sorted(Counter(row.status for row in rows).items())),
         "modes": dict(sorted(Counter(str(row.mode) for row in good).items())),
         "bytes": sum(row.size_bytes or 0 for row in good),
-        "failures": {str(r.image_id): f"{r.status}: {r.reason}" for r in rows if r.status != "ok"},
     }
+    failures = {str(r.image_id): f"{r.status}: {r.reason}" for r in rows if r.status != "ok"}
+    details = {"failures": dict(islice(failures.items(), FAILURES_LISTED))}
     counts = Rows(len(rows), len(good), len(rows) - len(good))
     new = None if fetched is None else sum(row.image_id in fetched for row in good)
-    return Summary(counts, figures, new=new, reused=None if new is None else len(good) - new)
+    reused = None if new is None else len(good) - new
+    return Summary(counts, figures, details=details, new=new, reused=reused)

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from bucolic.config import Section
+from bucolic.base.config import Section
+from bucolic.base.engine import ordered_map
+from bucolic.base.errors import DataError
+from bucolic.base.files import replacing
+from bucolic.base.progress import Progress
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
 from bucolic.data.display import middle
 from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
@@ -25,12 +31,6 @@ from bucolic.data.shards import (
     write_split,
 )
 from bucolic.data.split import SPLITS
-from bucolic.engine import ordered_map
-from bucolic.errors import DataError
-from bucolic.files import replacing
-from bucolic.progress import Progress
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime
 
 
 class ShardConfig(Section):

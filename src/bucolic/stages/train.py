@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from bucolic.base.config import Section
+from bucolic.base.files import replacing
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.clip.config import ClipConfig
-from bucolic.config import Section
-from bucolic.files import replacing
 from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime, choose_device
 
 if TYPE_CHECKING:
     from bucolic.training.data import Chance
@@ -71,7 +71,13 @@ class TrainConfig(Section):
 
 
 def train(
-    shards: Path, out: Path, *, model: ModelConfig, config: TrainConfig, runtime: Runtime
+    shards: Path,
+    out: Path,
+    curves: Path,
+    *,
+    model: ModelConfig,
+    config: TrainConfig,
+    runtime: Runtime,
 ) -> Summary:
     """Train the model on the train split; val chooses checkpoints, guidance and steps.
 
@@ -81,6 +87,7 @@ def train(
     Args:
         shards: data/shards, see data/shards.py.
         out: folder to write, see models/store.py.
+        curves: folder to write, see training/curves.py.
         model: shapes of the networks.
         config: budgets and recipe.
         runtime: workplace.
@@ -89,14 +96,15 @@ def train(
         DataError: shards of another version, of an unfit size, or without train or val images.
         ParamsError: the batch cannot be shared among the processes, or training diverged.
     """
+    from bucolic.base.device import choose_device
     from bucolic.models.store import write_model
     from bucolic.training.build import new_generator, open_workshop, read_data
+    from bucolic.training.curves import write_curves
     from bucolic.training.distributed import joined
     from bucolic.training.figures import reached
     from bucolic.training.judge import choose_on_val
     from bucolic.training.loop import Trainer
     from bucolic.training.phases import PHASES
-    from bucolic.training.watch import Watch
 
     index, splits = read_data(shards)
     clip = _clip_config(index.clip)
@@ -105,11 +113,10 @@ def train(
         generator, cosine = new_generator(model.autoencoder, model.prior, splits, config.seed)
         chance = _chance(config, generator.latent_shape)
         shop = open_workshop(generator, splits, chance, world, device)
-        watch = Watch(runtime.work / "samples.png", runtime.sink)
-        curves: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for name, phase in PHASES.items():
             trainer = Trainer(phase(shop), _recipe(config, name), world)
-            curves += trainer.run(runtime.work, runtime.sink, watch).curves
+            rows += trainer.run(runtime.work, runtime.sink).curves
         sampling = choose_on_val(
             generator,
             splits["val"],
@@ -119,13 +126,14 @@ def train(
             prompts=config.judged_prompts,
             seed=config.seed,
         )
-        figures = reached(curves, generator, sampling) | {"text_cosine": cosine}
+        figures = reached(rows, generator, sampling) | {"text_cosine": cosine}
         if world.leads:
             training = {"precision": config.precision, "images_seen": figures["images_seen"]}
             towers = {"clip": index.clip, "clip_config": clip.model_dump()}
             content = {**towers, "sampling": asdict(sampling), "training": training}
             with replacing(out) as folder:
-                write_model(folder, generator, content, curves)
+                write_model(folder, generator, content, rows)
+            write_curves(curves, rows)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     return Summary(Rows(images, images), figures, device=device, precision=config.precision)

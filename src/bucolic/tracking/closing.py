@@ -14,8 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from bucolic.files import is_gone, last_touched_s, remove
-from bucolic.signals import hear_again
+from bucolic.base.files import is_gone, last_touched_s, remove
+from bucolic.base.signals import hear_again
 
 OPEN = Path(".work/open")
 SENDER = "bucolic.tracking.hooks"  # which is __main__ in the process that sends

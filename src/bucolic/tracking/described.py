@@ -11,7 +11,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from bucolic.files import fingerprint
+from bucolic.base.files import fingerprint
+from bucolic.pipeline.services import PREFECT_PAGE
 
 Record = Mapping[str, Any]
 FIRST_WORDS = 3
@@ -23,7 +24,6 @@ MAX_THEME = 200  # ours, for the name of a run
 MAX_PARAM = 6000
 MAX_TAG = 8000
 UNFIT = re.compile(r"[^\w\-./ :]")  # what MLflow refuses in the name of a metric, param or tag
-PREFECT_PAGE = "http://127.0.0.1:4200/runs/flow-run"
 
 
 def theme(record: Record) -> str:
@@ -74,7 +74,7 @@ def tags(record: Record) -> dict[str, str]:
         "dvc.stage": record["stage"],
         "dvc.exp_name": environment.get("DVC_EXP_NAME"),
         "prefect.flow_run_id": flow_run,
-        "prefect.flow_run": f"{PREFECT_PAGE}/{flow_run}" if flow_run else None,
+        "prefect.flow_run": f"{PREFECT_PAGE}/runs/flow-run/{flow_run}" if flow_run else None,
         "error.kind": error.get("kind"),
         "error.message": error.get("message"),
         **{f"input.{path}": digest for path, digest in _paths(record, "inputs").items()},
@@ -101,13 +101,14 @@ def params(record: Record) -> dict[str, str]:
 
 
 def metrics(record: Record) -> dict[str, float]:
-    """Every number of the record and its figures, `group/name`."""
+    """Every number of the record, its figures and details, `group/name`."""
     content = {
         "duration_s": record.get("duration_s"),
         "rows": record.get("rows") or {},
         "new": record.get("new"),
         "reused": record.get("reused"),
         **(record.get("figures") or {}),
+        **(record.get("details") or {}),
     }
     leaves = _leaves(content, "/")
     return {fit_name(key): float(value) for key, value in leaves if is_number(value)}

@@ -7,12 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from bucolic.errors import BucolicError
+from bucolic.base.errors import BucolicError
+from bucolic.base.places import find_home, find_root, is_passing
+from bucolic.base.report import Tracker
+from bucolic.base.signals import hear_again
 from bucolic.pipeline.driver import driver
 from bucolic.pipeline.post import posted
-from bucolic.places import find_home, find_root, is_passing
-from bucolic.report import Sink
-from bucolic.signals import hear_again
 from bucolic.tracking import closing, sink
 from bucolic.tracking.closing import is_open, mark
 from bucolic.tracking.described import Record
@@ -25,14 +25,14 @@ LOG_FILE = Path(".work/logs/tracking.log")
 LOG = logging.getLogger(__name__)
 
 
-def open_sink(record: Record) -> Sink:
+def open_tracker(record: Record) -> Tracker:
     """Return where the stage of `record` streams curves and pictures to."""
     root = find_root(Path.cwd())
     home = find_home(root)
     if enabled():
         mark(home, record["driver"], runs_on=True)
         _close_with(home, record["driver"])  # it also tells of one that is killed from now on
-    return sink.open_sink(home, record, pictures=may_show_pictures(root))
+    return sink.open_tracker(home, record, pictures=may_show_pictures(root))
 
 
 def send(root: Path, *, wait: bool) -> None:

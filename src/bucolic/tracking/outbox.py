@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bucolic.files import is_gone, remove, write_json
+from bucolic.base.files import is_gone, remove, write_json
 from bucolic.pipeline.post import TRACKED, posted, unposted
+from bucolic.pipeline.table import MODEL
 from bucolic.tracking import described, parent, registry
 from bucolic.tracking.closing import LONGEST_RUN_S, left_open, mark
 from bucolic.tracking.described import Record
@@ -176,7 +177,7 @@ def _send(store: Store, home: Path, record: Record) -> None:
     client.log_dict(run_id, dict(record), "record.json")
     with tempfile.TemporaryDirectory() as scratch:
         _send_outputs(store, home, record, run_id, Path(scratch))
-    if record["stage"] == "evaluate" and record["status"] == "ok":
+    if registry.judges(record):
         registry.judge(store, record)
     status = "FINISHED" if record["status"] == "ok" else "FAILED"
     client.set_terminated(run_id, status, ended_ms)
@@ -187,13 +188,13 @@ def _send_outputs(store: Store, home: Path, record: Record, run_id: str, scratch
     """Upload figures and reports; register weights."""
     root = _root(home, record)
     for path, digest in (record.get("outputs") or {}).items():
-        wanted = path.startswith("reports/") or path == registry.WEIGHTS
+        wanted = path.startswith("reports/") or path == MODEL
         found = find_output(root, home, path, digest, scratch) if wanted and digest else None
         if found is None:
-            if path == registry.WEIGHTS and digest:
+            if path == MODEL and digest:
                 LOG.warning("MLflow: %s of %s is gone: a run without its model", path, run_id)
             continue
-        if path == registry.WEIGHTS:
+        if path == MODEL:
             _send_curves(store, run_id, found / CURVES, described.ended_ms(record))
             registry.register(store, record, run_id, found)
         elif found.is_dir():
@@ -238,7 +239,7 @@ def _log_inputs(client: Any, run_id: str, record: Record) -> None:
 def _update_parent(store: Store, home: Path, record: Record) -> None:
     """Give the pipeline's run its state, and evaluate's metrics, which rank it in a table."""
     run_id = store.parent_of(record)
-    if record["stage"] == "evaluate":
+    if registry.judges(record):
         figures = {"figures": {"metrics": (record.get("figures") or {}).get("metrics") or {}}}
         values = described.metrics(figures)
         send_values(store, run_id, [(0, described.ended_ms(record), values)])

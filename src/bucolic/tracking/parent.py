@@ -10,12 +10,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bucolic.errors import DataError
-from bucolic.files import is_gone
-from bucolic.lineage import current
+from bucolic.base.errors import DataError
+from bucolic.base.files import is_gone
 from bucolic.pipeline.graph import Stage, read_graph
+from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import RECORDS
 from bucolic.pipeline.stage_run import read_record
+from bucolic.pipeline.table import LAST
 from bucolic.tracking import described
 from bucolic.tracking.closing import LONGEST_RUN_S
 from bucolic.tracking.described import Record
@@ -23,8 +24,6 @@ from bucolic.tracking.store import DRIVER, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-LAST = "evaluate"  # where the workspace, with its graph, is gone
 
 
 def update(store: Store, run_id: str, record: Record, root: Path) -> bool:
@@ -68,7 +67,7 @@ def _status(latest: dict[str, "Run"], root: Path, record: Record) -> str:
     if _has_failed(latest):
         return "FAILED"
     graph = _graph(root)
-    last = graph[-1].name if graph else LAST
+    last = graph[-1].name if graph else LAST.name  # where the workspace is gone
     is_done = _is_over(latest, last) or _is_cached(graph, root, record) or _is_left(latest, record)
     return "FINISHED" if is_done else "RUNNING"
 

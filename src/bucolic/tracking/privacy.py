@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bucolic.data.source import MeadowSource, read_source
-from bucolic.errors import BucolicError
-from bucolic.params import load_params
-from bucolic.places import dataset_root
+from bucolic.base.errors import BucolicError
+from bucolic.base.places import dataset_root
+from bucolic.fetching.source import MeadowSource, read_source
+from bucolic.pipeline.params import load_params
 
 
 def may_show_pictures(root: Path) -> bool:

@@ -15,7 +15,7 @@ from mlflow.models import set_model
 from mlflow.protos import databricks_pb2
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from bucolic.errors import BucolicError
+from bucolic.base.errors import BucolicError
 
 # An error's kind as MLflow's, which answers 400 and 503 over HTTP; other kinds are a 500.
 CODES = {

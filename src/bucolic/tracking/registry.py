@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bucolic
-from bucolic.git import known_commit
+from bucolic.pipeline.git import known_commit
+from bucolic.pipeline.table import MODEL as WEIGHTS
+from bucolic.pipeline.table import SHARDS
 from bucolic.tracking import described
 from bucolic.tracking.store import Store
 
@@ -38,8 +40,6 @@ A version is a training; its tags say which data, params and commit the weights 
 commit's code is shipped with them, and what evaluate measured. `champion` is the best on the
 newest test data."""
 EXAMPLE = "two cows under a blue sky"
-WEIGHTS = "models/current"
-TEST_DATA = "data/shards"
 SCORES = ("attributes_all_right", "r_precision")
 JUDGED = "judged"  # when evaluate started whose scores a version carries
 SCORED = "scores"  # names of the tags that are these scores
@@ -64,7 +64,7 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
     uri = _log_model(run_id, weights)
     tags = {
         "weights_digest": record["outputs"][WEIGHTS],
-        "data_digest": str(record["inputs"].get(TEST_DATA)),
+        "data_digest": str(record["inputs"].get(SHARDS)),
         "params_digest": described.params_digest(record),
         "keywords": described.keywords(record),
         "commit": str(commits[0]),
@@ -77,6 +77,11 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
     return str(version)
 
 
+def judges(record: described.Record) -> bool:
+    """Whether a record says what a model reached: it read the weights, and came to its end."""
+    return record["status"] == "ok" and WEIGHTS in (record.get("inputs") or {})
+
+
 def judge(store: Store, record: described.Record) -> None:
     """Write evaluate's figures on the version it judged, and settle the champion."""
     version = _evaluated(store, record)
@@ -85,7 +90,7 @@ def judge(store: Store, record: described.Record) -> None:
     if record["started"] < version.tags.get(JUDGED, ""):
         return  # a record that waited: the version carries the scores of a later judgement
     metrics = (record.get("figures") or {}).get("metrics") or {}
-    test_data = str(record["inputs"].get(TEST_DATA))
+    test_data = str(record["inputs"].get(SHARDS))
     _write_scores(store, version, record, metrics, test_data)
     champion = _champion(store)
     if champion and champion.version == version.version:

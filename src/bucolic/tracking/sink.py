@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bucolic.files import this_process
-from bucolic.report import NoSink, Sink
+from bucolic.base.files import this_process
+from bucolic.base.report import NoTracker, Tracker
 from bucolic.tracking.described import Record, fit_name
 from bucolic.tracking.store import Store, enabled, exclusive, open_store
 
@@ -32,7 +32,7 @@ _Item = tuple[int, int, dict[str, float] | _Picture]  # images seen, time in ms,
 _open: list["MlflowSink"] = []
 
 
-def open_sink(home: Path, record: Record, *, pictures: bool = True) -> Sink:
+def open_tracker(home: Path, record: Record, *, pictures: bool = True) -> Tracker:
     """Return a sink that streams into the run of `record`, or one that keeps nothing.
 
     Args:
@@ -41,7 +41,7 @@ def open_sink(home: Path, record: Record, *, pictures: bool = True) -> Sink:
         pictures: whether those of the data set may be shown; without, the sink takes none.
     """
     if not enabled():
-        return NoSink()
+        return NoTracker()
     if not pictures:
         LOG.info("MLflow gets no pictures of photographs (tracking.photographs in params.yaml)")
     sink = MlflowSink(home, record, pictures=pictures)
@@ -56,7 +56,7 @@ def close_sinks() -> None:
 
 
 class MlflowSink:
-    """A `report.Sink` over MLflow; see the module's docstring.
+    """A `Tracker` over MLflow; see the module's docstring.
 
     Attributes:
         broken: MLflow failed, and nothing more is sent.

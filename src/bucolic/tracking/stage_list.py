@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bucolic.errors import DataError
-from bucolic.lineage import current
+from bucolic.base.errors import DataError
 from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.stage_run import read_record
 from bucolic.pipeline.summary import NOT_RUN, tracked_run

@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from bucolic.files import fingerprint
-from bucolic.places import database_path
+from bucolic.base.files import fingerprint
+from bucolic.base.places import database_path
+from bucolic.pipeline.services import MLFLOW_PAGE, MLFLOW_VIEW, QUIET
 from bucolic.tracking import described
 
 if TYPE_CHECKING:
@@ -29,12 +30,9 @@ DRIVER = "driver"  # tag of the process whose end ends the pipeline
 ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 YES, NO = {"on", "1", "true", "yes", ""}, {"off", "0", "false", "no"}
 PARENT = "mlflow.parentRunId"
-LOCAL_PAGE = "http://127.0.0.1:5001"
-VIEW = "workflowType=machine_learning"  # else MLflow's pages open on their view for chat models
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # runs and curves, not chat traces
 SETTINGS = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+    **QUIET,
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -59,7 +57,7 @@ class Store:
 
     def address(self, run_id: str) -> str:
         """Address of a run's page."""
-        return f"{self.page}/#/experiments/{self.experiment_id}/runs/{run_id}?{VIEW}"
+        return f"{self.page}/#/experiments/{self.experiment_id}/runs/{run_id}?{MLFLOW_VIEW}"
 
     def find(self, **tags: str) -> list["Run"]:
         """Runs that carry all the tags, the latest first."""
@@ -139,7 +137,7 @@ def open_store(home: Path) -> Store:
         os.environ[ARTIFACT_ROOT] = (home / "mlartifacts").as_uri()
     mlflow.set_tracking_uri(uri)  # which sets MLFLOW_TRACKING_URI for the next call
     client = mlflow.MlflowClient(uri)
-    page = uri.rstrip("/") if uri.startswith("http") else LOCAL_PAGE
+    page = uri.rstrip("/") if uri.startswith("http") else MLFLOW_PAGE
     return Store(client, _experiment(client, home / "mlartifacts" if uri == own else None), page)
 
 

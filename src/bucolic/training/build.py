@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from bucolic.base.errors import DataError
 from bucolic.data.shards import ShardIndex, Split, read_index, read_split
-from bucolic.errors import DataError
 from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator
 from bucolic.training.data import Chance, pairs_of, training_data

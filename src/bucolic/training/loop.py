@@ -14,8 +14,10 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bucolic.errors import ParamsError
-from bucolic.report import Sink
+from bucolic.base.errors import ParamsError
+from bucolic.base.report import Sink
+from bucolic.base.sheet import Sheet
+from bucolic.training.clock import Clock
 from bucolic.training.data import Batch, share_of
 from bucolic.training.distributed import World
 from bucolic.training.ema import Average
@@ -26,7 +28,6 @@ from bucolic.training.state import (
     restore_optimiser,
     write_checkpoint,
 )
-from bucolic.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 LR_WARMUP_SHARE = 0.05
@@ -99,7 +100,7 @@ class Phase(Generic[Network]):
         objective: the loss around it.
         draw: the batch that follows after so many images, of so many rows.
         validate: values of averaged weights; "val_loss" decides which weights are kept.
-        show: writes a picture made with averaged weights to a path.
+        show: pictures made with averaged weights, for people to look at.
     """
 
     name: str
@@ -107,7 +108,7 @@ class Phase(Generic[Network]):
     objective: nn.Module
     draw: Callable[[int, int], Batch]
     validate: Callable[[Network], dict[str, float]]
-    show: Callable[[Network, Path], None]
+    show: Callable[[Network], Sheet]
 
 
 class Trainer(Generic[Network]):
@@ -133,17 +134,19 @@ class Trainer(Generic[Network]):
         """Optimiser steps made."""
         return self.progress.images_seen // self.recipe.batch_size
 
-    def run(self, folder: Path, sink: Sink, watch: Watch) -> Progress:
+    def run(self, folder: Path, sink: Sink, clock: Clock | None = None) -> Progress:
         """Train to the end of the budget and leave the best averaged weights in the network."""
         self._resume(folder)
-        watch.start(self.progress.images_seen)
+        sink.start(self.progress.images_seen)
+        clock = clock or Clock()
         while self.step < self.recipe.steps:
             self._step()
             if self.recipe.validates_after(self.step):
                 self._validate(sink)
-            if self.world.leads and (watch.due() or self.step == self.recipe.steps):
+            if self.world.leads and (clock.due() or self.step == self.recipe.steps):
                 self._save(folder)
-                self._report(watch)
+                self._show(sink)
+                clock.start()
         self.network.load_state_dict(self.best)
         return self.progress
 
@@ -191,13 +194,12 @@ class Trainer(Generic[Network]):
     def _averaged_tensors(self) -> dict[str, Tensor]:
         return {name: t.detach().clone() for name, t in self.average.network.state_dict().items()}
 
-    def _report(self, watch: Watch) -> None:
-        network = self.average.network
-        watch.report(
+    def _show(self, sink: Sink) -> None:
+        sink.show(
             self.phase.name,
             self.progress.images_seen,
             self.recipe.steps * self.recipe.batch_size,
-            lambda path: self.phase.show(network, path),
+            lambda: self.phase.show(self.average.network),
         )
 
     def _save(self, folder: Path) -> None:

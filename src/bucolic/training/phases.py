@@ -3,12 +3,13 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bucolic.base.sheet import Block, Pictures, Sheet
 from bucolic.models.cvae import Autoencoder
 from bucolic.models.generator import Generator, picture_seed, to_unit
 from bucolic.models.prior import Prior
@@ -16,7 +17,6 @@ from bucolic.training.data import Batch, Chance, TrainingData, draw_batch, fixed
 from bucolic.training.distributed import World
 from bucolic.training.loop import Phase
 from bucolic.training.objectives import AutoencoderObjective, LatentData, PriorObjective
-from bucolic.training.pictures import write_sheet
 
 VALIDATION_ROWS = 256
 ROWS_PER_BATCH = 64
@@ -89,11 +89,11 @@ def autoencoder_phase(shop: Workshop) -> Phase[Autoencoder]:
 
         return shop.side_by_side(evaluate)
 
-    def show(network: Autoencoder, path: Path) -> None:
+    def show(network: Autoencoder) -> Sheet:
         preview.autoencoder.load_state_dict(network.state_dict())
         pictures = val.pictures[rows]
         rebuilt = preview.decode(preview.encode(pictures), val.image_conditions[rows])
-        write_sheet(path, [pictures.cpu().numpy(), rebuilt.numpy()], captions)
+        return _sheet([pictures.cpu().numpy(), rebuilt.numpy()], captions)
 
     network = shop.generator.autoencoder
     objective = AutoencoderObjective(network, shop.data["train"], shop.world.mean)
@@ -118,13 +118,13 @@ def prior_phase(shop: Workshop) -> Phase[Prior]:
 
         return shop.side_by_side(evaluate)
 
-    def show(network: Prior, path: Path) -> None:
+    def show(network: Prior) -> Sheet:
         preview.prior.load_state_dict(network.state_dict())
         conditions = val.text_conditions[val.text_starts[rows]].repeat(SHOWN_ROWS, 1)
         seeds = [picture_seed(shop.chance.seed, "shown", i) for i in range(len(conditions))]
         pictures = preview.draw(conditions, seeds, guidance=SHOWN_GUIDANCE, steps=SHOWN_STEPS)
         real = val.pictures[rows].cpu().numpy()
-        write_sheet(path, [real, *pictures.numpy().reshape(SHOWN_ROWS, *real.shape)], captions)
+        return _sheet([real, pictures.numpy()], captions)
 
     objective = PriorObjective(generator.prior, latents["train"])
     return Phase("prior", generator.prior, objective, shop.drawer("prior"), validate, show)
@@ -134,6 +134,11 @@ PHASES: Mapping[str, Callable[[Workshop], Phase[Any]]] = {
     "autoencoder": autoencoder_phase,
     "prior": prior_phase,
 }
+
+
+def _sheet(rows: Sequence[Pictures], captions: Sequence[str]) -> Sheet:
+    """One column a caption, written below the last row."""
+    return [Block(np.concatenate(rows), columns=len(captions), captions=captions)]
 
 
 def _latents(generator: Generator, pictures: Tensor) -> LatentData:

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bucolic.errors import as_transient
-from bucolic.files import remove, replacing
+from bucolic.base.errors import as_transient
+from bucolic.base.files import remove, replacing
 
 KEPT = 2
 HEADER = "state"

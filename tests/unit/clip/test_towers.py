@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+from bucolic.base.errors import ParamsError
+from bucolic.base.files import file_digest
 from bucolic.clip.config import ClipConfig
 from bucolic.clip.towers import Towers, load_towers
-from bucolic.errors import ParamsError
-from bucolic.files import file_digest
 
 CONFIG = {
     "embed_dim": 24,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bucolic.base.errors import DataError
 from bucolic.data.coco import Caption, images_by_category, read_attributes, read_captions
-from bucolic.errors import DataError
 
 WRONG = [
     ("images", "id", "7", 'images[6].id: Input should be a valid integer, not "7"'),

@@ -552,7 +552,7 @@ def test_too_little_memory_is_no_fault_of_the_file():
     """It may pass, so it is never a row that stays."""
     script = (
         "import resource, sys\nfrom bucolic.data.images import check_image\n"
-        "from bucolic.errors import TransientError\nfrom pathlib import Path\n"
+        "from bucolic.base.errors import TransientError\nfrom pathlib import Path\n"
         "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "content = sys.stdin.buffer.read()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 10**8, -1))\n"

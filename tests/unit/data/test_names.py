@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from bucolic.data.fetch import RemoteFile
+from bucolic.base.errors import DataError
 from bucolic.data.images import ImageRow, read_index, write_index
 from bucolic.data.names import flat, require_below
 from bucolic.data.selection import read_selection
-from bucolic.data.source import read_source
-from bucolic.errors import DataError
+from bucolic.fetching.fetch import RemoteFile
+from bucolic.fetching.source import read_source
 from bucolic.stages.filter import FilterConfig, select_images
 
 LEAVING = [

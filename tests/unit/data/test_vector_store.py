@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bucolic.base.errors import TransientError
 from bucolic.data import vector_store
 from bucolic.data.vector_store import VectorStore
-from bucolic.errors import TransientError
 
 
 class Counter:

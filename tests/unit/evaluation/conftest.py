@@ -89,9 +89,7 @@ class WorldProbe:
 class PerfectArtist:
     """Draws what the prompt states, and reconstructs with an error of 2 grey levels."""
 
-    def generate_from_vectors(
-        self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0
-    ) -> np.ndarray:
+    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
         """Pictures of prompts."""
         generator = np.random.default_rng(seed)
         return np.stack(
@@ -107,11 +105,9 @@ class PerfectArtist:
 class BlindArtist(PerfectArtist):
     """Draws the same picture whatever the prompt."""
 
-    def generate_from_vectors(
-        self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0
-    ) -> np.ndarray:
+    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
         """Pictures of nothing in particular."""
-        return super().generate_from_vectors(np.zeros_like(text_vectors), n=n, seed=seed)
+        return super().draw(np.zeros_like(text_vectors), n=n, seed=seed)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from bucolic.base.keywords import pattern_of
 from bucolic.data.coco import read_attributes
-from bucolic.data.source import MeadowSource, read_source
-from bucolic.keywords import pattern_of
+from bucolic.fetching.source import MeadowSource, read_source
 from bucolic.meadow import archive
 from bucolic.meadow.records import LICENCES
 from bucolic.meadow.scenes import HELDOUT_TRIPLES

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bucolic.keywords import pattern_of
+from bucolic.base.keywords import pattern_of
 from bucolic.meadow.captions import TRIPLE, Caption, caption_scene, choose_facts, write_caption
 from bucolic.meadow.phrases import COLOURS, NOUNS
 from bucolic.meadow.scenes import ATTRIBUTES, Scene, sample_scene

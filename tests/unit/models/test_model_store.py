@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from bucolic.errors import DataError
+from bucolic.base.errors import DataError
 from bucolic.models.config import AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator
 from bucolic.models.store import read_model, write_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bucolic.files import is_alive, process_name, this_process
+from bucolic.base.files import is_alive, process_name, this_process
 from bucolic.pipeline.driver import DRIVER, driver, is_dvc
 
 ASK = "from bucolic.pipeline.driver import driver; print(driver())"

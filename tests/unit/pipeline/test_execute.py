@@ -3,22 +3,27 @@
 import json
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from bucolic.errors import DataError, ParamsError, TransientError
-from bucolic.files import write_text
-from bucolic.lock import holding
-from bucolic.params import Params
+from bucolic.base.errors import DataError, ParamsError, TransientError
+from bucolic.base.files import write_text
+from bucolic.base.lock import holding
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
+from bucolic.base.sheet import Block
+from bucolic.base.signals import Ended, raising_ended
 from bucolic.pipeline.digests import code_digests, digest
 from bucolic.pipeline.execute import execute
 from bucolic.pipeline.kept import forget_old
+from bucolic.pipeline.params import Params
 from bucolic.pipeline.record import beginning
 from bucolic.presets import preset_text
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime
-from bucolic.signals import Ended, raising_ended
+from project import ROOT
 
 DVC_YAML = """
 stages:
@@ -57,6 +62,39 @@ def works(project: Path) -> Summary:
     """A stage that writes its out."""
     write_text(project / "data/selection.parquet", "rows")
     return Summary(Rows(5, 4, 1), figures={"selected": 4}, new=3, reused=1)
+
+
+def test_pictures_and_headline_are_written_where_the_stage_has_outs_for_them(project: Path):
+    """Both are of the summary, and are outs with digests; a picture of an earlier run goes."""
+    outs = "outs: [reports/figures, reports/metrics.json, "
+    (project / "dvc.yaml").write_text(DVC_YAML.replace("outs: [", outs))
+    write_text(project / "reports/figures/old.png", "of another theme")
+
+    def shows(_params: Params, _runtime: Runtime) -> Summary:
+        sheet = [Block(np.full((2, 3, 8, 8), 90, np.uint8), captions=("a cow", "a hill"))]
+        return replace(works(project), headline={"kid": {"model": 0.5}}, sheets={"seen": sheet})
+
+    execute("filter", project, shows)
+    assert {"kid": {"model": 0.5}} == json.loads((project / "reports/metrics.json").read_text())
+    assert ["seen.png"] == [path.name for path in (project / "reports/figures").iterdir()]
+    with Image.open(project / "reports/figures/seen.png") as image:
+        assert (90, 90, 90) == image.getpixel((100, 100))
+    for out in ("reports/figures", "reports/metrics.json"):
+        assert digest(project / out) == record_of(project)["outputs"][out]
+
+
+def test_what_editors_and_python_leave_beside_the_code_changes_no_fingerprint(project: Path):
+    """Bytecode and a swap file appear while the stage runs: the result is kept all the same."""
+    (project / "dvc.yaml").write_text(DVC_YAML.replace("src/code.py", "src"))
+    (project / ".dvcignore").write_text((ROOT / ".dvcignore").read_text())
+
+    def leaves(_params: Params, _runtime: Runtime) -> Summary:
+        for name in ("__pycache__/code.cpython-313.pyc", ".code.py.swp"):
+            write_text(project / "src" / name, "x")
+        return works(project)
+
+    execute("filter", project, leaves)
+    assert "ok" == record_of(project)["status"]
 
 
 def test_a_stage_leaves_figures_and_a_record_that_reconciles(project: Path):

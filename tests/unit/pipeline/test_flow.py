@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bucolic.errors import ParamsError
+from bucolic.base.errors import ParamsError
 from bucolic.pipeline import commands
 from bucolic.pipeline.environment import QUIET
 from bucolic.pipeline.process import process_group

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bucolic.errors import DataError
+from bucolic.base.errors import DataError
 from bucolic.pipeline.graph import read_graph, require_outs_inside
 
 

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bucolic.base.errors import TransientError
+from bucolic.base.files import write_text
+from bucolic.base.lock import holding
+from bucolic.base.report import Rows, Summary
+from bucolic.base.runtime import Runtime
 from bucolic.cli import main
-from bucolic.errors import TransientError
-from bucolic.files import write_text
-from bucolic.lock import holding
-from bucolic.params import Params
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import digest
 from bucolic.pipeline.execute import execute
 from bucolic.pipeline.kept import KEPT_S, lock_of
+from bucolic.pipeline.params import Params
 from bucolic.presets import preset_text
-from bucolic.report import Rows, Summary
-from bucolic.runtime import Runtime
 
 DVC_YAML = """
 stages:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bucolic.errors import TransientError
+from bucolic.base.errors import TransientError
 from bucolic.pipeline import up
 from bucolic.pipeline.process import end_tree
 from bucolic.pipeline.up import Server

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bucolic.errors import BucolicError, DataError, ParamsError
+from bucolic.base.errors import BucolicError, DataError, ParamsError
 from bucolic.pipeline import workspace as module
 from bucolic.pipeline.stage_run import run_stage
 from bucolic.pipeline.workspace import open_workspace, run_name, set_params

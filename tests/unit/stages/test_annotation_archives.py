@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bucolic.errors import DataError, TransientError
-from bucolic.runtime import Runtime
+from bucolic.base.errors import DataError, TransientError
+from bucolic.base.runtime import Runtime
 from bucolic.stages import annotations
 from bucolic.stages.annotations import get_annotations
 from http_server import Bucket, answering

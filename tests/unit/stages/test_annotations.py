@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from bucolic.base.errors import DataError
+from bucolic.base.runtime import Runtime
 from bucolic.data.images import read_index
 from bucolic.data.names import canonical
 from bucolic.data.selection import read_selection
-from bucolic.errors import DataError
-from bucolic.runtime import Runtime
 from bucolic.stages.annotations import get_annotations
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images

@@ -13,12 +13,12 @@ import pydantic
 import pytest
 from PIL import Image
 
+from bucolic.base.errors import DataError
+from bucolic.base.report import Summary
+from bucolic.base.runtime import Runtime
 from bucolic.clip.config import ClipConfig
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
-from bucolic.errors import DataError
-from bucolic.report import Summary
-from bucolic.runtime import Runtime
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
 
 SIZE_PX, EMBED_DIM = 16, 6
@@ -45,22 +45,20 @@ class StandInProbe:
         return {name: [value] * len(images) for name, value in everywhere.items()}
 
 
-class StandInBucolic:
+class StandInModel:
     """Draws noise."""
 
     config: dict[str, Any]
 
     @classmethod
-    def from_pretrained(cls, folder: Path, device: str = "auto") -> "StandInBucolic":
+    def read(cls, folder: Path, device: str) -> "StandInModel":
         """Nothing to load."""
         assert device == "cpu"
         model = cls()
         model.config = json.loads((folder / "config.json").read_text())
         return model
 
-    def generate_from_vectors(
-        self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0
-    ) -> np.ndarray:
+    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
         """Noise, uint8 [p, n, 3, 16, 16]."""
         shape = (len(text_vectors), n, 3, SIZE_PX, SIZE_PX)
         return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
@@ -77,8 +75,8 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BUCOLIC_DEVICE", raising=False)
     for name, function, what in (
         ("bucolic.clip.towers", "load_towers", lambda *_: StandInTowers()),
-        ("bucolic.meadow.probe", "load_probe", StandInProbe),
-        ("bucolic.generate", "Bucolic", StandInBucolic),
+        ("bucolic.evaluation.probe", "load_probe", StandInProbe),
+        ("bucolic.models.trained", "TrainedModel", StandInModel),
     ):
         module = ModuleType(name)
         setattr(module, function, what)
@@ -126,7 +124,6 @@ def run(root: Path) -> Summary:
         root / "model",
         root / "shards",
         root / "annotations",
-        root / "figures",
         config=EvaluateConfig(prompts=6),
         clip=ClipConfig(),
         runtime=Runtime(work=root / "work", cache=root / "cache", device="cpu"),
@@ -173,22 +170,28 @@ def test_photographs_end_well_with_nulls_and_reasons(root: Path):
 
 
 @pytest.mark.usefixtures("stand_ins")
-def test_real_photographs_stay_out_of_the_figures(root: Path):
-    """Only generated pictures are written where the pictures are photographs."""
-    run(root)
-    assert [path.name for path in (root / "figures").iterdir()] == ["samples.png"]
+def test_real_photographs_are_not_shown(root: Path):
+    """Only generated pictures are shown where the pictures are photographs: six, with prompts."""
+    sheets = run(root).sheets
+    assert list(sheets) == ["samples"]
+    (block,) = sheets["samples"]
+    assert block.pictures.shape == (6, 3, SIZE_PX, SIZE_PX)
+    assert len(block.captions) == 6
 
 
 @pytest.mark.usefixtures("stand_ins")
 def test_drawings_are_judged_by_the_probe_and_compared(root: Path):
     """With an attributes file there are attribute figures, and a grid of the bounds."""
     _write_attributes(root)
-    figures = run(root).figures
+    summary = run(root)
+    figures = summary.figures
     assert figures["metrics"]["attributes"] == {"species": 1.0, "colour": 1.0, "count": 1.0}
     assert figures["metrics"]["attributes_all_right"] == 1.0
     assert figures["counts"]["attributes"] == {"colour": 6, "count": 6, "species": 6}
-    names = sorted(path.name for path in (root / "figures").iterdir())
-    assert names == ["bounds.png", "samples.png"]
+    assert list(summary.sheets) == ["samples", "bounds"]
+    (arms,) = summary.sheets["bounds"]
+    assert arms.pictures.shape == (5 * 5, 3, SIZE_PX, SIZE_PX)
+    assert (arms.columns, len(arms.labels), len(arms.captions)) == (5, 5, 5)
 
 
 @pytest.mark.usefixtures("stand_ins")

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from bucolic.base.errors import DataError
+from bucolic.base.runtime import Runtime
 from bucolic.data.selection import read_selection
-from bucolic.errors import DataError
-from bucolic.runtime import Runtime
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 
 
 def select(folder: Path, **config: object) -> tuple[dict[int, str], dict[str, object]]:
-    """Run the stage; returns split by image id, and the figures."""
+    """Run the stage; returns split by image id, and its figures and details."""
     out = folder.parent / "selection.parquet"
     summary = select_images(folder / "annotations", out, config=FilterConfig(**config))
-    return {row.image.image_id: row.split for row in read_selection(out)}, dict(summary.figures)
+    told = {**summary.figures, **summary.details}
+    return {row.image.image_id: row.split for row in read_selection(out)}, told
 
 
 def test_every_caption_of_a_chosen_image_is_kept_clean(coco_folder: Path):
@@ -47,7 +48,7 @@ def test_another_theme_moves_no_image_between_splits(coco_folder: Path):
 
 
 def test_counts_are_told_per_keyword(coco_folder: Path):
-    """Each keyword's count of images is in the figures, those that match nothing with zero."""
+    """Each keyword's count of images is in the details, those that match nothing with zero."""
     _, figures = select(coco_folder, keywords=("cow", "sheep", "alpaca"), match="word")
     assert {"alpaca": 0, "cow": 16, "sheep": 8} == figures["keywords"]
     assert (40, 24, 48) == (figures["considered"], figures["selected"], figures["captions"])

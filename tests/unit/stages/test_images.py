@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bucolic.data import originals
-from bucolic.data.archives import BrokenError, open_zip, read_member
+from bucolic.base.errors import DataError, TransientError
+from bucolic.base.report import Summary
+from bucolic.base.runtime import Runtime
 from bucolic.data.coco import CaptionedImage
-from bucolic.data.fetch import IMAGE_LIMIT_BYTES, RETRIES, RefusedError, TooLongError
 from bucolic.data.images import ImageRow, decode, read_contents, read_index
-from bucolic.data.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER, open_originals
-from bucolic.data.source import read_source
-from bucolic.errors import DataError, TransientError
-from bucolic.report import Summary
-from bucolic.runtime import Runtime
+from bucolic.fetching import originals
+from bucolic.fetching.archives import BrokenError, open_zip, read_member
+from bucolic.fetching.fetch import IMAGE_LIMIT_BYTES, RETRIES, RefusedError, TooLongError
+from bucolic.fetching.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER, open_originals
+from bucolic.fetching.source import read_source
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 from http_server import Bucket, answering, sending, serving_securely
@@ -646,7 +646,7 @@ def test_what_is_too_large_or_unsupported_is_counted_as_such(coco_folder: Path):
     expected = {"ok": 37, "too_large": 1, "unsupported": 1, "wrong_size": 1}
     assert expected == summary.figures["status"]
     said = "too_large: 13000x13000 are 169000000 pixels, the limit is 100000000"
-    assert said == summary.figures["failures"]["1"]
+    assert said == summary.details["failures"]["1"]
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA"])

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bucolic.base.errors import DataError
+from bucolic.base.report import Summary
+from bucolic.base.runtime import Runtime
 from bucolic.data.embeddings import (
     CaptionEmbeddings,
     ImageEmbeddings,
@@ -18,9 +21,6 @@ from bucolic.data.images import read_index as read_images
 from bucolic.data.selection import read_selection
 from bucolic.data.shards import ShardRow, read_index, read_rows, read_split
 from bucolic.data.split import assign_split
-from bucolic.errors import DataError
-from bucolic.report import Summary
-from bucolic.runtime import Runtime
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 from bucolic.stages.shard import ShardConfig, shard

@@ -3,7 +3,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bucolic.base.errors import DataError
+from bucolic.base.report import Summary
+from bucolic.base.runtime import Runtime
+from bucolic.base.sheet import Sheet
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
-from bucolic.errors import DataError
-from bucolic.report import Summary
-from bucolic.runtime import Runtime
 from bucolic.stages.train import ModelConfig, TrainConfig, train
 
 EMBED = 12
@@ -58,11 +59,15 @@ class Sink:
                 raise KilledError
             self.values[name, images_seen] = value
 
-    def picture(self, images_seen: int, name: str, path: Path) -> None:
-        """Look at the picture."""
-        assert images_seen > 0
-        assert name in {"autoencoder", "prior"}
-        assert Image.open(path).width > 100
+    def start(self, images_seen: int) -> None:
+        """Nothing is measured here."""
+
+    def show(self, phase: str, images_seen: int, images: int, draw: Callable[[], Sheet]) -> None:
+        """Look at the pictures: of each val image one, its reconstruction or two drawings below."""
+        assert 0 < images_seen <= images
+        (block,) = draw()
+        rows = {"autoencoder": 2, "prior": 3}[phase]
+        assert len(block.pictures) == rows * len(block.captions)
 
 
 def write_shards(folder: Path, *, size_px: int = 32, val_images: int = 3) -> Path:
@@ -105,7 +110,8 @@ def run(
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     runtime = Runtime(work, folder / "cache", device="cpu", sink=sink or Sink())
-    return train(shards, folder / "current", model=MODEL, config=config, runtime=runtime)
+    outs = folder / "current", folder / "curves"
+    return train(shards, *outs, model=MODEL, config=config, runtime=runtime)
 
 
 def read_bytes(folder: Path) -> dict[str, bytes]:
@@ -179,7 +185,7 @@ def test_a_killed_run_leaves_the_same_bytes_in_the_end(
     stop_at: tuple[str, int],
 ):
     """Stopped in either phase and run again, every written file equals an undisturbed run's."""
-    monkeypatch.setattr("bucolic.training.watch.INTERVAL_S", 0.0)
+    monkeypatch.setattr("bucolic.training.clock.INTERVAL_S", 0.0)
     with pytest.raises(KilledError):
         run(shards, tmp_path, sink=Sink(stop_at))
     assert not (tmp_path / "current").exists()

@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from bucolic.files import process_name, this_process
-from bucolic.report import NoSink
+from bucolic.base.files import process_name, this_process
+from bucolic.base.report import NoSink
 from bucolic.tracking import closing, hooks
 from bucolic.tracking.closing import OPEN, is_open, left_open, wait_for_end
 from bucolic.tracking.outbox import Delivery, flush
@@ -104,10 +104,10 @@ def test_training_that_is_killed_fails_its_pipeline_without_being_asked(
     run_id = open_store(home).run_of(record)
     client.set_tag(run_id, "process", driver)  # killed with DVC
     monkeypatch.setenv("BUCOLIC_HOME", str(home))
-    monkeypatch.setattr(hooks.sink, "open_sink", lambda *_, **__: NoSink())
+    monkeypatch.setattr(hooks.sink, "open_tracker", lambda *_, **__: NoSink())
     monkeypatch.chdir(home)
     (home / "dvc.yaml").write_text("stages: {}")
-    hooks.open_sink(record)
+    hooks.open_tracker(record)
     assert state(client) == "RUNNING"
     child.kill()
     deadline = time.monotonic() + 60

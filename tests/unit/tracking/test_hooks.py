@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bucolic.signals import ASKING, hear_no_more, hold_back, let_through
+from bucolic.base.signals import ASKING, hear_no_more, hold_back, let_through
 from bucolic.tracking import hooks
 from bucolic.tracking.store import exclusive
 

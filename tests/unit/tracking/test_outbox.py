@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bucolic.files import this_process
+from bucolic.base.files import this_process
 from bucolic.pipeline.digests import digest
 from bucolic.tracking import outbox
 from bucolic.tracking.outbox import Delivery, flush

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bucolic.base.report import NoSink
 from bucolic.presets import preset_text
-from bucolic.report import NoSink
 from bucolic.tracking.outbox import flush
 from bucolic.tracking.privacy import may_show_pictures
-from bucolic.tracking.sink import MlflowSink, close_sinks, open_sink
+from bucolic.tracking.sink import MlflowSink, close_sinks, open_tracker
 from bucolic.tracking.store import open_store
 from made_records import record_of
 
@@ -20,7 +20,7 @@ def test_the_live_run_becomes_the_stages_run(home: Path, client: Any, leave: Any
     """Curves and grids streamed while training are in the run that the record completes."""
     weights(0)
     record = {**record_of("train"), "status": "running"}
-    sink = open_sink(home, record)
+    sink = open_tracker(home, record)
     for step in range(1, 4):
         sink.log(step * 100, {"train/loss": 1 / step, "val/psnr_db": 20.0 + step})
     picture = home / "grid.png"
@@ -73,13 +73,13 @@ def test_many_values_arrive_in_order(home: Path, client: Any):
 def test_switched_off_it_keeps_nothing(home: Path, monkeypatch: pytest.MonkeyPatch):
     """BUCOLIC_TRACKING=off gives a sink that opens no store."""
     monkeypatch.setenv("BUCOLIC_TRACKING", "off")
-    assert isinstance(open_sink(home, record_of("train")), NoSink)
+    assert isinstance(open_tracker(home, record_of("train")), NoSink)
 
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_pictures_are_streamed_only_where_they_may_be_shown(home: Path, client: Any, shown: bool):
     """Curves always arrive; pictures of photographs do not, unless params allow it."""
-    sink = open_sink(home, record_of("train"), pictures=shown)
+    sink = open_tracker(home, record_of("train"), pictures=shown)
     Image.new("RGB", (8, 8)).save(home / "grid.png")
     sink.log(1, {"loss": 1.0})
     sink.picture(1, "samples", home / "grid.png")

@@ -1,16 +1,17 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bucolic.errors import ParamsError
+from bucolic.base.errors import ParamsError
+from bucolic.base.sheet import Sheet
+from bucolic.training.clock import Clock
 from bucolic.training.data import Batch
 from bucolic.training.distributed import World
 from bucolic.training.draws import generator
 from bucolic.training.loop import Phase, Recipe, Trainer
-from bucolic.training.watch import Watch
 
 RECIPE = Recipe(
     images=640,
@@ -33,6 +34,7 @@ class Sink:
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.values: dict[int, Mapping[str, float]] = {}
+        self.shown: list[tuple[str, int, int]] = []
         self.stop_at = stop_at
 
     def log(self, images_seen: int, values: Mapping[str, float]) -> None:
@@ -41,8 +43,13 @@ class Sink:
             raise KilledError
         self.values[images_seen] = values
 
-    def picture(self, images_seen: int, name: str, path: Path) -> None:
-        """Pictures are not looked at here."""
+    def start(self, images_seen: int) -> None:
+        """Nothing is measured here."""
+
+    def show(self, phase: str, images_seen: int, images: int, draw: Callable[[], Sheet]) -> None:
+        """Keep how far the phase was when it was shown."""
+        assert draw() == []
+        self.shown.append((phase, images_seen, images))
 
 
 class Squared(nn.Module):
@@ -72,14 +79,14 @@ def make_phase(scale: float = 1.0) -> Phase[nn.Linear]:
         with torch.no_grad():
             return {"val_loss": float(Squared(network)(draw(-1, 64), 1.0)[0])}
 
-    return Phase("toy", network, Squared(network), draw, validate, lambda *_: None)
+    return Phase("toy", network, Squared(network), draw, validate, lambda _: [])
 
 
 def run(folder: Path, sink: Sink, interval_s: float = 1e9) -> tuple[nn.Linear, Trainer[nn.Linear]]:
     """Train the toy network to its end."""
     phase = make_phase()
     trainer = Trainer(phase, RECIPE, World())
-    trainer.run(folder, sink, Watch(folder / "samples.png", sink, interval_s))
+    trainer.run(folder, sink, Clock(interval_s))
     return phase.network, trainer
 
 
@@ -90,6 +97,7 @@ def test_training_learns_and_spends_its_budget(tmp_path: Path):
     _, trainer = run(tmp_path, sink)
 
     assert list(sink.values) == [160, 320, 480, 640]
+    assert sink.shown == [("toy", 640, 640)]
     assert trainer.progress.images_seen == 640
     losses = [values["toy/val_loss"] for values in sink.values.values()]
     assert losses[-1] < 0.25 * losses[0]
@@ -130,9 +138,7 @@ def test_the_best_validated_weights_are_the_ones_kept(tmp_path: Path):
         return {"val_loss": [3.0, 1.0, 2.0, 4.0][len(seen) - 1]}
 
     worsening = Phase("toy", phase.network, phase.objective, phase.draw, validate, phase.show)
-    progress = Trainer(worsening, RECIPE, World()).run(
-        tmp_path, Sink(), Watch(tmp_path / "samples.png", Sink())
-    )
+    progress = Trainer(worsening, RECIPE, World()).run(tmp_path, Sink())
 
     assert torch.equal(seen[1], phase.network.weight)
     assert progress.best_loss == 1.0
@@ -143,9 +149,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(tmp
     phase = make_phase(scale=1e30)
 
     with pytest.raises(ParamsError, match=r"toy diverged after 0 images.*lower train.toy_lr"):
-        Trainer(phase, RECIPE, World()).run(
-            tmp_path, Sink(), Watch(tmp_path / "samples.png", Sink())
-        )
+        Trainer(phase, RECIPE, World()).run(tmp_path, Sink())
     assert phase.network.weight.isfinite().all()
 
 

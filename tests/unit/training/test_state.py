@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bucolic.errors import TransientError
+from bucolic.base.errors import TransientError
 from bucolic.training import state
 from bucolic.training.state import (
     Progress,

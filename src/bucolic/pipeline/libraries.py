@@ -1,0 +1,66 @@
+"""The libraries that decide bytes: what a stage pins, what is installed, what results came from.
+
+DVC sees the pins, in the files of constraints among a stage's dependencies. What is installed may
+be another version, and the same result would then be filed under what it was not made with.
+"""
+
+import importlib.metadata
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bucolic.pipeline.graph import Stage, read_graph
+from bucolic.pipeline.post import RECORDS
+from bucolic.pipeline.stage_run import read_record
+
+PIN = re.compile(r"^([\w.-]+)==([^\s;#]+)", re.MULTILINE)
+
+
+def installed(root: Path, stage: Stage) -> dict[str, str]:
+    """Versions of the pinned packages of a stage that are installed, without a build's own mark."""
+    return {name: version for name in _pins(root, stage) if (version := _version(name))}
+
+
+def unlike_pins(root: Path, stage: Stage) -> list[str]:
+    """A line for each package of a stage whose installed version is not the pinned one."""
+    pins, found = _pins(root, stage), installed(root, stage)
+    return [
+        f"{name} {found[name]} is installed, and this checkout pins {pins[name]}: make setup"
+        for name in found
+        if found[name] != pins[name]
+    ]
+
+
+def what_differs(root: Path) -> list[str]:
+    """What `installed` differs in from the pins, and from what the results were made with."""
+    graph = read_graph(root)
+    lines = [line for stage in graph for line in unlike_pins(root, stage)]
+    return list(dict.fromkeys([*lines, *_unlike_results(root, graph)]))
+
+
+def _unlike_results(root: Path, graph: tuple[Stage, ...]) -> Iterator[str]:
+    stages: dict[tuple[str, str, str], list[str]] = {}
+    for stage in graph:
+        record = read_record(root / RECORDS / f"{stage.name}.json")
+        used: Mapping[str, str] = record.get("versions") or {}
+        for name, version in installed(root, stage).items():
+            if used.get(name, version) != version:
+                stages.setdefault((name, version, used[name]), []).append(stage.name)
+    for (name, version, before), names in stages.items():
+        yield (
+            f"{name} {version} is installed, and {', '.join(names)} ran with {before}: "
+            f"dvc repro -f -s {' '.join(names)} makes the results anew"
+        )
+
+
+def _pins(root: Path, stage: Stage) -> dict[str, str]:
+    files = [root / dep for dep in stage.deps if dep.startswith("constraints")]
+    texts = [file.read_text() for file in files if file.is_file()]
+    return {name: version for text in texts for name, version in PIN.findall(text)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,178 @@
+"""params.yaml: validated whole, refused with one clear line.
+
+YAML 1.2 is what DVC reads: `no` is a keyword there and `5e-4` a number, which YAML 1.1 has the
+other way round.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, create_model
+
+from bucolic.base.config import Section
+from bucolic.base.errors import DataError, ParamsError
+from bucolic.base.places import dataset_root, find_home
+from bucolic.clip import meadow_clip
+from bucolic.clip.config import ClipConfig
+from bucolic.fetching.source import (
+    DatasetConfig,
+    FolderSource,
+    MeadowSource,
+    check_source,
+    read_source,
+)
+from bucolic.pipeline.graph import overlap, read_graph
+from bucolic.pipeline.table import STAGES, loaded
+from bucolic.pipeline.yaml_file import name_of, read_yaml
+from bucolic.stages.filter import FilterConfig
+
+PARAMS_FILE = "params.yaml"
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a folder
+
+
+class TrackingConfig(Section):
+    """What MLflow is shown; no stage reads this section, so it reruns nothing.
+
+    Attributes:
+        photographs: show pictures of the data set while training, beside what the model makes of
+            them. Those of drawn data sets are always shown, and what is drawn from a prompt alone.
+    """
+
+    photographs: bool = False
+
+
+class Params(Section):
+    """The whole of params.yaml: here the sections that not one stage alone looks at.
+
+    The others come from the table of stages. No section that a stage reads has a default, though
+    its keys may: DVC refuses to run a stage whose section is not in the file.
+    """
+
+    dataset: DatasetConfig
+    filter: FilterConfig
+    clip: ClipConfig
+    tracking: TrackingConfig = TrackingConfig()
+
+
+def _whole() -> type[Params]:
+    """Params with a field for each section that a stage of the table declares."""
+    places = {name: place for stage in STAGES for name, place in stage.sections.items()}
+    fields: dict[str, Any] = {name: (loaded(place), ...) for name, place in places.items()}
+    return create_model("Params", __base__=Params, **fields)
+
+
+WHOLE = _whole()
+
+
+def load_params(project: Path) -> Params:
+    """Read and validate the params of a project.
+
+    Raises:
+        ParamsError: no params.yaml, no YAML, an unknown key, a wrong type or value, or a CLIP that
+            cannot judge this data set.
+    """
+    params = parse_params(read_yaml(project / PARAMS_FILE))
+    _check_clip(params, project)
+    return params
+
+
+def parse_params(content: Any) -> Params:
+    """Validate the content of params.yaml; ParamsError names the key and what is wrong with it."""
+    try:
+        # By way of JSON: strict pydantic takes a list for a tuple there, and nothing else amiss.
+        return WHOLE.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ParamsError(f"params.yaml: {_first_problem(error)}") from None
+    except (TypeError, ValueError) as error:
+        raise ParamsError(f"params.yaml: {error}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    # A misspelt key is often also a missing one: the spelling is what the user can mend.
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    where = name_of(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where} is no known key: mend the spelling or remove it (see bucolic params show)"
+    if problem["type"] == "missing" and where in WHOLE.model_fields:
+        return f"the section {where} is missing: add {where}: {_least_content(where)}"
+    if problem["type"] in ("missing", "shares"):
+        return f"{where}: {problem['msg']}"
+    return f"{where}: {problem['msg']}, not {json.dumps(problem['input'])[:60]}"
+
+
+def _least_content(section: str) -> str:
+    """What a section must hold where all else is to have its default."""
+    config = WHOLE.model_fields[section].annotation
+    assert isinstance(config, type)
+    assert issubclass(config, Section)
+    needed = [name for name, field in config.model_fields.items() if field.is_required()]
+    return "{" + ", ".join(f"{name}: ..." for name in needed) + "}"
+
+
+def _check_clip(params: Params, project: Path) -> None:
+    """Refuse a CLIP trained on drawings for photographs: its vectors would mean little."""
+    clip = params.clip
+    if clip.model != meadow_clip.NAME or clip.allow_mismatch:
+        return
+    try:
+        source = read_source(dataset_root(project, params.dataset.root))
+    except DataError:
+        return  # the stage that reads the data set says what is wrong with it
+    if not isinstance(source, MeadowSource):
+        kind = "a folder" if isinstance(source, FolderSource) else "COCO"
+        raise ParamsError(
+            f"params.yaml: clip.model: {clip.model} was trained on drawings and {kind} may hold "
+            "photographs: name an open_clip model, or set clip.allow_mismatch: true"
+        )
+
+
+def check_dataset_root(params: Params, project: Path) -> None:
+    """Refuse a `dataset.root` that DVC would not take as the dependency that dvc.yaml makes of it.
+
+    Raises:
+        ParamsError: an address, a folder around the project, or one that a stage writes into.
+        DataError: there is no such folder, or none that holds a data set; see `check_source`.
+    """
+    named = params.dataset.root
+    if ADDRESS.match(named):
+        raise ParamsError(f"dataset.root: DVC takes {named} for an address: name a folder")
+    folder = dataset_root(project, named)
+    if not folder.is_dir():
+        raise DataError(f"dataset.root: no folder {folder}: name one in COCO layout in params.yaml")
+    require_apart(params, project)
+    check_source(folder)
+
+
+def require_apart(params: Params, project: Path) -> None:
+    """Refuse a `dataset.root` that what stages write would overwrite or change.
+
+    Links are followed: a stage that replaced an out behind one would remove the user's data set.
+
+    Raises:
+        ParamsError: it holds the project or HOME, or it holds or is in a stage's output.
+    """
+    named, top = params.dataset.root, project.resolve()
+    folder = dataset_root(project, named).resolve()
+    if top.is_relative_to(folder):
+        raise ParamsError(f"dataset.root: {named} holds the project itself: name one beside it")
+    if (home := find_home(project)).is_relative_to(folder):
+        raise ParamsError(f"dataset.root: {named} holds BUCOLIC_HOME, {home}: name others")
+    for out in _outs(project):
+        if any(overlap(str(folder), str(place)) for place in (top / out, (top / out).resolve())):
+            raise ParamsError(f"dataset.root: {named} would hold or be in {out}, a stage's output")
+
+
+def _outs(project: Path) -> list[str]:
+    try:
+        return [out for stage in read_graph(project) for out in stage.outs]
+    except DataError:
+        return []  # DVC itself says what is wrong with dvc.yaml
+
+
+def sections(params: Params, names: Iterable[str]) -> dict[str, Any]:
+    """The named sections as JSON types, defaults filled in."""
+    content = params.model_dump(mode="json")
+    return {name: content[name] for name in names}

@@ -1,0 +1,148 @@
+"""The stages, each declared once.
+
+From this table follow the verbs of the command line, the sections of params.yaml, the rows of the
+report, what tracking does, and, held to it by a test, dvc.yaml and README's table. Nothing here
+imports a stage: what a verb needs is loaded when it runs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bucolic.base.places import dataset_root
+
+if TYPE_CHECKING:
+    from bucolic.base.report import Summary
+    from bucolic.base.runtime import Runtime
+    from bucolic.pipeline.params import Params
+
+DATASET = "dataset.root"  # among ins: the data set's folder, as params.yaml names it
+ANNOTATIONS = "data/annotations"
+SELECTION = "data/selection.parquet"
+IMAGES = "data/images"
+EMBEDDINGS = "data/embeddings"
+SHARDS = "data/shards"
+MODEL = "models/current"
+CURVES = "reports/curves"
+FIGURES = "reports/figures"
+HEADLINE = "reports/metrics.json"
+
+OF_DATASET = {"dataset": "bucolic.fetching.source:DatasetConfig"}
+OF_CLIP = {"clip": "bucolic.clip.config:ClipConfig"}
+OF_MODEL = {"model": "bucolic.stages.train:ModelConfig"}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A stage: `bucolic.stages.NAME` holds its function and the class of its own section.
+
+    Attributes:
+        name: of its module, of its verb, and in dvc.yaml.
+        help: what it does, in one line.
+        function: called with the ins and outs in their order, its own section as `config`, other
+            sections by their names but the data set's, and a `runtime`; it returns a Summary.
+        ins: what it reads.
+        outs: what it writes.
+        sections: of params.yaml, each with the place of its class.
+        shown: outs beside these that are written from what the function returns.
+        streams: whether its curves go to MLflow while it runs.
+    """
+
+    name: str
+    help: str
+    function: str
+    ins: tuple[str, ...]
+    outs: tuple[str, ...]
+    sections: Mapping[str, str]
+    shown: tuple[str, ...] = ()
+    streams: bool = False
+
+    def run(self, params: "Params", runtime: "Runtime", root: Path) -> "Summary":
+        """Call the function in the project `root`, which is the working directory."""
+        dataset = dataset_root(root, params.dataset.root)
+        ins = [dataset if path == DATASET else Path(path) for path in self.ins]
+        given = {
+            "config" if name == self.name else name: getattr(params, name)
+            for name in self.sections
+            if name not in OF_DATASET
+        }
+        function = loaded(f"bucolic.stages.{self.name}:{self.function}")
+        summary: Summary = function(*ins, *map(Path, self.outs), **given, runtime=runtime)
+        return summary
+
+
+def loaded(place: str) -> Callable[..., Any]:
+    """What stands at `module:name`."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def _own(stage: str, config: str) -> dict[str, str]:
+    return {stage: f"bucolic.stages.{stage}:{config}"}
+
+
+STAGES = (
+    Declared(
+        name="annotations",
+        help="Fetch the annotation files, verify and unpack them.",
+        function="get_annotations",
+        ins=(DATASET,),
+        outs=(ANNOTATIONS,),
+        sections=OF_DATASET,
+    ),
+    Declared(
+        name="filter",
+        help="Choose images by words in their captions, and split them.",
+        function="select_images",
+        ins=(ANNOTATIONS,),
+        outs=(SELECTION,),
+        sections=_own("filter", "FilterConfig"),
+    ),
+    Declared(
+        name="images",
+        help="Fetch the chosen images alone, check each one, pack the originals.",
+        function="get_images",
+        ins=(DATASET, SELECTION),
+        outs=(IMAGES,),
+        sections={**_own("images", "ImagesConfig"), **OF_DATASET},
+    ),
+    Declared(
+        name="embed",
+        help="Embed images and captions with CLIP, computing only what is new.",
+        function="embed",
+        ins=(SELECTION, IMAGES),
+        outs=(EMBEDDINGS,),
+        sections=OF_CLIP,
+    ),
+    Declared(
+        name="shard",
+        help="Resize once, pack pixels, captions and vectors as WebDataset.",
+        function="shard",
+        ins=(SELECTION, IMAGES, EMBEDDINGS),
+        outs=(SHARDS,),
+        sections=_own("shard", "ShardConfig"),
+    ),
+    Declared(
+        name="train",
+        help="Train the autoencoder, then the latent prior; go on when killed.",
+        function="train",
+        ins=(SHARDS,),
+        outs=(MODEL, CURVES),
+        sections={**OF_MODEL, **_own("train", "TrainConfig")},
+        streams=True,
+    ),
+    Declared(
+        name="evaluate",
+        help="Judge the model on held-out prompts, each figure between its bounds.",
+        function="evaluate",
+        ins=(MODEL, SHARDS, ANNOTATIONS),
+        outs=(),
+        sections={**_own("evaluate", "EvaluateConfig"), **OF_CLIP},
+        shown=(FIGURES, HEADLINE),
+    ),
+)
+NAMES = tuple(stage.name for stage in STAGES)
+LAST = STAGES[-1]

@@ -1,0 +1,344 @@
+"""reports/report.html: one static page about the last run, which opens anywhere, offline.
+
+Everything it shows is read from files that the stages left: figures (reports/STAGE.json), records
+(reports/records/STAGE.json), the sample grid and training curves. Stages that have not run yet are
+named as such; what an earlier run left, under inputs that are others now, is left out. Pictures
+are inlined; of photographs only what the model drew.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
+from ruamel.yaml import YAML
+
+from bucolic.base.errors import DataError
+from bucolic.base.files import write_text
+from bucolic.pipeline.graph import read_graph
+from bucolic.pipeline.lineage import current
+from bucolic.pipeline.post import FAILURES, RECORDS
+from bucolic.pipeline.record import pipeline_id
+from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
+from bucolic.pipeline.table import FIGURES, MODEL, NAMES
+from bucolic.reporting.charts import training_charts
+
+HIGHER, LOWER, NEAR = "higher is better", "lower is better", "nearer to 1 is better"
+FAILURES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one figure of evaluate.json is presented."""
+
+    name: str
+    label: str
+    better: str
+    meaning: str
+    decimals: int = 3
+
+
+METRICS = (
+    Metric("attributes_all_right", "All attributes right", HIGHER,
+           "Share of prompts with every stated attribute seen in the picture."),
+    Metric("attribute_accuracy", "Attribute accuracy", HIGHER,
+           "Mean of the accuracies of species, count and colour, where a prompt states them."),
+    Metric("r_precision", "R-precision", HIGHER,
+           "Share of pictures nearer to their own prompt than to 99 that contradict it."),
+    Metric("clip_similarity", "CLIP similarity", HIGHER,
+           "Mean cosine of a picture's embedding with its prompt's."),
+    Metric("psnr_db", "Reconstruction PSNR, dB", HIGHER,
+           "Test images through the autoencoder and back.", 2),
+    Metric("ssim", "Reconstruction SSIM", HIGHER, "The same, by local structure; 1 is equal."),
+    Metric("sharpness_ratio", "Sharpness ratio", NEAR,
+           "Energy of fine detail, generated over real."),
+    Metric("kid", "KID", LOWER,
+           "Distance of generated from other real pictures; 0 is expected of real ones.", 4),
+)  # fmt: skip
+ARMS = (
+    ("metrics", "Model"),
+    ("bounds.real", "Test image"),
+    ("bounds.decode_from_posterior", "Its reconstruction"),
+    ("bounds.retrieval", "Nearest training image"),
+    ("bounds.shuffled_prompts", "Shuffled prompts"),
+    ("bounds.mean_image", "Mean image"),
+)
+SLICES = (
+    ("heldout_combinations", "Model, held out"),
+    ("metrics", "Model, ordinary"),
+    ("heldout_combinations.bounds.real", "Test image, held out"),
+    ("heldout_combinations.bounds.retrieval", "Retrieval, held out"),
+    ("bounds.retrieval", "Retrieval, ordinary"),
+)
+OF_PROMPTS = METRICS[:4]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure in a table; `note` is the number of its reason where there is no value."""
+
+    text: str
+    interval: str = ""
+    note: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric over several arms."""
+
+    metric: Metric
+    cells: tuple[Cell, ...]
+    indented: bool = False
+
+
+def render(root: Path) -> Path:
+    """Write ROOT/reports/report.html from what the stages left there.
+
+    Args:
+        root: the project's root.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        DataError: a file that it shows is broken, or the page cannot be written.
+    """
+    page = root / "reports" / "report.html"
+    try:
+        write_text(page, _html(root))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, TemplateError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{page} cannot be made of what is in reports/: {reason}") from error
+    return page
+
+
+def _html(root: Path) -> str:
+    environment = Environment(
+        loader=PackageLoader("bucolic.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(_context(root))
+
+
+def _failure(root: Path, stage: str) -> dict[str, Any] | None:
+    """The failure of a stage, unless it is of other params or another commit than today's."""
+    failure = _read(root / FAILURES / f"{stage}.json")
+    return failure if failure and failure.get("pipeline_id") == pipeline_id(root) else None
+
+
+def _context(root: Path) -> dict[str, Any]:
+    left = {stage: _read(root / RECORDS / f"{stage}.json") for stage in NAMES}
+    upstream = {stage.name: stage.upstream for stage in read_graph(root)}
+    now = current(upstream, {stage: record for stage, record in left.items() if record})
+    records = {stage: left[stage] if stage in now else None for stage in NAMES}
+    figures = {
+        stage: _read(root / f"reports/{stage}.json") if stage in now else None for stage in NAMES
+    }
+    failures = {stage: _failure(root, stage) for stage in NAMES}
+    model = _read(root / MODEL / "config.json") if "train" in now else None
+    return {
+        **_head(records, model or {}),
+        **_evaluation(root, figures["evaluate"]),
+        "stages": [_stage(stage, records[stage], failures[stage]) for stage in NAMES],
+        "earlier": [stage for stage in NAMES if left[stage] and stage not in now],
+        "charts": training_charts(root / MODEL / "curves.jsonl") if model else [],
+        "counts": _keyword_counts(records["filter"]),
+        "images": _failed_images(figures["images"], records["images"]),
+        "duplicates": _duplicates(figures["shard"]),
+        "mlflow_url": MLFLOW_RUNS,
+        "mlflow_port": MLFLOW_PORT,
+    }
+
+
+def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -> dict[str, Any]:
+    known = [record for record in records.values() if record]
+    last = max(known, key=lambda record: record.get("started", ""), default={})
+    clip = model.get("clip", {})
+    return {
+        "keywords": last.get("keywords", []),
+        "commit": last.get("git", {}).get("commit"),
+        "dirty": last.get("git", {}).get("dirty", False),
+        "commits": len({record.get("git", {}).get("commit") for record in known}),
+        "dataset": _dataset(records["annotations"]),
+        "clip": clip,
+        "mismatch": _mismatch(records),
+        "params": _params(records),
+    }
+
+
+def _params(records: Mapping[str, dict[str, Any] | None]) -> str:
+    """A params.yaml of the sections that the stages ran with, which today's may not be."""
+    found: dict[str, Any] = {}
+    for record in records.values():
+        found |= (record or {}).get("params", {})
+    yaml, text = YAML(), StringIO()
+    yaml.default_flow_style = None  # the innermost lists and mappings on a line of their own
+    yaml.dump(found, text)
+    return text.getvalue() if found else ""
+
+
+def _dataset(record: dict[str, Any] | None) -> dict[str, str] | None:
+    """Root and digest of the data set, as the annotations stage recorded its input."""
+    inputs = (record or {}).get("inputs", {})
+    name = (record or {}).get("params", {}).get("dataset", {}).get("root") or next(
+        iter(inputs), None
+    )
+    return {"root": name, "digest": str(inputs.get(name, ""))} if name else None
+
+
+def _mismatch(records: Mapping[str, dict[str, Any] | None]) -> bool:
+    """Whether a stage ran with a CLIP that its user knew to be trained on other pictures."""
+    sections = [(record or {}).get("params", {}).get("clip", {}) for record in records.values()]
+    return any(section.get("allow_mismatch", False) for section in sections)
+
+
+def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {"evaluation": None, "samples": None, "comparison": None}
+    tables = _Tables(found)
+    drawn = found["counts"].get("pictures") == "drawings"
+    folder = root / FIGURES
+    evaluation = {
+        "arms": [label for _, label in ARMS],
+        "rows": tables.rows(METRICS, [arm for arm, _ in ARMS], attributes=True),
+        "slices": [label for _, label in SLICES],
+        "slice_rows": tables.rows(OF_PROMPTS, [arm for arm, _ in SLICES], attributes=True),
+        "has_held_out": bool(found["counts"].get("heldout_combinations", {}).get("prompts")),
+        "notes": tables.notes,
+        "counts": found["counts"],
+    }
+    return {
+        "evaluation": evaluation,
+        "samples": _inlined(folder / "samples.png"),
+        "comparison": _inlined(folder / "bounds.png") if drawn else None,
+    }
+
+
+class _Tables:
+    """Turns evaluate.json into cells, numbering the reasons of its nulls as notes."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self._found = found
+        self._reasons: dict[str, str] = found["reasons"]
+        self._intervals: dict[str, list[float]] = found["counts"].get("intervals", {})
+        self.notes: list[str] = []
+
+    def rows(
+        self, metrics: Sequence[Metric], arms: Sequence[str], *, attributes: bool
+    ) -> list[Row]:
+        """One row a metric, followed under attribute_accuracy by one an attribute."""
+        rows = []
+        for metric in metrics:
+            rows.append(Row(metric, self._cells(metric, arms)))
+            if attributes and metric.name == "attribute_accuracy":
+                rows += [Row(m, self._cells(m, arms), indented=True) for m in self._attributes()]
+        return rows
+
+    def _attributes(self) -> list[Metric]:
+        measured: dict[str, float | None] = self._found["metrics"].get("attributes", {})
+        names = [name for name, value in measured.items() if value is not None]
+        return [Metric(f"attributes.{name}", name, HIGHER, "") for name in names]
+
+    def _cells(self, metric: Metric, arms: Sequence[str]) -> tuple[Cell, ...]:
+        return tuple(self._cell(f"{arm}.{metric.name}", metric.decimals) for arm in arms)
+
+    def _cell(self, name: str, decimals: int) -> Cell:
+        value: Any = self._found
+        for level in name.split("."):
+            value = value.get(level) if isinstance(value, dict) else None
+        if not isinstance(value, int | float):
+            return Cell("none", note=self._note(self._reasons.get(name)))
+        ends = self._intervals.get(name)
+        interval = f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}" if ends else ""
+        return Cell(f"{value:.{decimals}f}", interval)
+
+    def _note(self, reason: str | None) -> int:
+        reason = reason or "not measured"
+        if reason not in self.notes:
+            self.notes.append(reason)
+        return self.notes.index(reason) + 1
+
+
+def _stage(
+    name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None
+) -> dict[str, Any]:
+    """One line of the stage table; a failure that nothing has mended since comes first."""
+    shown = failure or record or {}
+    rows = shown.get("rows") or {}
+    error = (failure or {}).get("error") or {}
+    return {
+        "name": name,
+        "status": "failed" if failure else "done" if record else "not run yet",
+        "message": error.get("message", ""),
+        "rows": [rows.get(key) for key in ("in", "out", "failed")],
+        "new": shown.get("new"),
+        "reused": shown.get("reused"),
+        "seconds": shown.get("duration_s"),
+        "device": shown.get("device"),
+        "started": str(shown.get("started", ""))[:16].replace("T", " "),
+    }
+
+
+def _keyword_counts(record: dict[str, Any] | None) -> list[dict[str, Any]]:
+    counts: dict[str, int] = _details(record).get("keywords", {})
+    most = max(counts.values(), default=0) or 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"word": w, "images": n, "percent": round(100 * n / most, 1)} for w, n in ordered]
+
+
+def _failed_images(found: dict[str, Any] | None, record: dict[str, Any] | None) -> dict[str, Any]:
+    counts: dict[str, int] = (found or {}).get("status", {})
+    status = {name: number for name, number in counts.items() if name != "ok"}
+    shown = list(_details(record).get("failures", {}).items())[:FAILURES_SHOWN]
+    return {
+        "known": found is not None,
+        "status": status,
+        "failures": shown,
+        "left_out": sum(status.values()) - len(shown),
+    }
+
+
+def _details(record: dict[str, Any] | None) -> dict[str, Any]:
+    details: dict[str, Any] = (record or {}).get("details", {})
+    return details
+
+
+def _duplicates(found: dict[str, Any] | None) -> str:
+    """One sentence about files that stand under several ids; empty where none does."""
+    counts = (found or {}).get("duplicates") or {"files": 0}
+    if not counts["files"]:
+        return ""
+    out = ", ".join(f"{number} of {split}" for split, number in counts["dropped"].items() if number)
+    left_out = f"left out as copies of images in test or val: {out}" if out else "none left out"
+    return (
+        f"Files that stand under several image ids: {counts['files']}, "
+        f"with {counts['images']} images; {left_out}."
+    )
+
+
+def _inlined(path: Path) -> str | None:
+    """A PNG as a data URI; None where there is none."""
+    if not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none yet; DataError names a broken one."""
+    text = _text(path)
+    try:
+        content: dict[str, Any] | None = json.loads(text) if text else None
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON ({error}): run its stage again") from None
+    return content
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

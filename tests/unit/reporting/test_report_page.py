@@ -1,0 +1,289 @@
+import html.parser
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from bucolic.pipeline.record import pipeline_id
+from bucolic.pipeline.table import NAMES
+from bucolic.reporting.report_page import ARMS, METRICS, render
+
+DVC_YAML = Path(__file__).resolve().parents[3] / "dvc.yaml"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+VALUES = {
+    "attributes_all_right": 0.612,
+    "attribute_accuracy": 0.701,
+    "r_precision": 0.644,
+    "clip_similarity": 0.512,
+    "psnr_db": 27.94,
+    "ssim": 0.871,
+    "sharpness_ratio": 0.52,
+    "kid": 0.0123,
+}
+CLIP = {
+    "model": "meadow-clip",
+    "weights_sha256": "fe" * 32,
+    "precision": "fp32",
+    "trained_on": "drawings",
+}
+
+
+class Outline(html.parser.HTMLParser):
+    """Collects images, links, external references and visible text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.references: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what a tag points to."""
+        found = dict(attrs)
+        if tag == "img":
+            self.images.append(found)
+        self.references += [found[name] or "" for name in ("src", "href") if name in found]
+
+    def handle_data(self, data: str) -> None:
+        """Keep the text."""
+        self.text += data
+
+
+def write(path: Path, content: Any) -> None:
+    """Write JSON, making folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def record(stage: str, **more: Any) -> dict[str, Any]:
+    """A record as a stage leaves it."""
+    return {
+        "stage": stage,
+        "status": "ok",
+        "started": "2027-01-02T03:04:05+00:00",
+        "duration_s": 12.34,
+        "rows": {"in": 1200, "out": 1199, "failed": 1},
+        "new": 1000,
+        "reused": 199,
+        "device": "cpu",
+        "params": {"clip": {"allow_mismatch": False}},
+        "inputs": {},
+        "git": {"commit": COMMIT, "dirty": False},
+        "keywords": ["cow", "<script>alert(1)</script>"],
+        **more,
+    }
+
+
+def evaluation(pictures: str = "drawings") -> dict[str, Any]:
+    """A complete evaluate.json, with one figure that does not apply."""
+    figures = {**VALUES, "attributes": {"species": 0.74, "count": 0.61, "colour": 0.75}}
+    bounds = {name.removeprefix("bounds."): dict(figures) for name, _ in ARMS[1:]}
+    bounds["real"]["psnr_db"] = None
+    return {
+        "metrics": figures,
+        "bounds": bounds,
+        "heldout_combinations": {**figures, "bounds": {"real": figures, "retrieval": figures}},
+        "counts": {
+            "prompts": 500,
+            "test_images": 812,
+            "judge": "meadow-clip (fefefefefefe)",
+            "kid_encoder": "meadow-clip (fefefefefefe)",
+            "attribute_judge": "the probe",
+            "pictures": pictures,
+            "heldout_combinations": {"prompts": 240},
+            "intervals": {"metrics.r_precision": [0.601, 0.685]},
+        },
+        "reasons": {"bounds.real.psnr_db": "some pictures equal their references"},
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project in which every stage has run."""
+    for stage in NAMES:
+        write(tmp_path / f"reports/records/{stage}.json", record(stage))
+    dataset = {
+        "inputs": {"datasets/meadow": "5eed.dir"},
+        "params": {"dataset": {"root": "datasets/meadow"}},
+    }
+    write(tmp_path / "reports/records/annotations.json", record("annotations", **dataset))
+    chosen = record(
+        "filter",
+        params={"filter": {"keywords": ["cow", "no"], "match": "word"}},
+        details={"keywords": {"cow": 900, "sheep": 450}},
+    )
+    write(tmp_path / "reports/records/filter.json", chosen)
+    failed = record("images", details={"failures": {"77": "not_found: 404"}})
+    write(tmp_path / "reports/records/images.json", failed)
+    write(tmp_path / "reports/evaluate.json", evaluation())
+    write(tmp_path / "reports/images.json", {"status": {"ok": 1199, "not_found": 1}})
+    write(tmp_path / "models/current/config.json", {"clip": CLIP})
+    rows = [
+        {"phase": phase, "images_seen": 1000 * k, "train_loss": 5 / k, "val_loss": 6 / k}
+        for phase in ("autoencoder", "prior")
+        for k in range(1, 9)
+    ]
+    curves = "\n".join(json.dumps(row) for row in rows)
+    (tmp_path / "models/current/curves.jsonl").write_text(curves + "\n")
+    shutil.copy(DVC_YAML, tmp_path)
+    (tmp_path / "params.yaml").write_text("filter:\n  keywords: [alpaca]\n")
+    figures = tmp_path / "reports/figures"
+    figures.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    for name in ("samples.png", "bounds.png"):
+        Image.fromarray(noise).save(figures / name)
+    return tmp_path
+
+
+def outline(root: Path) -> Outline:
+    """The rendered page, parsed."""
+    parsed = Outline()
+    parsed.feed(render(root).read_text())
+    return parsed
+
+
+def test_the_page_shows_every_figure_with_its_interval_and_its_reason(root: Path):
+    """Values, an interval, a label a metric, and a note where there is no value."""
+    text = outline(root).text
+    for metric in METRICS:
+        assert metric.label in text
+        assert f"{VALUES[metric.name]:.{metric.decimals}f}" in text
+    assert "0.601 to 0.685" in text
+    assert "some pictures equal their references" in text
+
+
+def test_the_head_names_what_made_it_and_how_to_make_it_again(root: Path):
+    """Commit, digests, and two commands."""
+    text = outline(root).text
+    for part in (
+        COMMIT,
+        "datasets/meadow",
+        "5eed.dir",
+        "fe" * 32,
+        f"git checkout {COMMIT}",
+        "make demo",
+    ):
+        assert part in text
+
+
+def test_the_params_are_those_that_the_stages_ran_with(root: Path):
+    """params.yaml may have been edited since; the page ends with what made its figures."""
+    text = outline(root).text
+    shown = text[text.index("dataset: {") : text.index("match: word") + len("match: word")]
+    assert YAML(typ="safe").load(shown) == {
+        "dataset": {"root": "datasets/meadow"},
+        "filter": {"keywords": ["cow", "no"], "match": "word"},
+    }
+    assert "alpaca" not in text
+
+
+def test_figures_of_another_theme_are_left_out(root: Path):
+    """Where a swap stopped half-way, the new keywords never stand over the old model's figures."""
+    outputs = {"data/selection.parquet": "new"}
+    theme = {"keywords": ["zebra"], "started": "2027-02-02T00:00:00+00:00"}
+    write(root / "reports/records/filter.json", record("filter", **theme, outputs=outputs))
+    inputs = {"data/selection.parquet": "old"}
+    write(root / "reports/records/images.json", record("images", inputs=inputs))
+    parsed = outline(root)
+    assert "zebra" in parsed.text
+    assert "figures and pictures of images, embed, shard, train, evaluate" in parsed.text
+    assert f"{VALUES['r_precision']:.3f}" not in parsed.text
+    assert [] == parsed.images
+
+
+def test_the_page_needs_no_network(root: Path):
+    """Everything is inlined; the only links lead to notes on the page and to the local MLflow."""
+    parsed = outline(root)
+    assert parsed.references
+    for reference in parsed.references:
+        assert reference.startswith(("data:image/png;base64,", "#note-", "http://127.0.0.1:5001"))
+    assert len(parsed.images) == 2
+    assert all(image["alt"] for image in parsed.images)
+
+
+def test_what_users_write_is_text_not_markup(root: Path):
+    """A keyword with markup in it is shown, not run."""
+    page = render(root).read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_real_photographs_are_not_inlined(root: Path):
+    """Of photographs only what the model drew is on the page."""
+    write(root / "reports/evaluate.json", evaluation("photographs"))
+    parsed = outline(root)
+    assert len(parsed.images) == 1
+    assert "that the model drew" in (parsed.images[0]["alt"] or "")
+
+
+def test_a_mismatched_clip_is_said_plainly(root: Path):
+    """clip.allow_mismatch puts a warning on the page, and nothing else does."""
+    warning = "Scores on photographs mean little here"
+    assert warning not in outline(root).text
+    mismatched = record("evaluate", params={"clip": {"allow_mismatch": True}})
+    write(root / "reports/records/evaluate.json", mismatched)
+    assert warning in outline(root).text
+
+
+def test_stages_that_have_not_run_are_named_as_such(tmp_path: Path):
+    """A project without a single run has a page too."""
+    shutil.copy(DVC_YAML, tmp_path)
+    text = outline(tmp_path).text
+    assert text.count("not run yet") >= len(NAMES)
+    assert "The evaluate stage has not run yet" in text
+    assert "No curves yet" in text
+
+
+def test_a_failed_stage_is_shown_with_its_message(root: Path):
+    """The failure of the last attempt is on the page, unless it was with other params."""
+    error = {"message": "training diverged: lower the rate"}
+    failed = record("train", status="failed", error=error)
+    write(root / ".work/failures/train.json", {**failed, "pipeline_id": pipeline_id(root)})
+    text = outline(root).text
+    assert "train failed:" in text
+    assert "training diverged: lower the rate" in text
+    write(root / ".work/failures/train.json", {**failed, "pipeline_id": "of another run"})
+    assert "train failed:" not in outline(root).text
+
+
+def test_failed_images_and_keywords_are_listed(root: Path):
+    """Reasons of failed images, and images for each keyword."""
+    text = outline(root).text
+    assert "not_found: 404" in text
+    assert "900" in text
+    assert "450" in text
+
+
+@pytest.mark.parametrize(
+    ("dropped", "left_out"),
+    [
+        ((2, 1), "left out as copies of images in test or val: 2 of train, 1 of val."),
+        ((0, 0), "none left out."),
+    ],
+)
+def test_files_under_several_ids_are_counted(root: Path, dropped: tuple[int, int], left_out: str):
+    """How many there are, and what became of them, in one sentence."""
+    counts = {"files": 3, "images": 8, "dropped": dict(zip(("train", "val"), dropped, strict=True))}
+    write(root / "reports/shard.json", {"duplicates": counts})
+    said = "Files that stand under several image ids: 3, with 8 images; "
+    assert f"{said}{left_out} Which they are is in data/shards/rows.parquet." in outline(root).text
+
+
+@pytest.mark.parametrize("files", [0, None])
+def test_without_copies_nothing_is_said_of_them(root: Path, files: int | None):
+    """Figures without any, or of before they were counted."""
+    write(root / "reports/shard.json", {} if files is None else {"duplicates": {"files": files}})
+    assert "several image ids" not in outline(root).text
+
+
+def test_uncommitted_changes_are_said(root: Path):
+    """A dirty tree cannot be made again from its commit."""
+    git = {"commit": COMMIT, "dirty": True}
+    newest = record("train", started="2027-02-01T00:00:00+00:00", git=git)
+    write(root / "reports/records/train.json", newest)
+    assert "uncommitted changes" in outline(root).text
