@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bucolic.base.report import NoSink
+from bucolic.base.report import NoTracker
 from bucolic.presets import preset_text
 from bucolic.tracking.outbox import flush
 from bucolic.tracking.privacy import may_show_pictures
@@ -73,7 +73,7 @@ def test_many_values_arrive_in_order(home: Path, client: Any):
 def test_switched_off_it_keeps_nothing(home: Path, monkeypatch: pytest.MonkeyPatch):
     """BUCOLIC_TRACKING=off gives a sink that opens no store."""
     monkeypatch.setenv("BUCOLIC_TRACKING", "off")
-    assert isinstance(open_tracker(home, record_of("train")), NoSink)
+    assert isinstance(open_tracker(home, record_of("train")), NoTracker)
 
 
 @pytest.mark.parametrize("shown", [True, False])
