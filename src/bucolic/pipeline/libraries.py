@@ -18,7 +18,18 @@ PIN = re.compile(r"^([\w.-]+)==([^\s;#]+)", re.MULTILINE)
 
 def installed(root: Path, stage: Stage) -> dict[str, str]:
     """Versions of the pinned packages of a stage that are installed, without a build's own mark."""
-    return {name: version for name in _pins(root, stage) if (version := _version(name))}
+    return {name: found for name in _pins(root, stage) if (found := public_version(name))}
+
+
+def public_version(name: str) -> str | None:
+    """A package's version as registries know it, without a build's mark such as +cpu.
+
+    None where it is not installed.
+    """
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def unlike_pins(root: Path, stage: Stage) -> list[str]:
@@ -57,10 +68,3 @@ def _pins(root: Path, stage: Stage) -> dict[str, str]:
     files = [root / dep for dep in stage.deps if dep.startswith("constraints")]
     texts = [file.read_text() for file in files if file.is_file()]
     return {name: version for text in texts for name, version in PIN.findall(text)}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name).partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -6,8 +6,15 @@ Makefile, README and pyproject.toml, which cannot read this, repeat some of it; 
 HOST = "127.0.0.1"
 PREFECT_PORT = 4200
 MLFLOW_PORT = 5001
-PREFECT_PAGE = f"http://{HOST}:{PREFECT_PORT}"
-MLFLOW_PAGE = f"http://{HOST}:{MLFLOW_PORT}"
+
+
+def page(port: int, host: str = HOST) -> str:
+    """Address of a service of this machine."""
+    return f"http://{host}:{port}"
+
+
+PREFECT_PAGE = page(PREFECT_PORT)
+MLFLOW_PAGE = page(MLFLOW_PORT)
 # Without it MLflow's pages open on their view for chat models.
 MLFLOW_VIEW = "workflowType=machine_learning"
 MLFLOW_RUNS = f"{MLFLOW_PAGE}/#/experiments?{MLFLOW_VIEW}"

@@ -24,11 +24,10 @@ from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.process import end_tree
 from bucolic.pipeline.services import (
     HOST,
-    MLFLOW_PAGE,
     MLFLOW_PORT,
     MLFLOW_RUNS,
-    PREFECT_PAGE,
     PREFECT_PORT,
+    page,
 )
 
 POOL = "bucolic-local"
@@ -90,7 +89,7 @@ def _start_all(stack: ExitStack, root: Path, home: Path, logs: Path) -> None:
     _deploy(root, environment, logs)
     _end_abandoned_runs()
     children["worker"] = stack.enter_context(_running(_worker(), root, environment, logs))
-    guide = GUIDE.format(prefect=PREFECT_PAGE, mlflow=MLFLOW_RUNS, logs=logs)
+    guide = GUIDE.format(prefect=page(PREFECT_PORT), mlflow=MLFLOW_RUNS, logs=logs)
     print(guide, flush=True)  # noqa: T201
     _watch(children, logs)
 
@@ -104,9 +103,11 @@ def _environment(root: Path) -> dict[str, str]:
             "BUCOLIC_ROOT": str(root),
             "PREFECT_HOME": str(prefect),
             "PREFECT_API_DATABASE_CONNECTION_URL": database,
-            "PREFECT_API_URL": f"{PREFECT_PAGE}/api",
+            "PREFECT_API_URL": f"{page(PREFECT_PORT)}/api",
             # Left alone, Prefect lets any page that the user visits read it and start runs.
-            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{PREFECT_PAGE},http://localhost:{PREFECT_PORT}",
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                page(PREFECT_PORT, host) for host in (HOST, "localhost")
+            ),
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -116,7 +117,7 @@ def _environment(root: Path) -> dict[str, str]:
 
 def _prefect() -> Server:
     command = [sys.executable, "flows/server.py", HOST, str(PREFECT_PORT)]
-    return Server("prefect", command, f"{PREFECT_PAGE}/api/health")
+    return Server("prefect", command, f"{page(PREFECT_PORT)}/api/health")
 
 
 def _mlflow(home: Path) -> Server:
@@ -125,7 +126,7 @@ def _mlflow(home: Path) -> Server:
     hosts = ["--allowed-hosts", f"{HOST}:*,localhost:*"]
     store = ["--backend-store-uri", f"sqlite:///{database_path(home / 'mlflow.db')}"]
     artifacts = ["--default-artifact-root", (home / "mlartifacts").as_uri()]
-    health = f"{MLFLOW_PAGE}/health"
+    health = f"{page(MLFLOW_PORT)}/health"
     return Server("mlflow", [*command, *hosts, *store, *artifacts], health)
 
 
@@ -168,7 +169,7 @@ def _post(path: str, content: Any) -> Any:
 
 def _answer(path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
     sent = {"Content-Type": "application/json", **(headers or {})}
-    request = urllib.request.Request(f"{PREFECT_PAGE}/api/{path}", body, sent)  # noqa: S310
+    request = urllib.request.Request(f"{page(PREFECT_PORT)}/api/{path}", body, sent)  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         return json.load(answer)
 

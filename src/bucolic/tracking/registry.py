@@ -10,7 +10,6 @@ judged on other data the figures do not compare, and the newest takes the alias.
 attributes_all_right, else r_precision, whichever is the first that is not null.
 """
 
-import importlib.metadata
 import logging
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import bucolic
 from bucolic.pipeline.git import known_commit
+from bucolic.pipeline.libraries import public_version
 from bucolic.pipeline.table import MODEL as WEIGHTS
 from bucolic.pipeline.table import SHARDS
 from bucolic.tracking import described
@@ -180,14 +180,9 @@ def _log_model(run_id: str, weights: Path) -> str:
             code_paths=[str(code)],
             signature=_signature(),
             input_example=pd.DataFrame({"prompt": [EXAMPLE]}),
-            pip_requirements=[f"{name}=={_public_version(name)}" for name in NEEDED],
+            pip_requirements=[f"{name}=={public_version(name)}" for name in NEEDED],
         )
     return str(info.model_uri)
-
-
-def _public_version(name: str) -> str:
-    """A package's version as registries know it: without a build's own mark such as +cpu."""
-    return importlib.metadata.version(name).partition("+")[0]
 
 
 def _signature() -> "ModelSignature":

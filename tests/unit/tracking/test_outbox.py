@@ -398,6 +398,19 @@ def test_cached_stages_are_named_on_the_pipelines_page(home: Path, client: Any, 
     assert trained.startswith("- train: ran [")
 
 
+def test_a_pipeline_whose_other_stages_are_cached_has_ended_with_its_first(
+    home: Path, client: Any, leave: Any, run_chain: Any
+):
+    """Filter gives what it gave before, so nothing behind it has anything left to do."""
+    run_chain("a", 1, "filter", "embed", "train")
+    about = {"record_id": "b-filter", "pipeline_id": "b", "started": "2026-01-02T00:00:00+00:00"}
+    inputs = {"photos": digest(home / "photos")}
+    leave("filter", outputs={"selection": ""}, inputs=inputs, **about)
+    assert flush(home).sent == 4
+    (parent,) = [run for run in runs(client, "pipeline") if run.data.tags["pipeline_id"] == "b"]
+    assert parent.info.status == "FINISHED"
+
+
 def test_stages_behind_a_failed_one_are_not_called_cached(
     home: Path, client: Any, leave: Any, run_chain: Any
 ):
