@@ -129,7 +129,7 @@ class Autoencoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class Bound:
+class Elbo:
     """The negative evidence lower bound of a batch, and its parts.
 
     Attributes:
@@ -150,14 +150,14 @@ def optimal_sigma(squared_error: Tensor) -> Tensor:
     return (squared_error + SIGMA_FLOOR**2).sqrt()
 
 
-def negative_bound(
+def negative_elbo(
     pictures: Tensor,
     reconstruction: Tensor,
     posterior: Posterior,
     *,
     kl_weight: float,
     shared_error: Tensor | None = None,
-) -> Bound:
+) -> Elbo:
     """The bound to minimise, with sigma at its optimum for this batch.
 
     Holding sigma fixed at its optimum gives the very gradient of the closed form
@@ -177,4 +177,4 @@ def negative_bound(
     log_normaliser = sigma.log() + 0.5 * math.log(2 * math.pi)
     likelihood = squared_error / (2 * sigma**2) + log_normaliser
     loss = likelihood + kl_weight * kl_nats / values
-    return Bound(loss, squared_error.detach(), sigma, kl_nats.detach())
+    return Elbo(loss, squared_error.detach(), sigma, kl_nats.detach())

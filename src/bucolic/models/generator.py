@@ -19,7 +19,7 @@ from bucolic.base.errors import ParamsError
 from bucolic.models.conditioning import Conditioning
 from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.cvae import Autoencoder
-from bucolic.models.prior import Prior
+from bucolic.models.latent_prior import LatentPrior
 
 ROWS_PER_BATCH = 16
 
@@ -41,7 +41,7 @@ class Generator(nn.Module):
         self.latent_shape = (autoencoder.latent_channels, side, side)
         self.conditioning = Conditioning(embed_dim)
         self.autoencoder = Autoencoder(autoencoder, embed_dim)
-        self.prior = Prior(prior, autoencoder.latent_channels, embed_dim)
+        self.prior = LatentPrior(prior, autoencoder.latent_channels, embed_dim)
 
     @torch.inference_mode()
     def conditions_of_texts(self, vectors: NDArray[np.float32]) -> Tensor:
@@ -62,8 +62,8 @@ class Generator(nn.Module):
         Args:
             conditions: [n, e], as `conditioning` makes them.
             seeds: n seeds, one a picture; see `picture_seed`.
-            guidance: see `Prior.sample`.
-            steps: see `Prior.sample`.
+            guidance: see `LatentPrior.sample`.
+            steps: see `LatentPrior.sample`.
 
         Returns:
             uint8 [n, 3, s, s], on the CPU.

@@ -40,7 +40,6 @@ class TrainConfig(Section):
         prior_lr: peak learning rate of the second phase.
         weight_decay: decoupled, as in AdamW.
         gradient_norm: gradients are scaled down to this norm.
-        ema_decay: of the averaged weights, which are the ones kept.
         flip: mirror half of the pictures.
         condition_drop: share of rows trained without a condition, which guidance needs.
         text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
@@ -60,7 +59,6 @@ class TrainConfig(Section):
     prior_lr: PositiveFloat = 1e-3
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: PositiveFloat = 1.0
-    ema_decay: Share = 0.999
     flip: bool = True
     condition_drop: Share = 0.1
     text_share: Share = 0.5
@@ -98,7 +96,7 @@ def train(
     """
     from bucolic.base.device import choose_device
     from bucolic.models.store import write_model
-    from bucolic.training.build import new_generator, open_workshop, read_data
+    from bucolic.training.build import new_generator, open_context, read_data
     from bucolic.training.curves import write_curves
     from bucolic.training.distributed import joined
     from bucolic.training.figures import reached
@@ -112,10 +110,10 @@ def train(
     with joined(device) as world:
         generator, cosine = new_generator(model.autoencoder, model.prior, splits, config.seed)
         chance = _chance(config, generator.latent_shape)
-        shop = open_workshop(generator, splits, chance, world, device)
+        context = open_context(generator, splits, chance, world, device)
         rows: list[dict[str, Any]] = []
         for name, phase in PHASES.items():
-            trainer = Trainer(phase(shop), _recipe(config, name), world)
+            trainer = Trainer(phase(context), _recipe(config, name), world)
             rows += trainer.run(runtime.work, runtime.sink).curves
         sampling = choose_on_val(
             generator,

@@ -11,7 +11,7 @@ from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.generator import Generator
 from bucolic.training.data import Chance, pairs_of, training_data
 from bucolic.training.distributed import World
-from bucolic.training.phases import Workshop
+from bucolic.training.phases import Context
 
 
 def read_data(shards: Path) -> tuple[ShardIndex, dict[str, Split]]:
@@ -55,12 +55,12 @@ def new_generator(
     return generator, cosine
 
 
-def open_workshop(
+def open_context(
     generator: Generator, splits: Mapping[str, Split], chance: Chance, world: World, device: str
-) -> Workshop:
+) -> Context:
     """Everything that the phases need, on the training device."""
     data = {name: training_data(split, generator.conditioning) for name, split in splits.items()}
-    return Workshop(
+    return Context(
         generator=generator.to(torch.device(device)),
         data={name: part.to(device) for name, part in data.items()},
         captions=splits["val"].captions,

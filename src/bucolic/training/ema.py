@@ -1,29 +1,29 @@
 """A running average of a network's weights, which samples better than the weights themselves."""
 
-import copy
-from typing import Generic, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-Network = TypeVar("Network", bound=nn.Module)
 
+def averaged(network: nn.Module, *, updates: int = 0) -> AveragedModel:
+    """An exponential moving average of `network` that takes no gradient.
 
-class Average(Generic[Network]):
-    """Exponential moving average with warm-up.
+    Its decay warms up, (1 + updates) / (10 + updates): a short run, too, forgets where it began.
+    Only parameters are averaged; the networks trained here keep no running statistics.
 
-    The decay is min(decay, (1 + updates) / (10 + updates)): a short run, too, forgets where it
-    began. Only parameters are averaged; the networks trained here keep no running statistics.
+    Args:
+        network: what is averaged, as it is now.
+        updates: steps that its optimiser has made.
     """
+    average = AveragedModel(network, multi_avg_fn=_move_towards)
+    average.requires_grad_(requires_grad=False).eval()
+    average.n_averaged.fill_(1 + updates)  # at 0 torch would take the first weights as they come
+    return average
 
-    def __init__(self, network: Network, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(requires_grad=False).eval()
-        self.decay = decay
 
-    @torch.no_grad()
-    def update(self, network: Network, updates: int) -> None:
-        """Move towards `network`, whose optimiser has made `updates` steps before this one."""
-        decay = min(self.decay, (1 + updates) / (10 + updates))
-        pairs = zip(self.network.parameters(), network.parameters(), strict=True)
-        for average, parameter in pairs:
-            average.lerp_(parameter, 1 - decay)
+@torch.no_grad()
+def _move_towards(averages: Any, weights: Any, n_averaged: Tensor | int) -> None:
+    updates = int(n_averaged) - 1
+    torch._foreach_lerp_(averages, weights, 1 - (1 + updates) / (10 + updates))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from bucolic.base.sheet import Sheet
 from bucolic.training.clock import Clock
 from bucolic.training.data import Batch, share_of
 from bucolic.training.distributed import World
-from bucolic.training.ema import Average
+from bucolic.training.ema import averaged
 from bucolic.training.state import (
     Progress,
     optimiser_tensors,
@@ -46,7 +46,6 @@ class Recipe:
         lr: peak of the learning rate; linear warm-up over 5 % of the budget, then a cosine.
         weight_decay: decoupled, of weight matrices and kernels only.
         gradient_norm: gradients are scaled down to this norm.
-        ema_decay: of the averaged weights, which are the ones that are kept.
         precision: "fp32", or "bf16" for autocast.
         validations: how often, evenly spread, the averaged weights are validated.
     """
@@ -56,7 +55,6 @@ class Recipe:
     lr: float
     weight_decay: float
     gradient_norm: float
-    ema_decay: float
     precision: str
     validations: int
 
@@ -123,11 +121,16 @@ class Trainer(Generic[Network]):
         self.phase, self.recipe, self.world = phase, recipe, world
         self.network = phase.network
         self.wrapped = world.wrap(phase.objective)
-        self.average = Average(self.network, recipe.ema_decay)
+        self.average = averaged(self.network)
         self.best = self._averaged_tensors()
         self.optimiser = _optimiser(self.network, recipe)
         self.progress = Progress()
         self.device = next(self.network.parameters()).device.type
+
+    @property
+    def averaged(self) -> Network:
+        """The network with averaged weights."""
+        return cast("Network", self.average.module)
 
     @property
     def step(self) -> int:
@@ -165,7 +168,7 @@ class Trainer(Generic[Network]):
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
         self._stop_unless_finite(loss, norm)
         self.optimiser.step()
-        self.average.update(self.network, step)
+        self.average.update_parameters(self.network)
         self.progress.images_seen += recipe.batch_size
         values |= {"loss": loss, "gradient_norm": norm}
         self.progress.add({name: float(value.detach()) for name, value in values.items()})
@@ -182,7 +185,7 @@ class Trainer(Generic[Network]):
 
     def _validate(self, sink: Sink) -> None:
         """Log held-out values beside the interval's means; keep the weights if they are best."""
-        found = self.phase.validate(self.average.network) | self.progress.take_means()
+        found = self.phase.validate(self.averaged) | self.progress.take_means()
         if found["val_loss"] < self.progress.best_loss:
             self.progress.best_loss = found["val_loss"]
             self.best = self._averaged_tensors()
@@ -192,20 +195,20 @@ class Trainer(Generic[Network]):
             sink.log(seen, {f"{self.phase.name}/{name}": value for name, value in found.items()})
 
     def _averaged_tensors(self) -> dict[str, Tensor]:
-        return {name: t.detach().clone() for name, t in self.average.network.state_dict().items()}
+        return {name: t.detach().clone() for name, t in self.averaged.state_dict().items()}
 
     def _show(self, sink: Sink) -> None:
         sink.show(
             self.phase.name,
             self.progress.images_seen,
             self.recipe.steps * self.recipe.batch_size,
-            lambda: self.phase.show(self.average.network),
+            lambda: self.phase.show(self.averaged),
         )
 
     def _save(self, folder: Path) -> None:
         groups = {
             "weights": self.network.state_dict(),
-            "average": self.average.network.state_dict(),
+            "average": self.averaged.state_dict(),
             "best": self.best,
             "optimiser": optimiser_tensors(self.optimiser),
         }
@@ -218,7 +221,8 @@ class Trainer(Generic[Network]):
             return
         self.progress, groups = found
         self.network.load_state_dict(groups["weights"])
-        self.average.network.load_state_dict(groups["average"])
+        self.average = averaged(self.network, updates=self.step)
+        self.averaged.load_state_dict(groups["average"])
         for name, tensor in self.best.items():
             tensor.copy_(groups["best"][name])
         restore_optimiser(self.optimiser, groups["optimiser"])

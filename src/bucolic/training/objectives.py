@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from bucolic.models.cvae import Autoencoder, negative_bound
+from bucolic.models.cvae import Autoencoder, negative_elbo
 from bucolic.models.generator import to_unit
-from bucolic.models.prior import Prior
+from bucolic.models.latent_prior import LatentPrior
 from bucolic.training.data import Batch, TrainingData
 
 Values = dict[str, Tensor]
@@ -53,10 +53,10 @@ class AutoencoderObjective(nn.Module):
         latents = posterior.sample(batch.noise)
         reconstruction = self.network.decoder(latents, batch.conditions, batch.dropped)
         error = self.mean((reconstruction.detach() - pictures).square().mean())
-        bound = negative_bound(
+        elbo = negative_elbo(
             pictures, reconstruction, posterior, kl_weight=kl_weight, shared_error=error
         )
-        return bound.loss, {"sigma": bound.sigma, "kl_nats": bound.kl_nats}
+        return elbo.loss, {"sigma": elbo.sigma, "kl_nats": elbo.kl_nats}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LatentData:
 class PriorObjective(nn.Module):
     """The rectified flow's squared velocity error."""
 
-    def __init__(self, network: Prior, latents: LatentData) -> None:
+    def __init__(self, network: LatentPrior, latents: LatentData) -> None:
         super().__init__()
         self.network = network
         self.latents = latents

@@ -12,7 +12,7 @@ from torch import Tensor
 from bucolic.base.sheet import Block, Pictures, Sheet
 from bucolic.models.cvae import Autoencoder
 from bucolic.models.generator import Generator, picture_seed, to_unit
-from bucolic.models.prior import Prior
+from bucolic.models.latent_prior import LatentPrior
 from bucolic.training.data import Batch, Chance, TrainingData, draw_batch, fixed_batches
 from bucolic.training.distributed import World
 from bucolic.training.loop import Phase
@@ -27,7 +27,7 @@ SHOWN_STEPS = 6
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Context:
     """What both phases share.
 
     Attributes:
@@ -67,16 +67,16 @@ class Workshop:
         return rows, [self.captions[int(starts[row])] for row in rows]
 
 
-def autoencoder_phase(shop: Workshop) -> Phase[Autoencoder]:
+def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
     """Encoder and decoder, by their evidence lower bound."""
-    preview = copy.deepcopy(shop.generator)
-    rows, captions = shop.shown()
-    val = shop.data["val"]
+    preview = copy.deepcopy(context.generator)
+    rows, captions = context.shown()
+    val = context.data["val"]
 
     @torch.no_grad()
     def validate(network: Autoencoder) -> dict[str, float]:
         def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:
-            data = shop.data[split]
+            data = context.data[split]
             objective = AutoencoderObjective(network, data, mean=lambda value: value)
             found = [objective(batch, 1.0) for batch in batches]
             psnr = [_psnr_db(network, data, batch.rows) for batch in batches]
@@ -87,7 +87,7 @@ def autoencoder_phase(shop: Workshop) -> Phase[Autoencoder]:
                 "sigma": _mean(batches, [values["sigma"] for _, values in found]),
             }
 
-        return shop.side_by_side(evaluate)
+        return context.side_by_side(evaluate)
 
     def show(network: Autoencoder) -> Sheet:
         preview.autoencoder.load_state_dict(network.state_dict())
@@ -95,42 +95,42 @@ def autoencoder_phase(shop: Workshop) -> Phase[Autoencoder]:
         rebuilt = preview.decode(preview.encode(pictures), val.image_conditions[rows])
         return _sheet([pictures.cpu().numpy(), rebuilt.numpy()], captions)
 
-    network = shop.generator.autoencoder
-    objective = AutoencoderObjective(network, shop.data["train"], shop.world.mean)
-    return Phase("autoencoder", network, objective, shop.drawer("autoencoder"), validate, show)
+    network = context.generator.autoencoder
+    objective = AutoencoderObjective(network, context.data["train"], context.world.mean)
+    return Phase("autoencoder", network, objective, context.drawer("autoencoder"), validate, show)
 
 
-def prior_phase(shop: Workshop) -> Phase[Prior]:
+def prior_phase(context: Context) -> Phase[LatentPrior]:
     """The flow over the latents of the autoencoder as it is now; sets their statistics."""
-    generator = shop.generator
-    raw = {split: _latents(generator, data.pictures) for split, data in shop.data.items()}
+    generator = context.generator
+    raw = {split: _latents(generator, data.pictures) for split, data in context.data.items()}
     generator.prior.set_statistics(raw["train"].plain)
     latents = {split: _normalised(generator.prior, found) for split, found in raw.items()}
     preview = copy.deepcopy(generator)
-    rows, captions = shop.shown()
-    val = shop.data["val"]
+    rows, captions = context.shown()
+    val = context.data["val"]
 
     @torch.no_grad()
-    def validate(network: Prior) -> dict[str, float]:
+    def validate(network: LatentPrior) -> dict[str, float]:
         def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:
             objective = PriorObjective(network, latents[split])
             return {"loss": _mean(batches, [objective(batch, 1.0)[0] for batch in batches])}
 
-        return shop.side_by_side(evaluate)
+        return context.side_by_side(evaluate)
 
-    def show(network: Prior) -> Sheet:
+    def show(network: LatentPrior) -> Sheet:
         preview.prior.load_state_dict(network.state_dict())
         conditions = val.text_conditions[val.text_starts[rows]].repeat(SHOWN_ROWS, 1)
-        seeds = [picture_seed(shop.chance.seed, "shown", i) for i in range(len(conditions))]
+        seeds = [picture_seed(context.chance.seed, "shown", i) for i in range(len(conditions))]
         pictures = preview.draw(conditions, seeds, guidance=SHOWN_GUIDANCE, steps=SHOWN_STEPS)
         real = val.pictures[rows].cpu().numpy()
         return _sheet([real, pictures.numpy()], captions)
 
     objective = PriorObjective(generator.prior, latents["train"])
-    return Phase("prior", generator.prior, objective, shop.drawer("prior"), validate, show)
+    return Phase("prior", generator.prior, objective, context.drawer("prior"), validate, show)
 
 
-PHASES: Mapping[str, Callable[[Workshop], Phase[Any]]] = {
+PHASES: Mapping[str, Callable[[Context], Phase[Any]]] = {
     "autoencoder": autoencoder_phase,
     "prior": prior_phase,
 }
@@ -148,7 +148,7 @@ def _latents(generator: Generator, pictures: Tensor) -> LatentData:
     )
 
 
-def _normalised(prior: Prior, latents: LatentData) -> LatentData:
+def _normalised(prior: LatentPrior, latents: LatentData) -> LatentData:
     return LatentData(prior.normalise(latents.plain), prior.normalise(latents.mirrored))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bucolic.models.config import AutoencoderConfig
-from bucolic.models.cvae import SIGMA_FLOOR, Autoencoder, Posterior, negative_bound
+from bucolic.models.cvae import SIGMA_FLOOR, Autoencoder, Posterior, negative_elbo
 
 CONFIG = AutoencoderConfig(
     latent_channels=4, width=16, encoder_blocks=1, decoder_blocks=1, condition_width=16
@@ -66,13 +66,13 @@ def test_the_bound_is_the_gaussian_likelihood_plus_kl_summed():
     pictures, rebuilt = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
     posterior = Posterior(torch.randn(2, 4, 2, 2), torch.randn(2, 4, 2, 2))
 
-    bound = negative_bound(pictures, rebuilt, posterior, kl_weight=1.0)
+    elbo = negative_elbo(pictures, rebuilt, posterior, kl_weight=1.0)
 
-    likelihood = torch.distributions.Normal(rebuilt, bound.sigma).log_prob(pictures)
+    likelihood = torch.distributions.Normal(rebuilt, elbo.sigma).log_prob(pictures)
     expected = (posterior.kl() - likelihood.sum((1, 2, 3))).mean() / (3 * 16 * 16)
-    torch.testing.assert_close(expected, bound.loss)
+    torch.testing.assert_close(expected, elbo.loss)
     mean_squared_error = float((pictures - rebuilt).square().mean())
-    assert float(bound.sigma) == pytest.approx(math.sqrt(mean_squared_error + SIGMA_FLOOR**2))
+    assert float(elbo.sigma) == pytest.approx(math.sqrt(mean_squared_error + SIGMA_FLOOR**2))
 
 
 def test_holding_sigma_gives_the_gradient_of_the_closed_form():
@@ -82,8 +82,8 @@ def test_holding_sigma_gives_the_gradient_of_the_closed_form():
     rebuilt = torch.rand(2, 3, 16, 16, requires_grad=True)
     nothing = Posterior(torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1))
 
-    bound = negative_bound(pictures, rebuilt, nothing, kl_weight=1.0)
-    (held,) = torch.autograd.grad(bound.loss, rebuilt)
+    elbo = negative_elbo(pictures, rebuilt, nothing, kl_weight=1.0)
+    (held,) = torch.autograd.grad(elbo.loss, rebuilt)
     closed_form = 0.5 * ((rebuilt - pictures).square().mean() + SIGMA_FLOOR**2).log()
     (expected,) = torch.autograd.grad(closed_form, rebuilt)
 
@@ -95,8 +95,8 @@ def test_kl_can_be_left_out_while_it_warms_up():
     pictures, rebuilt = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
     far = Posterior(torch.full((1, 2, 1, 1), 5.0), torch.zeros(1, 2, 1, 1))
 
-    without = negative_bound(pictures, rebuilt, far, kl_weight=0.0)
-    with_kl = negative_bound(pictures, rebuilt, far, kl_weight=1.0)
+    without = negative_elbo(pictures, rebuilt, far, kl_weight=0.0)
+    with_kl = negative_elbo(pictures, rebuilt, far, kl_weight=1.0)
 
     assert float(without.kl_nats) == 25
     assert float(with_kl.loss - without.loss) == pytest.approx(25 / 192)

@@ -19,7 +19,6 @@ RECIPE = Recipe(
     lr=0.05,
     weight_decay=0.01,
     gradient_norm=1.0,
-    ema_decay=0.9,
     precision="fp32",
     validations=4,
 )

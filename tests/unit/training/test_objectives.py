@@ -5,7 +5,7 @@ import torch
 
 from bucolic.models.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae import Autoencoder
-from bucolic.models.prior import Prior
+from bucolic.models.latent_prior import LatentPrior
 from bucolic.training.data import Batch, Chance, TrainingData, draw_batch
 from bucolic.training.objectives import (
     AutoencoderObjective,
@@ -83,7 +83,7 @@ def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
         AutoencoderObjective(
             Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12), data, lambda value: value
         ),
-        PriorObjective(Prior(PriorConfig(32, 2, 16), 4, 12), latents),
+        PriorObjective(LatentPrior(PriorConfig(32, 2, 16), 4, 12), latents),
     ]
 
     for objective in objectives:

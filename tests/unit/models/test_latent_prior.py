@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from bucolic.models.config import PriorConfig
-from bucolic.models.prior import Prior, time_waves
+from bucolic.models.latent_prior import LatentPrior, fourier_features
 
 CONFIG = PriorConfig(width=32, blocks=2, condition_width=16)
 
@@ -17,24 +17,24 @@ class TowardsTarget(nn.Module):
     def __init__(self, target: Tensor) -> None:
         super().__init__()
         self.target = target
-        self.conditional, self.free = 0, 0
+        self.conditional, self.unconditional = 0, 0
 
     def forward(self, points: Tensor, times: Tensor, _: Tensor, dropped: Tensor) -> Tensor:
         """Velocity at points and times."""
-        self.free += bool(dropped.all())
+        self.unconditional += bool(dropped.all())
         self.conditional += not bool(dropped.any())
         target = torch.where(dropped[:, None, None, None], 0.0, self.target)
         return (target - points) / (1 - times[:, None, None, None]).clamp(min=1e-3)
 
 
 @pytest.fixture
-def prior() -> Prior:
+def prior() -> LatentPrior:
     """A small prior, not trained."""
     torch.manual_seed(0)
-    return Prior(CONFIG, latent_channels=4, embed_dim=12)
+    return LatentPrior(CONFIG, latent_channels=4, embed_dim=12)
 
 
-def test_sampling_follows_the_velocity_to_the_target(prior: Prior):
+def test_sampling_follows_the_velocity_to_the_target(prior: LatentPrior):
     """With the exact velocity of a straight flow, Heun's steps end near the target."""
     target = torch.randn(2, 4, 8, 8)
     prior.network = TowardsTarget(target)
@@ -44,19 +44,19 @@ def test_sampling_follows_the_velocity_to_the_target(prior: Prior):
     assert float((latents - target).abs().max()) < 0.1
 
 
-def test_guidance_one_never_asks_for_the_free_velocity(prior: Prior):
+def test_guidance_one_never_asks_for_the_unconditional_velocity(prior: LatentPrior):
     """Unguided steps cost two velocities, guided ones four."""
     prior.network = network = TowardsTarget(torch.zeros(1))
     noise, condition = torch.randn(1, 4, 8, 8), torch.zeros(1, 12)
 
     prior.sample(noise, condition, guidance=1.0, steps=3)
-    assert (network.conditional, network.free) == (6, 0)
+    assert (network.conditional, network.unconditional) == (6, 0)
     prior.sample(noise, condition, guidance=2.0, steps=3)
-    assert (network.conditional, network.free) == (12, 6)
+    assert (network.conditional, network.unconditional) == (12, 6)
 
 
-def test_guidance_exaggerates_what_the_condition_changes(prior: Prior):
-    """Guidance 2 goes twice as far from the free end as the condition does."""
+def test_guidance_exaggerates_what_the_condition_changes(prior: LatentPrior):
+    """Guidance 2 goes twice as far from the unconditional end as the condition does."""
     prior.network = TowardsTarget(torch.full((1, 4, 8, 8), 1.5))
 
     latents = prior.sample(torch.zeros(1, 4, 8, 8), torch.zeros(1, 12), guidance=2.0, steps=64)
@@ -64,7 +64,7 @@ def test_guidance_exaggerates_what_the_condition_changes(prior: Prior):
     assert latents.mean().item() == pytest.approx(3.0, rel=0.05)
 
 
-def test_samples_come_back_in_the_latents_own_scale(prior: Prior):
+def test_samples_come_back_in_the_latents_own_scale(prior: LatentPrior):
     """Statistics of the train split are applied before the flow and undone after it."""
     latents = torch.randn(50, 4, 8, 8) * torch.tensor([1.0, 2, 3, 4]).view(1, 4, 1, 1) + 7
     prior.set_statistics(latents)
@@ -78,7 +78,7 @@ def test_samples_come_back_in_the_latents_own_scale(prior: Prior):
     assert samples.mean().item() == pytest.approx(7, abs=0.1)
 
 
-def test_the_loss_is_the_squared_velocity_error(prior: Prior):
+def test_the_loss_is_the_squared_velocity_error(prior: LatentPrior):
     """A network that says zero is charged |z - noise|^2, and one that knows the answer nothing."""
     latents, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
     times, kept = torch.tensor([0.1, 0.5, 0.9]), torch.zeros(3, dtype=torch.bool)
@@ -92,7 +92,7 @@ def test_the_loss_is_the_squared_velocity_error(prior: Prior):
     assert float(exact.max()) < 1e-8
 
 
-def test_condition_and_time_reach_the_velocity(prior: Prior):
+def test_condition_and_time_reach_the_velocity(prior: LatentPrior):
     """Trained weights make the velocity depend on the condition and on the time."""
     for parameter in prior.parameters():
         nn.init.normal_(parameter, std=0.2)
@@ -107,7 +107,7 @@ def test_condition_and_time_reach_the_velocity(prior: Prior):
 
 def test_near_times_have_near_waves_and_far_times_differ():
     """The time embedding is smooth at its slow end and tells close times apart at its quick one."""
-    waves = time_waves(torch.tensor([0.0, 0.01, 1.0]))
+    waves = fourier_features(torch.tensor([0.0, 0.01, 1.0]))
 
     assert waves.shape == (3, 64)
     near, far = (waves[0] - waves[1]).norm(), (waves[0] - waves[2]).norm()

@@ -24,10 +24,10 @@ from bucolic.models.layers import (
 )
 
 TIME_FREQUENCIES = 32
-FASTEST_RADIANS = 200.0  # of the quickest time wave over the unit interval
+FASTEST_RADIANS = 200.0  # of the quickest feature over the unit interval
 
 
-def time_waves(times: Tensor) -> Tensor:
+def fourier_features(times: Tensor) -> Tensor:
     """Sines and cosines of times [b] in [0, 1] at geometrically spaced frequencies: [b, 64]."""
     steps = torch.arange(TIME_FREQUENCIES, dtype=torch.float32, device=times.device)
     exponents = steps / (TIME_FREQUENCIES - 1)
@@ -53,7 +53,7 @@ class VelocityNetwork(nn.Module):
     def forward(self, points: Tensor, times: Tensor, condition: Tensor, dropped: Tensor) -> Tensor:
         """Velocity [b, z, h, h] at points [b, z, h, h] and times [b] under condition [b, e]."""
         embedded = functional.silu(
-            self.condition(condition, dropped) + self.time(time_waves(times))
+            self.condition(condition, dropped) + self.time(fourier_features(times))
         )
         features = self.stem(points)
         for index, block in enumerate(self.blocks):
@@ -64,7 +64,7 @@ class VelocityNetwork(nn.Module):
         return velocity
 
 
-class Prior(nn.Module):
+class LatentPrior(nn.Module):
     """p(z|c) over latents normalised, channel by channel, with statistics of the train split."""
 
     latent_mean: Tensor
@@ -117,5 +117,5 @@ class Prior(nn.Module):
         conditional: Tensor = self.network(points, times, condition, none)
         if guidance == 1:
             return conditional
-        free: Tensor = self.network(points, times, condition, ~none)
-        return free + guidance * (conditional - free)
+        unconditional: Tensor = self.network(points, times, condition, ~none)
+        return unconditional + guidance * (conditional - unconditional)
