@@ -12,6 +12,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
+from bucolic.evaluation.table import METRICS
 from bucolic.pipeline import services
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.table import DATASET, NAMES, Declared
@@ -68,6 +69,16 @@ def test_the_readmes_table_is_the_tables():
         f"| `{stage.name}` | {', '.join(stage.ins)} | {', '.join([*stage.outs, *stage.shown])} | "
         f"{stage.help} |"
         for stage in TABLE
+    ]
+
+
+def test_the_readmes_list_of_figures_is_the_tables():
+    """Each metric's label, direction and meaning, in the order of the table."""
+    section = (ROOT / "README.md").read_text().split("| figure | better | meaning |\n")[1]
+    rows = section.split("\n\n")[0].splitlines()[1:]
+    assert rows == [
+        f"| {metric.label} | {metric.better.removesuffix(' is better')} | {metric.meaning} |"
+        for metric in METRICS
     ]
 
 

@@ -8,18 +8,10 @@ judges, and 95 % intervals by dotted name.
 from collections.abc import Mapping
 from typing import Any
 
+from bucolic.evaluation import table
 from bucolic.evaluation.figures import intervals, nested_values, reasons
 from bucolic.evaluation.jury import Jury
 from bucolic.evaluation.study import Outcome
-
-HEADLINE = (
-    "attributes_all_right",
-    "attribute_accuracy",
-    "r_precision",
-    "clip_similarity",
-    "sharpness_ratio",
-    "kid",
-)
 
 
 def document(
@@ -45,7 +37,7 @@ def headline(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     arms = {"model": found["metrics"], "real": found["bounds"]["real"]}
     values = {
         name: {arm: figures[name] for arm, figures in arms.items() if figures[name] is not None}
-        for name in HEADLINE
+        for name in (metric.name for metric in table.METRICS if metric.is_headline)
     }
     return {name: of_arms for name, of_arms in values.items() if of_arms}
 

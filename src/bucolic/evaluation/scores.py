@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bucolic.base.loading import loaded
+from bucolic.evaluation import table
 from bucolic.evaluation.figures import Figure, Figures, absent
 from bucolic.evaluation.jury import Views
 from bucolic.evaluation.metrics.attributes import accuracies, agreement, all_right
@@ -16,10 +18,14 @@ from bucolic.evaluation.metrics.sharpness import sharpness_ratio
 from bucolic.evaluation.metrics.similarity import clip_similarity
 from bucolic.evaluation.metrics.ssim import WINDOW_PX, ssim
 from bucolic.evaluation.prompts import OF_ANIMALS, Prompts
+from bucolic.evaluation.table import Of
 
 LEAST_PROMPTS = 200
 LEAST_IN_HALF = 50
+NO_PROMPT = "there is no prompt to judge"
 NO_ATTRIBUTES = "the data set has no attributes file, so what its captions state is not known"
+NOT_A_RECONSTRUCTION = "this arm does not reconstruct the test image"
+SAME_PICTURES = "these are the model's own pictures; the order of the prompts does not enter"
 
 
 @dataclass(frozen=True)
@@ -58,74 +64,126 @@ class Exam:
         )
 
 
-def faithfulness(views: Views, exam: Exam) -> Figures:
-    """How true pictures are to their prompts: attributes, R-precision and CLIP similarity."""
-    if not len(exam.prompts):
-        names = ["attribute_accuracy", "attributes_all_right", "r_precision", "clip_similarity"]
-        return {name: absent("there is no prompt to judge") for name in names}
-    texts = exam.caption_vectors[exam.prompts.caption_rows]
-    return {
-        **_attribute_figures(views, exam),
-        "r_precision": _r_precision(views, exam),
-        "clip_similarity": _mean(clip_similarity(views.vectors, texts)),
-    }
+@dataclass(frozen=True)
+class Sitting:
+    """Pictures, with all that a metric may hold them against.
 
-
-def reconstruction(pictures: np.ndarray, references: np.ndarray) -> Figures:
-    """How like their references pictures are, pixel by pixel; uint8 [p, 3, s, s] both."""
-    values = psnr_db(pictures, references)
-    identical = bool(np.isinf(values).any())
-    if min(references.shape[2:]) < WINDOW_PX:
-        likeness = absent(f"pictures below {WINDOW_PX} px have no window to compare")
-    else:
-        likeness = _mean(ssim(pictures, references))
-    return {
-        "psnr_db": absent("some pictures equal their references") if identical else _mean(values),
-        "ssim": likeness,
-    }
-
-
-def sharpness(pictures: np.ndarray, references: np.ndarray) -> Figures:
-    """Laplacian energy of pictures over that of references; uint8 [p, 3, s, s] both."""
-    ratio = sharpness_ratio(pictures, references)
-    return {
-        "sharpness_ratio": absent("the references are flat") if ratio is None else Figure(ratio)
-    }
-
-
-def distance(views: Views, reference: Views, half: np.ndarray, *, seed: int) -> Figures:
-    """KID of the pictures in one half against the reference pictures in the other.
-
-    Args:
+    Attributes:
         views: p pictures, picture i made for (or being) the image of prompt i.
-        reference: p real pictures, those of the prompts' images.
+        exam: the p prompts.
+        real: p real pictures, those of the prompts' images; None where the pictures were not made
+            for them.
+        rebuilt: what stands for these images pixel by pixel, None where nothing does.
         half: bool [p], whether the prompt's image falls into the first half.
-        seed: seed of the bootstrap.
     """
-    made, real = views.vectors[half], reference.vectors[~half]
+
+    views: Views
+    exam: Exam
+    real: Views | None = None
+    rebuilt: Views | None = None
+    half: np.ndarray | None = None
+
+
+def measured(sitting: Sitting, *of: Of) -> Figures:
+    """The figures of all metrics that apply to what is named; see table.py."""
+    found: Figures = {}
+    for metric in table.METRICS:
+        if metric.of in of:
+            found |= loaded(metric.function)(sitting)
+    return found
+
+
+def attributes_all_right(sitting: Sitting) -> Figures:
+    """Share of prompts whose stated attributes are all right."""
+    agreements = _agreements(sitting)
+    if isinstance(agreements, Figure):
+        return {"attributes_all_right": agreements}
+    right = all_right(agreements)
+    none_stated = absent("no prompt states an attribute that can be judged")
+    return {"attributes_all_right": _share(right) if len(right) else none_stated}
+
+
+def attribute_accuracy(sitting: Sitting) -> Figures:
+    """Mean accuracy of what is said of the animals, and the accuracy of each attribute."""
+    agreements = _agreements(sitting)
+    if isinstance(agreements, Figure):
+        return {"attribute_accuracy": agreements}
+    return {
+        **{f"attributes.{name}": _share(values) for name, values in agreements.items()},
+        "attribute_accuracy": _accuracy_of_animals(agreements, sitting.exam.seed),
+    }
+
+
+def r_precision(sitting: Sitting) -> Figures:
+    """Share of pictures that find their own prompt among distractors."""
+    if not len(sitting.exam.prompts):
+        return {"r_precision": absent(NO_PROMPT)}
+    return {"r_precision": _r_precision(sitting.views, sitting.exam)}
+
+
+def similarity(sitting: Sitting) -> Figures:
+    """Mean cosine of the pictures with their prompts."""
+    exam = sitting.exam
+    if not len(exam.prompts):
+        return {"clip_similarity": absent(NO_PROMPT)}
+    texts = exam.caption_vectors[exam.prompts.caption_rows]
+    return {"clip_similarity": _mean(clip_similarity(sitting.views.vectors, texts))}
+
+
+def psnr(sitting: Sitting) -> Figures:
+    """Peak signal-to-noise ratio of what was rebuilt."""
+    if sitting.rebuilt is None or sitting.real is None:
+        return {"psnr_db": absent(NOT_A_RECONSTRUCTION)}
+    values = psnr_db(sitting.rebuilt.pictures, sitting.real.pictures)
+    identical = bool(np.isinf(values).any())
+    equal = absent("some pictures equal their references")
+    return {"psnr_db": equal if identical else _mean(values)}
+
+
+def likeness(sitting: Sitting) -> Figures:
+    """Structural similarity of what was rebuilt."""
+    if sitting.rebuilt is None or sitting.real is None:
+        return {"ssim": absent(NOT_A_RECONSTRUCTION)}
+    pictures, references = sitting.rebuilt.pictures, sitting.real.pictures
+    if min(references.shape[2:]) < WINDOW_PX:
+        return {"ssim": absent(f"pictures below {WINDOW_PX} px have no window to compare")}
+    return {"ssim": _mean(ssim(pictures, references))}
+
+
+def sharpness(sitting: Sitting) -> Figures:
+    """Laplacian energy of the pictures over that of the real ones."""
+    if sitting.real is None:
+        return {"sharpness_ratio": absent(SAME_PICTURES)}
+    ratio = sharpness_ratio(sitting.views.pictures, sitting.real.pictures)
+    flat = absent("the references are flat")
+    return {"sharpness_ratio": flat if ratio is None else Figure(ratio)}
+
+
+def distance(sitting: Sitting) -> Figures:
+    """KID of the pictures in one half against the real pictures in the other."""
+    if sitting.real is None or sitting.half is None:
+        return {"kid": absent(SAME_PICTURES)}
+    made, real = sitting.views.vectors[sitting.half], sitting.real.vectors[~sitting.half]
     fewest = min(len(made), len(real))
     if fewest < LEAST_IN_HALF:
         reason = f"needs {LEAST_IN_HALF} pictures in each half of the test images, found {fewest}"
         return {"kid": absent(reason)}
     left, right = on_sphere(made), on_sphere(real)
-    return {"kid": Figure(kid(left, right), interval=kid_interval(left, right, seed=seed))}
+    interval = kid_interval(left, right, seed=sitting.exam.seed)
+    return {"kid": Figure(kid(left, right), interval=interval)}
 
 
-def _attribute_figures(views: Views, exam: Exam) -> Figures:
-    if not exam.attributes_known or views.seen is None:
-        both = ("attribute_accuracy", "attributes_all_right")
-        return {name: absent(NO_ATTRIBUTES) for name in both}
-    agreements = agreement(views.seen, exam.prompts.stated)
-    right = all_right(agreements)
-    none_stated = absent("no prompt states an attribute that can be judged")
-    return {
-        **{f"attributes.{name}": _share(values) for name, values in agreements.items()},
-        "attribute_accuracy": _attribute_accuracy(agreements, exam.seed),
-        "attributes_all_right": _share(right) if len(right) else none_stated,
-    }
+def _agreements(sitting: Sitting) -> dict[str, np.ndarray] | Figure:
+    """What the probe sees against what the prompts state, or why that is not known."""
+    exam, seen = sitting.exam, sitting.views.seen
+    if not len(exam.prompts):
+        return absent(NO_PROMPT)
+    if not exam.attributes_known or seen is None:
+        return absent(NO_ATTRIBUTES)
+    return agreement(seen, exam.prompts.stated)
 
 
-def _attribute_accuracy(agreements: Mapping[str, np.ndarray], seed: int) -> Figure:
+def _accuracy_of_animals(agreements: Mapping[str, np.ndarray], seed: int) -> Figure:
     of_animals = {name: agreements[name] for name in OF_ANIMALS if name in agreements}
     shares = [share for share in accuracies(of_animals).values() if share is not None]
     if len(shares) < len(OF_ANIMALS):

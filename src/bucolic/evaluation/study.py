@@ -17,14 +17,15 @@ from bucolic.evaluation.contrast import Contrast, derangement, distractors
 from bucolic.evaluation.figures import Figures, absent, under
 from bucolic.evaluation.jury import Jury, Views
 from bucolic.evaluation.prompts import HELD_OUT, TRIPLE, Prompts, choose_prompts, first_half
-from bucolic.evaluation.scores import Exam, distance, faithfulness, reconstruction, sharpness
+from bucolic.evaluation.scores import Exam, Sitting, measured
+from bucolic.evaluation.table import names
 
-OF_PROMPTS = ("attribute_accuracy", "attributes_all_right", "r_precision", "clip_similarity")
-OF_RECONSTRUCTIONS = ("psnr_db", "ssim")
-OF_PICTURES = ("sharpness_ratio", "kid")
-NOT_A_RECONSTRUCTION = "this arm does not reconstruct the test image"
-EVERY = (*OF_PROMPTS, *OF_RECONSTRUCTIONS, *OF_PICTURES)
-SAME_PICTURES = "these are the model's own pictures; the order of the prompts does not enter"
+# What stands for the test image, pixel by pixel.
+REBUILT = {
+    "model": "decode_from_posterior",
+    "decode_from_posterior": "decode_from_posterior",
+    "mean_image": "mean_image",
+}
 BOUNDS = ("real", "decode_from_posterior", "retrieval", "shuffled_prompts", "mean_image")
 
 
@@ -82,21 +83,21 @@ def on_ordinary_prompts(study: Study) -> Outcome:
     prompts = choose_prompts(study.test, study.attributes, limit=study.limit)
     if not len(prompts):
         prefixes = ["metrics", *(f"bounds.{arm}" for arm in BOUNDS)]
-        return _nothing(prefixes, "the test split has no ordinary image", EVERY)
+        return _nothing(prefixes, "the test split has no ordinary image", names())
     contrast = Contrast(study.test, study.attributes)
     exam = _exam(study, contrast, prompts)
     half = first_half(study.test.image_ids[prompts.image_rows])
     arms = _arms(study, prompts) | _pixel_bounds(study, prompts)
     pictures, others = derangement(contrast, prompts, seed=study.seed)
     figures = {
-        **under("metrics", _model_figures(arms, exam, half)),
+        **under("metrics", _arm_figures("model", arms, exam, half)),
         **under(
             "bounds.shuffled_prompts", _shuffled_figures(arms["model"], exam, pictures, others)
         ),
     }
     for arm in BOUNDS:
         if arm != "shuffled_prompts":
-            figures |= under(f"bounds.{arm}", _bound_figures(arm, arms, exam, half))
+            figures |= under(f"bounds.{arm}", _arm_figures(arm, arms, exam, half))
     halves = {"generated": int(half.sum()), "reference": int((~half).sum())}
     counts = {
         **_counts(exam, arms["model"]),
@@ -112,15 +113,15 @@ def on_held_out_combinations(study: Study) -> Outcome:
         study.test, study.attributes, limit=study.limit, of_slice=HELD_OUT, must_state=TRIPLE
     )
     places = {"model": "", "real": ".bounds.real", "retrieval": ".bounds.retrieval"}
-    names = {arm: f"heldout_combinations{place}" for arm, place in places.items()}
+    under_names = {arm: f"heldout_combinations{place}" for arm, place in places.items()}
     if not len(prompts):
         reason = "the test split has no image of a held-out combination"
-        return _nothing(names.values(), reason, OF_PROMPTS)
+        return _nothing(under_names.values(), reason, names("prompts"))
     exam = _exam(study, Contrast(study.test, study.attributes), prompts)
     arms = _arms(study, prompts)
     figures: Figures = {}
-    for arm, name in names.items():
-        figures |= under(name, faithfulness(arms[arm], exam))
+    for arm, name in under_names.items():
+        figures |= under(name, measured(Sitting(arms[arm], exam), "prompts"))
     return _outcome(study, prompts, figures, _counts(exam, arms["model"]), arms)
 
 
@@ -159,47 +160,24 @@ def _pixel_bounds(study: Study, prompts: Prompts) -> dict[str, Views]:
     }
 
 
-def _model_figures(arms: dict[str, Views], exam: Exam, half: np.ndarray) -> Figures:
-    drawn, real, decoded = arms["model"], arms["real"], arms["decode_from_posterior"]
-    return {
-        **faithfulness(drawn, exam),
-        **reconstruction(decoded.pictures, real.pictures),
-        **sharpness(drawn.pictures, real.pictures),
-        **distance(drawn, real, half, seed=exam.seed),
-    }
-
-
-def _bound_figures(arm: str, arms: dict[str, Views], exam: Exam, half: np.ndarray) -> Figures:
-    views, real = arms[arm], arms["real"]
-    pixels = _none(OF_RECONSTRUCTIONS, NOT_A_RECONSTRUCTION)
-    if arm in {"decode_from_posterior", "mean_image"}:
-        pixels = reconstruction(views.pictures, real.pictures)
-    return {
-        **faithfulness(views, exam),
-        **pixels,
-        **sharpness(views.pictures, real.pictures),
-        **distance(views, real, half, seed=exam.seed),
-    }
+def _arm_figures(arm: str, arms: dict[str, Views], exam: Exam, half: np.ndarray) -> Figures:
+    """All figures of an arm; the model is credited with the reconstructions of its autoencoder."""
+    rebuilt = arms.get(REBUILT.get(arm, ""))
+    sitting = Sitting(arms[arm], exam, arms["real"], rebuilt, half)
+    return measured(sitting, "prompts", "reconstructions", "pictures")
 
 
 def _shuffled_figures(
     drawn: Views, exam: Exam, pictures: np.ndarray, others: np.ndarray
 ) -> Figures:
-    return {
-        **faithfulness(drawn.take(pictures), exam.take(others)),
-        **_none(OF_RECONSTRUCTIONS, NOT_A_RECONSTRUCTION),
-        **_none(OF_PICTURES, SAME_PICTURES),
-    }
+    sitting = Sitting(drawn.take(pictures), exam.take(others))
+    return measured(sitting, "prompts", "reconstructions", "pictures")
 
 
-def _none(names: Iterable[str], reason: str) -> Figures:
-    return {name: absent(reason) for name in names}
-
-
-def _nothing(prefixes: Iterable[str], reason: str, names: Iterable[str]) -> Outcome:
+def _nothing(prefixes: Iterable[str], reason: str, metrics: Iterable[str]) -> Outcome:
     figures: Figures = {}
     for prefix in prefixes:
-        figures |= under(prefix, _none(names, reason))
+        figures |= under(prefix, {name: absent(reason) for name in metrics})
     return Outcome(figures, {"prompts": 0, "r_precision_prompts": 0}, (), {})
 
 

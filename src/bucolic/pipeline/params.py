@@ -14,6 +14,7 @@ from pydantic import ValidationError, create_model
 
 from bucolic.base.config import Section
 from bucolic.base.errors import DataError, ParamsError
+from bucolic.base.loading import loaded
 from bucolic.base.places import dataset_root, find_home
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
@@ -25,7 +26,7 @@ from bucolic.fetching.source import (
     read_source,
 )
 from bucolic.pipeline.graph import overlap, read_graph
-from bucolic.pipeline.table import STAGES, loaded
+from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import name_of, read_yaml
 from bucolic.stages.filter import FilterConfig
 

@@ -5,12 +5,12 @@ report, what tracking does, and, held to it by a test, dvc.yaml and README's tab
 imports a stage: what a verb needs is loaded when it runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bucolic.base.loading import loaded
 from bucolic.base.places import dataset_root
 
 if TYPE_CHECKING:
@@ -71,13 +71,6 @@ class Declared:
         function = loaded(f"bucolic.stages.{self.name}:{self.function}")
         summary: Summary = function(*ins, *map(Path, self.outs), **given, runtime=runtime)
         return summary
-
-
-def loaded(place: str) -> Callable[..., Any]:
-    """What stands at `module:name`."""
-    module, _, name = place.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
 
 
 def _own(stage: str, config: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ are inlined; of photographs only what the model drew.
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 
 from bucolic.base.errors import DataError
 from bucolic.base.files import write_text
+from bucolic.evaluation import table
+from bucolic.evaluation.table import Metric
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
@@ -27,38 +29,9 @@ from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
 from bucolic.pipeline.table import FIGURES, MODEL, NAMES
 from bucolic.reporting.charts import training_charts
 
-HIGHER, LOWER, NEAR = "higher is better", "lower is better", "nearer to 1 is better"
 FAILURES_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class Metric:
-    """How one figure of evaluate.json is presented."""
-
-    name: str
-    label: str
-    better: str
-    meaning: str
-    decimals: int = 3
-
-
-METRICS = (
-    Metric("attributes_all_right", "All attributes right", HIGHER,
-           "Share of prompts with every stated attribute seen in the picture."),
-    Metric("attribute_accuracy", "Attribute accuracy", HIGHER,
-           "Mean of the accuracies of species, count and colour, where a prompt states them."),
-    Metric("r_precision", "R-precision", HIGHER,
-           "Share of pictures nearer to their own prompt than to 99 that contradict it."),
-    Metric("clip_similarity", "CLIP similarity", HIGHER,
-           "Mean cosine of a picture's embedding with its prompt's."),
-    Metric("psnr_db", "Reconstruction PSNR, dB", HIGHER,
-           "Test images through the autoencoder and back.", 2),
-    Metric("ssim", "Reconstruction SSIM", HIGHER, "The same, by local structure; 1 is equal."),
-    Metric("sharpness_ratio", "Sharpness ratio", NEAR,
-           "Energy of fine detail, generated over real."),
-    Metric("kid", "KID", LOWER,
-           "Distance of generated from other real pictures; 0 is expected of real ones.", 4),
-)  # fmt: skip
 ARMS = (
     ("metrics", "Model"),
     ("bounds.real", "Test image"),
@@ -74,7 +47,6 @@ SLICES = (
     ("heldout_combinations.bounds.retrieval", "Retrieval, held out"),
     ("bounds.retrieval", "Retrieval, ordinary"),
 )
-OF_PROMPTS = METRICS[:4]
 
 
 @dataclass(frozen=True)
@@ -203,13 +175,14 @@ def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
         return {"evaluation": None, "samples": None, "comparison": None}
     tables = _Tables(found)
+    of_prompts = [metric for metric in table.METRICS if metric.of == "prompts"]
     drawn = found["counts"].get("pictures") == "drawings"
     folder = root / FIGURES
     evaluation = {
         "arms": [label for _, label in ARMS],
-        "rows": tables.rows(METRICS, [arm for arm, _ in ARMS], attributes=True),
+        "rows": tables.rows(table.METRICS, [arm for arm, _ in ARMS]),
         "slices": [label for _, label in SLICES],
-        "slice_rows": tables.rows(OF_PROMPTS, [arm for arm, _ in SLICES], attributes=True),
+        "slice_rows": tables.rows(of_prompts, [arm for arm, _ in SLICES]),
         "has_held_out": bool(found["counts"].get("heldout_combinations", {}).get("prompts")),
         "notes": tables.notes,
         "counts": found["counts"],
@@ -230,21 +203,23 @@ class _Tables:
         self._intervals: dict[str, list[float]] = found["counts"].get("intervals", {})
         self.notes: list[str] = []
 
-    def rows(
-        self, metrics: Sequence[Metric], arms: Sequence[str], *, attributes: bool
-    ) -> list[Row]:
-        """One row a metric, followed under attribute_accuracy by one an attribute."""
+    def rows(self, metrics: Sequence[Metric], arms: Sequence[str]) -> list[Row]:
+        """One row a metric, followed by those of its parts."""
         rows = []
         for metric in metrics:
             rows.append(Row(metric, self._cells(metric, arms)))
-            if attributes and metric.name == "attribute_accuracy":
-                rows += [Row(m, self._cells(m, arms), indented=True) for m in self._attributes()]
+            if metric.has_parts:
+                rows += [Row(m, self._cells(m, arms), indented=True) for m in self._parts(metric)]
         return rows
 
-    def _attributes(self) -> list[Metric]:
+    def _parts(self, metric: Metric) -> list[Metric]:
+        """A row for each attribute that was measured."""
         measured: dict[str, float | None] = self._found["metrics"].get("attributes", {})
         names = [name for name, value in measured.items() if value is not None]
-        return [Metric(f"attributes.{name}", name, HIGHER, "") for name in names]
+        return [
+            replace(metric, name=f"attributes.{name}", label=name, meaning="", has_parts=False)
+            for name in names
+        ]
 
     def _cells(self, metric: Metric, arms: Sequence[str]) -> tuple[Cell, ...]:
         return tuple(self._cell(f"{arm}.{metric.name}", metric.decimals) for arm in arms)

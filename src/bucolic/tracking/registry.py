@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bucolic
+from bucolic.evaluation import table
 from bucolic.pipeline.git import known_commit
 from bucolic.pipeline.libraries import public_version
 from bucolic.pipeline.table import MODEL as WEIGHTS
@@ -40,7 +41,6 @@ A version is a training; its tags say which data, params and commit the weights 
 commit's code is shipped with them, and what evaluate measured. `champion` is the best on the
 newest test data."""
 EXAMPLE = "two cows under a blue sky"
-SCORES = ("attributes_all_right", "r_precision")
 JUDGED = "judged"  # when evaluate started whose scores a version carries
 SCORED = "scores"  # names of the tags that are these scores
 REASON = "champion_because"
@@ -112,7 +112,7 @@ def _write_scores(
     """Put the scores in place of those of an earlier judgement."""
     numbers = {name: value for name, value in metrics.items() if described.is_number(value)}
     scores = {described.fit_name(name): str(value) for name, value in numbers.items()}
-    former = version.tags.get(SCORED, ",".join(SCORES)).split(",")
+    former = version.tags.get(SCORED, ",".join(_settling())).split(",")
     for name in former:
         if name in version.tags and name not in scores:
             store.client.delete_model_version_tag(MODEL, version.version, name)
@@ -131,11 +131,16 @@ def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | 
         return "the first that was evaluated"
     if champion.get("test_digest") != test_data:
         return "the newest; the former champion was judged on other test data"
-    name = next((s for s in SCORES if described.is_number(metrics.get(s))), None)
+    name = next((s for s in _settling() if described.is_number(metrics.get(s))), None)
     if name is None or name not in champion:
         return "the newest; the two have no score in common"
     mine, theirs = float(metrics[name]), float(champion[name])
     return f"{name} {mine:.4f} against {theirs:.4f}" if mine > theirs else None
+
+
+def _settling() -> list[str]:
+    """Names of the scores that settle the champion, the first that was measured."""
+    return [metric.name for metric in table.METRICS if metric.settles]
 
 
 def _evaluated(store: Store, record: described.Record) -> "ModelVersion | None":

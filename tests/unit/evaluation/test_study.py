@@ -7,12 +7,12 @@ import pytest
 from bucolic.evaluation.document import document
 from bucolic.evaluation.study import (
     BOUNDS,
-    EVERY,
     Outcome,
     Study,
     on_held_out_combinations,
     on_ordinary_prompts,
 )
+from bucolic.evaluation.table import names
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_constant_error_of_two_grey_levels_is_reported_as_such(ordinary: Outco
 def test_every_bound_has_the_keys_of_the_metrics(ordinary: Outcome):
     """Each arm gives a figure or a reason under every name."""
     for arm in ("metrics", *(f"bounds.{bound}" for bound in BOUNDS)):
-        assert {f"{arm}.{name}" for name in EVERY} <= set(ordinary.figures)
+        assert {f"{arm}.{name}" for name in names()} <= set(ordinary.figures)
 
 
 def test_an_artist_that_ignores_its_prompts_is_found_out(study: Study, blind_artist: object):

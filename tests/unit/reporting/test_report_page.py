@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from bucolic.evaluation.table import METRICS
 from bucolic.pipeline.record import pipeline_id
 from bucolic.pipeline.table import NAMES
-from bucolic.reporting.report_page import ARMS, METRICS, render
+from bucolic.reporting.report_page import ARMS, render
 
 DVC_YAML = Path(__file__).resolve().parents[3] / "dvc.yaml"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

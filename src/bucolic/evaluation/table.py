@@ -1,0 +1,128 @@
+"""The metrics, each declared once.
+
+From this table follow the figures of evaluate.json, DVC's headline, the rows of the report, what
+settles the champion, and, held to it by a test, README's list. It imports no metric: whoever shows
+figures needs no numpy.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["higher is better", "lower is better", "nearer to 1 is better"]
+Of = Literal["prompts", "reconstructions", "pictures"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure.
+
+    Attributes:
+        name: its key in evaluate.json.
+        label: what people call it.
+        better: its direction.
+        meaning: one sentence.
+        of: where it applies: to pictures beside their prompts; to those that stand for a test image
+            pixel by pixel; or to pictures whatever was asked for.
+        function: `module:name`; takes a `scores.Sitting` and returns figures, this one and parts of
+            it under dotted names.
+        decimals: shown.
+        is_headline: whether DVC compares runs by it.
+        settles: whether a higher value makes a champion; the first that was measured does.
+        has_parts: whether the report shows its parts below it.
+    """
+
+    name: str
+    label: str
+    better: Better
+    meaning: str
+    of: Of
+    function: str
+    decimals: int = 3
+    is_headline: bool = False
+    settles: bool = False
+    has_parts: bool = False
+
+
+SCORES = "bucolic.evaluation.scores"
+METRICS = (
+    Metric(
+        name="attributes_all_right",
+        label="All attributes right",
+        better="higher is better",
+        meaning="Share of prompts with every stated attribute seen in the picture.",
+        of="prompts",
+        function=f"{SCORES}:attributes_all_right",
+        is_headline=True,
+        settles=True,
+    ),
+    Metric(
+        name="attribute_accuracy",
+        label="Attribute accuracy",
+        better="higher is better",
+        meaning="Mean of the accuracies of species, count and colour, where a prompt states them.",
+        of="prompts",
+        function=f"{SCORES}:attribute_accuracy",
+        is_headline=True,
+        has_parts=True,
+    ),
+    Metric(
+        name="r_precision",
+        label="R-precision",
+        better="higher is better",
+        meaning="Share of pictures nearer to their own prompt than to 99 that contradict it.",
+        of="prompts",
+        function=f"{SCORES}:r_precision",
+        is_headline=True,
+        settles=True,
+    ),
+    Metric(
+        name="clip_similarity",
+        label="CLIP similarity",
+        better="higher is better",
+        meaning="Mean cosine of a picture's embedding with its prompt's.",
+        of="prompts",
+        function=f"{SCORES}:similarity",
+        is_headline=True,
+    ),
+    Metric(
+        name="psnr_db",
+        label="Reconstruction PSNR, dB",
+        better="higher is better",
+        meaning="Test images through the autoencoder and back.",
+        of="reconstructions",
+        function=f"{SCORES}:psnr",
+        decimals=2,
+    ),
+    Metric(
+        name="ssim",
+        label="Reconstruction SSIM",
+        better="higher is better",
+        meaning="The same, by local structure; 1 is equal.",
+        of="reconstructions",
+        function=f"{SCORES}:likeness",
+    ),
+    Metric(
+        name="sharpness_ratio",
+        label="Sharpness ratio",
+        better="nearer to 1 is better",
+        meaning="Energy of fine detail, generated over real.",
+        of="pictures",
+        function=f"{SCORES}:sharpness",
+        is_headline=True,
+    ),
+    Metric(
+        name="kid",
+        label="KID",
+        better="lower is better",
+        meaning="Distance of generated from other real pictures; 0 is expected of real ones.",
+        of="pictures",
+        function=f"{SCORES}:distance",
+        decimals=4,
+        is_headline=True,
+    ),
+)
+
+
+def names(*of: Of) -> tuple[str, ...]:
+    """Names of the metrics that apply to what is asked for, or of all."""
+    return tuple(metric.name for metric in METRICS if not of or metric.of in of)

@@ -1,0 +1,76 @@
+"""A metric that is declared, and nothing else, is measured, compared, shown and may settle."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from bucolic.evaluation import table
+from bucolic.evaluation.document import document, headline
+from bucolic.evaluation.figures import Figure, Figures
+from bucolic.evaluation.scores import Sitting
+from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
+from bucolic.pipeline.table import NAMES
+from bucolic.reporting.report_page import render
+from bucolic.tracking import registry
+from project import ROOT
+
+MODULE = "metric_of_a_test"
+
+
+def brightness(sitting: Sitting) -> Figures:
+    """Mean grey level of the pictures."""
+    return {"brightness": Figure(float(np.mean(sitting.views.pictures)))}
+
+
+@pytest.fixture(autouse=True)
+def declared(monkeypatch: pytest.MonkeyPatch) -> table.Metric:
+    """One more metric, in a module of its own."""
+    module = ModuleType(MODULE)
+    module.brightness = brightness  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, MODULE, module)
+    metric = table.Metric(
+        name="brightness",
+        label="Brightness",
+        better="nearer to 1 is better",
+        meaning="Mean grey level.",
+        of="prompts",
+        function=f"{MODULE}:brightness",
+        decimals=1,
+        is_headline=True,
+        settles=True,
+    )
+    monkeypatch.setattr(table, "METRICS", (*table.METRICS, metric))
+    return metric
+
+
+def test_a_declared_metric_is_measured_compared_and_shown(study: Study, tmp_path: Path):
+    """It stands in evaluate.json for every arm, in DVC's headline and in the report's row."""
+    ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
+    found = document(ordinary, held_out, study.jury, {"test_images": 9})
+    assert 0 < found["metrics"]["brightness"] < 255
+    assert set(found["bounds"]) == {n for n, arm in found["bounds"].items() if arm["brightness"]}
+    real = found["bounds"]["real"]["brightness"]
+    assert headline(found)["brightness"] == {
+        "model": found["metrics"]["brightness"],
+        "real": real,
+    }
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    (tmp_path / "params.yaml").write_text("")
+    (tmp_path / "reports/records").mkdir(parents=True)
+    for name in NAMES:
+        (tmp_path / f"reports/records/{name}.json").write_text('{"stage": "x"}')
+    (tmp_path / "models/current").mkdir(parents=True)
+    (tmp_path / "models/current/config.json").write_text("{}")
+    (tmp_path / "reports/evaluate.json").write_text(json.dumps(found))
+    page = render(tmp_path).read_text()
+    assert "Brightness" in page
+    assert f"{real:.1f}" in page
+
+
+def test_a_declared_metric_may_settle_the_champion():
+    """The registry asks the table which scores do."""
+    assert registry._settling() == ["attributes_all_right", "r_precision", "brightness"]
