@@ -8,8 +8,8 @@ import torch
 
 from bucolic.clip.config import ClipConfig
 from bucolic.clip.towers import load_towers
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.models.generator import Generator
+from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import write_model
 
 PROMPTS = (
@@ -26,7 +26,7 @@ def write_untrained(folder: Path) -> None:
     width = provenance["embed_dim"]
     torch.manual_seed(0)
     shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
-    generator = Generator(*shapes, size_px=32, embed_dim=width)
+    generator = Cvae(*shapes, size_px=32, embed_dim=width)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     content = {

@@ -39,7 +39,7 @@ from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.clip.towers import Towers, load_towers
 from bucolic.data.embeddings import check_same_towers
-from bucolic.models.generator import Generator
+from bucolic.models.model import Model
 from bucolic.models.store import read_model
 from bucolic.models.trained import TrainedModel
 
@@ -66,8 +66,8 @@ class Bucolic:
         device: torch device.
     """
 
-    def __init__(self, generator: Generator, config: dict[str, Any], device: str) -> None:
-        self._model = TrainedModel(generator, config)
+    def __init__(self, model: Model, config: dict[str, Any], device: str) -> None:
+        self._trained = TrainedModel(model, config)
         self.device = device
         self._towers: Towers | None = None
 
@@ -88,19 +88,19 @@ class Bucolic:
             return cls(*read_model(path, device), device)
 
     @property
-    def generator(self) -> Generator:
+    def model(self) -> Model:
         """The networks."""
-        return self._model.generator
+        return self._trained.model
 
     @property
     def config(self) -> dict[str, Any]:
         """The content of config.json."""
-        return self._model.config
+        return self._trained.config
 
     @property
     def size_px(self) -> int:
         """Side of the pictures it draws."""
-        return self._model.size_px
+        return self._trained.size_px
 
     @property
     def towers(self) -> Towers:
@@ -199,7 +199,7 @@ class Bucolic:
         vectors = vectors_of("image_vectors", image_vectors, self.config["embed_dim"])
         if len(pictures) != len(vectors):
             raise DataError(f"{len(pictures)} images, but {len(vectors)} image_vectors")
-        return self._model.reconstruct(pictures, vectors)
+        return self._trained.reconstruct(pictures, vectors)
 
     def _request(self, n: object, seed: object, guidance: object, steps: object) -> _Request:
         sampling = self.config["sampling"]
@@ -213,7 +213,7 @@ class Bucolic:
         )
 
     def _draw(self, vectors: NDArray[np.float32], request: _Request) -> Pictures:
-        return self._model.draw(vectors, **vars(request))
+        return self._trained.draw(vectors, **vars(request))
 
 
 def _warn_of_unknown_words(prompts: Sequence[str]) -> None:

@@ -19,8 +19,8 @@ from bucolic.base.errors import DataError, ParamsError
 from bucolic.cli import main
 from bucolic.clip.meadow_clip import NAME
 from bucolic.generate import Bucolic
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.models.generator import Generator
+from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import write_model
 from made_model import PROMPTS, write_untrained
 
@@ -48,7 +48,7 @@ class Towers:
 def folder(tmp_path: Path) -> Path:
     """A small model on disk."""
     torch.manual_seed(0)
-    generator = Generator(
+    generator = Cvae(
         AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16), size_px=32, embed_dim=EMBED
     )
     for parameter in generator.parameters():
@@ -229,7 +229,7 @@ def test_threads_draw_what_one_draws_alone(artist: Bucolic):
 
 def test_threads_load_the_towers_once(artist: Bucolic, monkeypatch: pytest.MonkeyPatch):
     """Whoever comes first loads; the others wait and use the same."""
-    fresh = Bucolic(artist.generator, artist.config, "cpu")
+    fresh = Bucolic(artist.model, artist.config, "cpu")
     loads: list[object] = []
 
     def slowly(*_: object) -> Towers:
@@ -260,7 +260,7 @@ def pickled(model: Bucolic) -> Bucolic:
 @pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
 def test_a_copy_draws_the_same(artist: Bucolic, copied: Callable[[Bucolic], Bucolic]):
     """A model is pickled and copied before it loaded its towers as well as after."""
-    fresh = copied(Bucolic(artist.generator, artist.config, "cpu"))
+    fresh = copied(Bucolic(artist.model, artist.config, "cpu"))
     pictures = artist.generate("a cow")
     used = copied(artist)
     assert np.array_equal(pictures, fresh.generate("a cow"))
@@ -293,7 +293,7 @@ def test_modes_of_the_caller_change_nothing(
     artist: Bucolic, tmp_path: Path, mode: Callable[[], AbstractContextManager[None]]
 ):
     """Drawing, loading and reconstructing give the bytes they give without, and leave the mode."""
-    write_model(tmp_path, artist.generator, artist.config, [])
+    write_model(tmp_path, artist.model, artist.config, [])
     vectors = np.ones((1, artist.config["embed_dim"]), np.float32)
     drawn = artist.generate("a cow")
     copied = artist.reconstruct(drawn[0], vectors)
@@ -311,7 +311,7 @@ def test_threads_load_under_another_default_type_what_one_loads_alone(
     artist: Bucolic, tmp_path: Path
 ):
     """The type that one sets for its networks is no other's, and the caller's comes back."""
-    write_model(tmp_path, artist.generator, artist.config, [])
+    write_model(tmp_path, artist.model, artist.config, [])
     drawn = artist.generate("a cow")
     with default_dtype(torch.float64):
         with ThreadPoolExecutor(8) as pool:
@@ -328,7 +328,7 @@ def test_no_call_touches_torchs_own_state(artist: Bucolic, tmp_path: Path):
         return torch.get_rng_state().tolist(), modes
 
     before = state()
-    write_model(tmp_path, artist.generator, artist.config, [])
+    write_model(tmp_path, artist.model, artist.config, [])
     Bucolic.from_pretrained(tmp_path, device="cpu").generate("a cow")
     assert before == state()
 

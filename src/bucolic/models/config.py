@@ -1,64 +1,56 @@
-"""Shapes of the two networks, as plain values that load without torch.
+"""The sections `model` and `train` of params.yaml, as far as all kinds of model share them.
 
-The classes are frozen standard dataclasses. As fields of a pydantic section they are validated
-like one: `__pydantic_config__` refuses unknown keys and values of another type.
+A kind adds its shapes to the one; to the other, PHASE_images and PHASE_lr for each of its phases.
 """
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Literal
 
-STRICT = {"extra": "forbid", "strict": True}
-PATCH_PX = 4  # side of the patch that becomes one position of the first feature map
-DOWNSCALE = 8  # picture side over latent side
+from pydantic import Field, PositiveFloat, PositiveInt
 
+from bucolic.base.config import Section
 
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Shape of q(z|x) and p(x|z,c).
-
-    Attributes:
-        latent_channels: channels of the latent picture, whose side is an eighth of the picture's.
-        width: channels of the feature maps at a quarter of the side; an eighth has twice as many.
-        encoder_blocks: residual blocks at each of the two resolutions of the encoder.
-        decoder_blocks: residual blocks at each of the two resolutions of the decoder.
-        condition_width: width of the hidden layer that turns the embedding into scales and shifts.
-    """
-
-    latent_channels: int = 8
-    width: int = 48
-    encoder_blocks: int = 1
-    decoder_blocks: int = 2
-    condition_width: int = 128
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    def __post_init__(self) -> None:
-        _require_positive(self)
+DEFAULT_KIND = "cvae"
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
-class PriorConfig:
-    """Shape of the velocity network of p(z|c).
+class ModelConfig(Section):
+    """What is trained.
 
     Attributes:
-        width: channels of its feature maps, all at the latent side; a multiple of 32.
-        blocks: residual blocks; self-attention over the positions follows every second one.
-        condition_width: width of the joint embedding of time and condition.
+        kind: a name in models/kinds.py.
     """
 
-    width: int = 128
-    blocks: int = 4
-    condition_width: int = 256
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    def __post_init__(self) -> None:
-        _require_positive(self)
-        if self.width % 32:
-            raise ValueError(f"width must be a multiple of 32, not {self.width}")
+    kind: str = DEFAULT_KIND
 
 
-def _require_positive(config: AutoencoderConfig | PriorConfig) -> None:
-    for field in fields(config):
-        if getattr(config, field.name) < 1:
-            raise ValueError(f"{field.name} must be at least 1, not {getattr(config, field.name)}")
+class TrainConfig(Section):
+    """How it is trained.
+
+    Attributes:
+        seed: of weights, batches and noise.
+        precision: "fp32", or "bf16" for autocast on a GPU.
+        batch_size: images in a step, over all processes.
+        weight_decay: decoupled, as in AdamW.
+        gradient_norm: gradients are scaled down to this norm.
+        flip: mirror half of the pictures.
+        condition_drop: share of rows trained without a condition, which guidance needs.
+        text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
+            of the picture's own embedding.
+        validations: how often each phase is validated.
+        guidances: candidates, chosen from on val; one candidate is taken as it is.
+        steps: candidates for the number of sampling steps, chosen from on val.
+        judged_prompts: val captions that the candidates are judged by.
+    """
+
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    batch_size: PositiveInt = 32
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_norm: PositiveFloat = 1.0
+    flip: bool = True
+    condition_drop: Share = 0.1
+    text_share: Share = 0.5
+    validations: PositiveInt = 10
+    guidances: tuple[PositiveFloat, ...] = Field(default=(1.0, 1.5, 2.0, 3.0, 4.0), min_length=1)
+    steps: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)
+    judged_prompts: PositiveInt = 128

@@ -1,10 +1,10 @@
 """models/current/: a trained model on disk, version 1.
 
-- model.safetensors: every tensor of `Generator` under its own name, float32: the networks' averaged
-  weights, the embeddings' means, the ridge map, the latents' statistics. Nothing is unpickled.
+- model.safetensors: every tensor of the `Model` under its own name, float32: the networks' averaged
+  weights, the embeddings' means, the ridge map. Nothing is unpickled.
 - config.json: version; clip, the provenance of the embeddings it was trained on; clip_config, what
-  loads those towers; size_px; embed_dim; autoencoder and prior, their shapes; sampling, the
-  guidance and steps chosen on the val split; training, how much it has seen.
+  loads those towers; kind, where it is not the default; size_px; embed_dim; the shapes of its
+  networks; sampling, the guidance and steps chosen on val; training, how much it has seen.
 - curves.jsonl: train and held-out values side by side, one line for each validation.
 """
 
@@ -18,10 +18,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from bucolic.base.errors import DataError
+from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.files import write_json, write_text
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.models.generator import Generator
+from bucolic.base.loading import loaded
+from bucolic.models.config import DEFAULT_KIND, ModelConfig
+from bucolic.models.kinds import kind_named
+from bucolic.models.model import Model
 
 VERSION = 1
 WEIGHTS = "model.safetensors"
@@ -31,27 +33,31 @@ CURVES = "curves.jsonl"
 
 def write_model(
     folder: Path,
-    generator: Generator,
+    model: Model,
     content: Mapping[str, Any],
     curves: Sequence[Mapping[str, Any]],
+    *,
+    kind: str = DEFAULT_KIND,
 ) -> None:
     """Write a trained model into a folder.
 
     Args:
         folder: made if it is not there.
-        generator: the model, on any device.
+        model: on any device.
         content: what config.json holds besides the version and the model's shapes.
         curves: lines of curves.jsonl.
+        kind: of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     (folder / WEIGHTS).write_bytes(save(tensors))
-    write_json(folder / CONFIG, {"version": VERSION} | generator.shapes | dict(content))
+    named = {} if kind == DEFAULT_KIND else {"kind": kind}
+    write_json(folder / CONFIG, {"version": VERSION} | named | model.shapes | dict(content))
     lines = [json.dumps(row, sort_keys=True, allow_nan=False) for row in curves]
     write_text(folder / CURVES, "".join(f"{line}\n" for line in lines))
 
 
-def read_model(folder: Path, device: str) -> tuple[Generator, dict[str, Any]]:
+def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
     """Read a model and its config.json.
 
     Raises:
@@ -64,21 +70,32 @@ def read_model(folder: Path, device: str) -> tuple[Generator, dict[str, Any]]:
     try:
         tensors = load_file(weights, device="cpu")
         with torch.device("meta"):  # no first weights, which would be drawn from torch's own state
-            generator = Generator(
-                AutoencoderConfig(**config["autoencoder"]),
-                PriorConfig(**config["prior"]),
-                size_px=config["size_px"],
-                embed_dim=config["embed_dim"],
-            )
-        generator.to_empty(device="cpu").load_state_dict(tensors)
+            model = _built(config)
+        model.to_empty(device="cpu").load_state_dict(tensors)
     except FileNotFoundError:
         raise DataError(f"{weights} is missing: run the train stage (dvc repro train)") from None
     except OSError as error:
         raise DataError(f"{weights} cannot be read: {error}") from None
+    except ParamsError as error:
+        raise DataError(f"{folder / CONFIG}: {error}: train again") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise DataError(f"{weights} does not fit {CONFIG} ({reason}): train again") from None
-    return generator.to(torch.device(device)).eval(), config
+    return model.to(torch.device(device)).eval(), config
+
+
+def _built(config: Mapping[str, Any]) -> Model:
+    """An untrained model of the kind and the shapes that config.json names."""
+    kind = kind_named(config.get("kind", DEFAULT_KIND))
+    section: type[ModelConfig] = loaded(kind.config)
+    shapes = {name: config[name] for name in section.model_fields if name != "kind"}
+    model: Model = loaded(kind.build)(
+        # By way of JSON: strict pydantic makes dataclasses of objects there.
+        section.model_validate_json(json.dumps(shapes)),
+        size_px=config["size_px"],
+        embed_dim=config["embed_dim"],
+    )
+    return model
 
 
 def _read_config(path: Path) -> dict[str, Any]:

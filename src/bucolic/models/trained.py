@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bucolic.models.generator import Generator, picture_seed
+from bucolic.models.model import Model, picture_seed
 from bucolic.models.store import read_model
 
 Pictures = NDArray[np.uint8]
@@ -21,12 +21,12 @@ class TrainedModel:
     """A model with the content of its config.json.
 
     Attributes:
-        generator: the networks.
+        model: the networks.
         config: see models/store.py.
     """
 
-    def __init__(self, generator: Generator, config: dict[str, Any]) -> None:
-        self.generator = generator
+    def __init__(self, model: Model, config: dict[str, Any]) -> None:
+        self.model = model
         self.config = config
 
     @classmethod
@@ -62,8 +62,8 @@ class TrainedModel:
         """
         chosen = self.config["sampling"]
         prompts = len(text_vectors)
-        conditions = self.generator.conditions_of_texts(text_vectors).repeat_interleave(n, dim=0)
-        pictures = self.generator.draw(
+        conditions = self.model.conditions_of_texts(text_vectors).repeat_interleave(n, dim=0)
+        pictures = self.model.draw(
             conditions,
             [picture_seed(seed, prompt, i) for prompt in range(prompts) for i in range(n)],
             guidance=chosen["guidance"] if guidance is None else guidance,
@@ -72,7 +72,6 @@ class TrainedModel:
         return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
 
     def reconstruct(self, images: Pictures, image_vectors: Vectors) -> Pictures:
-        """Posterior means of pictures [n, 3, s, s] decoded under their own embeddings [n, e]."""
-        latents = self.generator.encode(torch.from_numpy(images))
-        conditions = self.generator.conditions_of_images(image_vectors)
-        return self.generator.decode(latents, conditions).numpy()
+        """Pictures [n, 3, s, s] through the model and back under their own embeddings [n, e]."""
+        conditions = self.model.conditions_of_images(image_vectors)
+        return self.model.reconstruct(torch.from_numpy(images), conditions).numpy()

@@ -7,6 +7,7 @@ other way round.
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from bucolic.fetching.source import (
     check_source,
     read_source,
 )
+from bucolic.models.config import DEFAULT_KIND
+from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import overlap, read_graph
 from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import name_of, read_yaml
@@ -58,14 +61,21 @@ class Params(Section):
     tracking: TrackingConfig = TrackingConfig()
 
 
-def _whole() -> type[Params]:
-    """Params with a field for each section that a stage of the table declares."""
+@cache
+def _whole(kind: str) -> type[Params]:
+    """Params with a field for each section that a stage declares, for one kind of model."""
     places = {name: place for stage in STAGES for name, place in stage.sections.items()}
+    entry = kind_named(kind)
+    places |= {"model": entry.config, "train": entry.training}
     fields: dict[str, Any] = {name: (loaded(place), ...) for name, place in places.items()}
     return create_model("Params", __base__=Params, **fields)
 
 
-WHOLE = _whole()
+def _kind_in(content: Any) -> str:
+    """The kind of model that params name; what is no name is refused with its section."""
+    section = content.get("model") if isinstance(content, dict) else None
+    kind = section.get("kind", DEFAULT_KIND) if isinstance(section, dict) else DEFAULT_KIND
+    return kind if isinstance(kind, str) else DEFAULT_KIND
 
 
 def load_params(project: Path) -> Params:
@@ -83,30 +93,34 @@ def load_params(project: Path) -> Params:
 def parse_params(content: Any) -> Params:
     """Validate the content of params.yaml; ParamsError names the key and what is wrong with it."""
     try:
+        whole = _whole(_kind_in(content))
+    except ParamsError as error:
+        raise ParamsError(f"params.yaml: {error}") from None
+    try:
         # By way of JSON: strict pydantic takes a list for a tuple there, and nothing else amiss.
-        return WHOLE.model_validate_json(json.dumps(content))
+        return whole.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise ParamsError(f"params.yaml: {_first_problem(error)}") from None
+        raise ParamsError(f"params.yaml: {_first_problem(error, whole)}") from None
     except (TypeError, ValueError) as error:
         raise ParamsError(f"params.yaml: {error}") from None
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, whole: type[Params]) -> str:
     # A misspelt key is often also a missing one: the spelling is what the user can mend.
     problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = name_of(problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where} is no known key: mend the spelling or remove it (see bucolic params show)"
-    if problem["type"] == "missing" and where in WHOLE.model_fields:
-        return f"the section {where} is missing: add {where}: {_least_content(where)}"
+    if problem["type"] == "missing" and where in whole.model_fields:
+        return f"the section {where} is missing: add {where}: {_least_content(whole, where)}"
     if problem["type"] in ("missing", "shares"):
         return f"{where}: {problem['msg']}"
     return f"{where}: {problem['msg']}, not {json.dumps(problem['input'])[:60]}"
 
 
-def _least_content(section: str) -> str:
+def _least_content(whole: type[Params], section: str) -> str:
     """What a section must hold where all else is to have its default."""
-    config = WHOLE.model_fields[section].annotation
+    config = whole.model_fields[section].annotation
     assert isinstance(config, type)
     assert issubclass(config, Section)
     needed = [name for name, field in config.model_fields.items() if field.is_required()]

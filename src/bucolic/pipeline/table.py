@@ -31,7 +31,7 @@ HEADLINE = "reports/metrics.json"
 
 OF_DATASET = {"dataset": "bucolic.fetching.source:DatasetConfig"}
 OF_CLIP = {"clip": "bucolic.clip.config:ClipConfig"}
-OF_MODEL = {"model": "bucolic.stages.train:ModelConfig"}
+OF_MODEL = {"model": "bucolic.models.config:ModelConfig"}
 
 
 @dataclass(frozen=True)

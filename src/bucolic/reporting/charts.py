@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bucolic.models.kinds import Curve
+
 WIDTH_PX, HEIGHT_PX = 640, 260
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 30, 14, 34
 TICKS = 5
-CURVES = (
-    ("autoencoder", "loss", "Autoencoder: loss, nats per pixel value", "lower"),
-    ("autoencoder", "psnr_db", "Autoencoder: reconstruction, dB PSNR", "higher"),
-    ("prior", "loss", "Prior: flow loss", "lower"),
-)
 SIDES = (("train", "training images"), ("val", "held-out images"))
 
 
@@ -53,18 +50,17 @@ class Chart:
     bottom_px: int = HEIGHT_PX - BOTTOM_PX
 
 
-def training_charts(curves: Path) -> list[Chart]:
+def training_charts(path: Path, curves: Sequence[Curve]) -> list[Chart]:
     """Charts of train against held-out values from a curves.jsonl; empty where there is none.
 
     Each line of the file is an object with `phase`, `images_seen`, and values such as `train_loss`
     and `val_loss`.
     """
-    if not curves.is_file():
+    if not path.is_file():
         return []
-    rows = [json.loads(line) for line in curves.read_text().splitlines() if line.strip()]
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     charts = [
-        _chart([row for row in rows if row.get("phase") == phase], name, title, better)
-        for phase, name, title, better in CURVES
+        _chart([row for row in rows if row.get("phase") == curve.phase], curve) for curve in curves
     ]
     return [chart for chart in charts if chart is not None]
 
@@ -86,12 +82,12 @@ def short(value: float) -> str:
     return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def _chart(rows: Sequence[Mapping[str, Any]], name: str, title: str, better: str) -> Chart | None:
+def _chart(rows: Sequence[Mapping[str, Any]], curve: Curve) -> Chart | None:
     series = {
         side: [
-            (float(row["images_seen"]), float(row[f"{side}_{name}"]))
+            (float(row["images_seen"]), float(row[f"{side}_{curve.quantity}"]))
             for row in rows
-            if isinstance(row.get(f"{side}_{name}"), int | float)
+            if isinstance(row.get(f"{side}_{curve.quantity}"), int | float)
         ]
         for side, _ in SIDES
     }
@@ -108,8 +104,8 @@ def _chart(rows: Sequence[Mapping[str, Any]], name: str, title: str, better: str
         if series[side]
     )
     return Chart(
-        title=title,
-        better=better,
+        title=curve.title,
+        better=curve.better,
         lines=lines,
         x_ticks=tuple(Tick(x_scale.at(mark), short(mark)) for mark in x_marks),
         y_ticks=tuple(Tick(y_scale.at(mark), short(mark)) for mark in y_marks),

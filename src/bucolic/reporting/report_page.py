@@ -21,13 +21,15 @@ from bucolic.base.errors import DataError
 from bucolic.base.files import write_text
 from bucolic.evaluation import table
 from bucolic.evaluation.table import Metric
+from bucolic.models.config import DEFAULT_KIND
+from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.record import pipeline_id
 from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
 from bucolic.pipeline.table import FIGURES, MODEL, NAMES
-from bucolic.reporting.charts import training_charts
+from bucolic.reporting.charts import Chart, training_charts
 
 FAILURES_SHOWN = 20
 
@@ -120,13 +122,19 @@ def _context(root: Path) -> dict[str, Any]:
         **_evaluation(root, figures["evaluate"]),
         "stages": [_stage(stage, records[stage], failures[stage]) for stage in NAMES],
         "earlier": [stage for stage in NAMES if left[stage] and stage not in now],
-        "charts": training_charts(root / MODEL / "curves.jsonl") if model else [],
+        "charts": _charts(root, model) if model else [],
         "counts": _keyword_counts(records["filter"]),
         "images": _failed_images(figures["images"], records["images"]),
         "duplicates": _duplicates(figures["shard"]),
         "mlflow_url": MLFLOW_RUNS,
         "mlflow_port": MLFLOW_PORT,
     }
+
+
+def _charts(root: Path, model: Mapping[str, Any]) -> list[Chart]:
+    """The curves that the model's kind wants drawn."""
+    kind = kind_named(model.get("kind", DEFAULT_KIND))
+    return training_charts(root / MODEL / "curves.jsonl", kind.curves)
 
 
 def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -> dict[str, Any]:

@@ -1,71 +1,20 @@
-"""train: shards in, models/current/ out; the autoencoder first, then the prior over its latents."""
+"""train: shards in, models/current/ out; the phases of a kind of model, one after the other."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
-
-from bucolic.base.config import Section
 from bucolic.base.files import replacing
+from bucolic.base.loading import loaded
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.clip.config import ClipConfig
-from bucolic.models.config import AutoencoderConfig, PriorConfig
+from bucolic.models.config import ModelConfig, TrainConfig
+from bucolic.models.kinds import kind_named
 
 if TYPE_CHECKING:
     from bucolic.training.data import Chance
     from bucolic.training.loop import Recipe
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class ModelConfig(Section):
-    """Shapes of the two networks; see models/config.py."""
-
-    autoencoder: AutoencoderConfig = AutoencoderConfig()
-    prior: PriorConfig = PriorConfig()
-
-
-class TrainConfig(Section):
-    """How the model is trained.
-
-    Attributes:
-        seed: of weights, batches and noise.
-        precision: "fp32", or "bf16" for autocast on a GPU.
-        autoencoder_images: budget of the first phase, in training images seen.
-        prior_images: budget of the second phase.
-        batch_size: images in a step, over all processes.
-        autoencoder_lr: peak learning rate of the first phase.
-        prior_lr: peak learning rate of the second phase.
-        weight_decay: decoupled, as in AdamW.
-        gradient_norm: gradients are scaled down to this norm.
-        flip: mirror half of the pictures.
-        condition_drop: share of rows trained without a condition, which guidance needs.
-        text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
-            of the picture's own embedding.
-        validations: how often each phase is validated.
-        guidances: candidates, chosen from on val; one candidate is taken as it is.
-        steps: candidates for the number of Heun steps, chosen from on val.
-        judged_prompts: val captions that the candidates are judged by.
-    """
-
-    seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    autoencoder_images: PositiveInt = 24_000
-    prior_images: PositiveInt = 40_000
-    batch_size: PositiveInt = 32
-    autoencoder_lr: PositiveFloat = 2e-3
-    prior_lr: PositiveFloat = 1e-3
-    weight_decay: float = Field(default=0.01, ge=0)
-    gradient_norm: PositiveFloat = 1.0
-    flip: bool = True
-    condition_drop: Share = 0.1
-    text_share: Share = 0.5
-    validations: PositiveInt = 10
-    guidances: tuple[PositiveFloat, ...] = Field(default=(1.0, 1.5, 2.0, 3.0, 4.0), min_length=1)
-    steps: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)
-    judged_prompts: PositiveInt = 128
 
 
 def train(
@@ -86,37 +35,40 @@ def train(
         shards: data/shards, see data/shards.py.
         out: folder to write, see models/store.py.
         curves: folder to write, see training/curves.py.
-        model: shapes of the networks.
+        model: kind and shapes of the networks.
         config: budgets and recipe.
         runtime: workplace.
 
     Raises:
         DataError: shards of another version, of an unfit size, or without train or val images.
-        ParamsError: the batch cannot be shared among the processes, or training diverged.
+        ParamsError: the kind is not known, the batch cannot be shared among the processes, or
+            training diverged.
     """
     from bucolic.base.device import choose_device
     from bucolic.models.store import write_model
-    from bucolic.training.build import new_generator, open_context, read_data
+    from bucolic.training.build import new_model, open_context, read_data
     from bucolic.training.curves import write_curves
     from bucolic.training.distributed import joined
     from bucolic.training.figures import reached
     from bucolic.training.judge import choose_on_val
     from bucolic.training.loop import Trainer
-    from bucolic.training.phases import PHASES
 
-    index, splits = read_data(shards)
+    kind = kind_named(model.kind)
+    index, splits = read_data(shards, kind.side_multiple_px)
     clip = _clip_config(index.clip)
     device = choose_device(runtime.device)
     with joined(device) as world:
-        generator, cosine = new_generator(model.autoencoder, model.prior, splits, config.seed)
-        chance = _chance(config, generator.latent_shape)
-        context = open_context(generator, splits, chance, world, device)
+        network, cosine = new_model(kind, model, splits, config.seed)
+        chance = _chance(config, network.noise_shape)
+        context = open_context(network, splits, chance, world, device)
         rows: list[dict[str, Any]] = []
-        for name, phase in PHASES.items():
+        networks: dict[str, Any] = {}
+        for name, phase in loaded(kind.phases).items():
             trainer = Trainer(phase(context), _recipe(config, name), world)
             rows += trainer.run(runtime.work, runtime.sink).curves
+            networks[name] = trainer.network
         sampling = choose_on_val(
-            generator,
+            network,
             splits["val"],
             clip,
             guidances=config.guidances,
@@ -124,24 +76,24 @@ def train(
             prompts=config.judged_prompts,
             seed=config.seed,
         )
-        figures = reached(rows, generator, sampling) | {"text_cosine": cosine}
+        figures = reached(rows, kind, networks, sampling) | {"text_cosine": cosine}
         if world.leads:
             training = {"precision": config.precision, "images_seen": figures["images_seen"]}
             towers = {"clip": index.clip, "clip_config": clip.model_dump()}
             content = {**towers, "sampling": asdict(sampling), "training": training}
             with replacing(out) as folder:
-                write_model(folder, generator, content, rows)
+                write_model(folder, network, content, rows, kind=model.kind)
             write_curves(curves, rows)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     return Summary(Rows(images, images), figures, device=device, precision=config.precision)
 
 
-def _chance(config: TrainConfig, latent_shape: tuple[int, int, int]) -> "Chance":
+def _chance(config: TrainConfig, noise_shape: tuple[int, ...]) -> "Chance":
     from bucolic.training.data import Chance
 
     shares = (config.condition_drop, config.text_share)
-    return Chance(config.seed, config.flip, *shares, latent_shape)
+    return Chance(config.seed, config.flip, *shares, noise_shape)
 
 
 def _clip_config(provenance: dict[str, Any]) -> ClipConfig:

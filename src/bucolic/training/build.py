@@ -6,25 +6,27 @@ from pathlib import Path
 import torch
 
 from bucolic.base.errors import DataError
+from bucolic.base.loading import loaded
 from bucolic.data.shards import ShardIndex, Split, read_index, read_split
-from bucolic.models.config import DOWNSCALE, AutoencoderConfig, PriorConfig
-from bucolic.models.generator import Generator
+from bucolic.models.config import ModelConfig
+from bucolic.models.kinds import Kind
+from bucolic.models.model import Model
+from bucolic.training.context import TrainingContext
 from bucolic.training.data import Chance, pairs_of, training_data
 from bucolic.training.distributed import World
-from bucolic.training.phases import Context
 
 
-def read_data(shards: Path) -> tuple[ShardIndex, dict[str, Split]]:
+def read_data(shards: Path, multiple_px: int) -> tuple[ShardIndex, dict[str, Split]]:
     """Read the index, and the splits that training looks at: train and val.
 
     Raises:
         DataError: shards of another version, of an unfit size, or a split without captions.
     """
     index = read_index(shards)
-    if index.size_px % DOWNSCALE:
+    if index.size_px % multiple_px:
         raise DataError(
             f"{shards}: pictures of {index.size_px} px, but the model needs a multiple of "
-            f"{DOWNSCALE}: set shard.size_px"
+            f"{multiple_px}: set shard.size_px"
         )
     splits = {"train": read_split(shards, "train"), "val": read_split(shards, "val")}
     for name, split in splits.items():
@@ -33,12 +35,9 @@ def read_data(shards: Path) -> tuple[ShardIndex, dict[str, Split]]:
     return index, splits
 
 
-def new_generator(
-    autoencoder: AutoencoderConfig,
-    prior: PriorConfig,
-    splits: Mapping[str, Split],
-    seed: int,
-) -> tuple[Generator, float]:
+def new_model(
+    kind: Kind, config: ModelConfig, splits: Mapping[str, Split], seed: int
+) -> tuple[Model, float]:
     """An untrained model whose conditioning is fitted on the splits' embeddings.
 
     The weights depend on the seed alone, and torch's own random state is left as it was.
@@ -50,18 +49,18 @@ def new_generator(
     embed_dim = splits["train"].image_vectors.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = Generator(autoencoder, prior, size_px=size_px, embed_dim=embed_dim)
-    cosine = generator.conditioning.fit(pairs_of(splits["train"]), pairs_of(splits["val"]))
-    return generator, cosine
+        model: Model = loaded(kind.build)(config, size_px=size_px, embed_dim=embed_dim)
+    cosine = model.conditioning.fit(pairs_of(splits["train"]), pairs_of(splits["val"]))
+    return model, cosine
 
 
 def open_context(
-    generator: Generator, splits: Mapping[str, Split], chance: Chance, world: World, device: str
-) -> Context:
+    model: Model, splits: Mapping[str, Split], chance: Chance, world: World, device: str
+) -> TrainingContext:
     """Everything that the phases need, on the training device."""
-    data = {name: training_data(split, generator.conditioning) for name, split in splits.items()}
-    return Context(
-        generator=generator.to(torch.device(device)),
+    data = {name: training_data(split, model.conditioning) for name, split in splits.items()}
+    return TrainingContext(
+        model=model.to(torch.device(device)),
         data={name: part.to(device) for name, part in data.items()},
         captions=splits["val"].captions,
         chance=chance,

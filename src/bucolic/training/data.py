@@ -1,7 +1,6 @@
 """One split in the memory of the training device, and the batches drawn from it.
 
-Dimensions: n pictures, m captions, b rows of a batch, s picture side, z latent channels, h latent
-side, e embedding.
+Dimensions: n pictures, m captions, b rows of a batch, s picture side, e embedding.
 """
 
 from collections.abc import Sequence
@@ -12,53 +11,8 @@ from torch import Tensor
 
 from bucolic.data.shards import Split
 from bucolic.models.conditioning import Conditioning, Pairs
+from bucolic.models.phases import Batch, TrainingData
 from bucolic.training.draws import generator, rows_at
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What training reads of one split.
-
-    Attributes:
-        pictures: uint8 [n, 3, s, s].
-        image_conditions: float32 [n, e].
-        text_conditions: float32 [m, e], grouped by picture.
-        text_starts: int64 [n + 1]; the texts of picture i are text_starts[i] to text_starts[i + 1].
-    """
-
-    pictures: Tensor
-    image_conditions: Tensor
-    text_conditions: Tensor
-    text_starts: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def to(self, device: str) -> "TrainingData":
-        """The same on another device."""
-        return TrainingData(*(tensor.to(device) for tensor in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of a split with all the chance that a step needs.
-
-    Attributes:
-        rows: int64 [b].
-        flipped: bool [b], pictures to mirror.
-        conditions: float32 [b, e].
-        dropped: bool [b], rows whose condition is withheld.
-        noise: float32 [b, z, h, h], standard normal.
-        times: float32 [b] in (0, 1), logit-normal (arXiv 2403.03206): the middle of the flow, where
-            the pictures are decided, more often than its ends.
-    """
-
-    rows: Tensor
-    flipped: Tensor
-    conditions: Tensor
-    dropped: Tensor
-    noise: Tensor
-    times: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,14 +25,14 @@ class Chance:
         condition_drop: share of rows trained without their condition.
         text_share: share of rows conditioned on one of the picture's captions, mapped as a prompt
             will be; the others are conditioned on the picture's own embedding.
-        latent_shape: z, h, h.
+        noise_shape: of a row's noise.
     """
 
     seed: int
     flip: bool
     condition_drop: float
     text_share: float
-    latent_shape: tuple[int, int, int]
+    noise_shape: tuple[int, ...]
 
     def without_drop(self) -> "Chance":
         """The same for validation: nothing mirrored, every condition given."""
@@ -119,7 +73,7 @@ def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Gen
     """A batch of the given rows, on the device of the data."""
     count = len(rows)
     uniform = torch.rand((4, count), generator=source)
-    noise = torch.randn((count, *chance.latent_shape), generator=source)
+    noise = torch.randn((count, *chance.noise_shape), generator=source)
     times = torch.randn(count, generator=source).sigmoid()
     device = data.pictures.device
     rows, uniform = rows.to(device), uniform.to(device)

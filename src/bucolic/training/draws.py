@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bucolic.models.generator import picture_seed
+from bucolic.models.model import picture_seed
 
 
 def generator(seed: int, *place: int | str) -> torch.Generator:

@@ -20,7 +20,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are drawn; see `LatentPrior.sample`."""
+    """How pictures are drawn; see `Model.draw`."""
 
     guidance: float
     steps: int

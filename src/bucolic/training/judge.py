@@ -10,7 +10,7 @@ from PIL import Image
 
 from bucolic.clip.config import ClipConfig
 from bucolic.data.shards import Split
-from bucolic.models.generator import Generator, picture_seed
+from bucolic.models.model import Model, picture_seed
 from bucolic.training.guidance import Sampling, Scores, choose_sampling, match_scores
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ class Judge:
     """Scores sampling settings by how surely CLIP finds each picture's prompt among all prompts.
 
     Attributes:
-        generator: the trained model.
+        model: the trained model.
         towers: the CLIP that its embeddings come from.
         val: the split whose captions are the prompts, one a picture.
         prompts: how many at most.
         seed: of the pictures' noise, the same for every setting.
     """
 
-    generator: Generator
+    model: Model
     towers: "Towers"
     val: Split
     prompts: int
@@ -39,18 +39,16 @@ class Judge:
         """One log probability for each prompt."""
         firsts = np.unique(self.val.caption_rows, return_index=True)[1][: self.prompts]
         vectors = self.val.caption_vectors[firsts]
-        conditions = self.generator.conditions_of_texts(vectors)
+        conditions = self.model.conditions_of_texts(vectors)
         seeds = [picture_seed(self.seed, "judged", place) for place in range(len(firsts))]
-        drawn = self.generator.draw(
-            conditions, seeds, guidance=sampling.guidance, steps=sampling.steps
-        )
+        drawn = self.model.draw(conditions, seeds, guidance=sampling.guidance, steps=sampling.steps)
         pictures = [Image.fromarray(p.transpose(1, 2, 0)) for p in drawn.numpy()]
         scale = float(torch.as_tensor(self.towers.model.logit_scale).exp())
         return match_scores(self.towers.embed_images(pictures), vectors, scale=scale)
 
 
 def choose_on_val(
-    generator: Generator,
+    model: Model,
     val: Split,
     clip: ClipConfig,
     *,
@@ -67,6 +65,6 @@ def choose_on_val(
         return Sampling(guidances[0], steps[0])
     from bucolic.clip.towers import load_towers  # noqa: PLC0415 - heavy, and not always needed
 
-    towers = load_towers(clip, generator.conditioning.image_mean.device.type)
-    judge = Judge(generator, towers, val, prompts, seed)
+    towers = load_towers(clip, model.device.type)
+    judge = Judge(model, towers, val, prompts, seed)
     return choose_sampling(judge, guidances=guidances, steps=steps)

@@ -1,4 +1,4 @@
-"""The training loop of one phase: draw, step, average, validate, keep; the same for both networks.
+"""The training loop of one phase: draw, step, average, validate, keep; the same for all networks.
 
 Progress is counted in images. A run that was killed goes on from its last checkpoint and ends with
 the weights of an undisturbed one, bit for bit on a CPU with the same number of threads.
@@ -6,19 +6,18 @@ the weights of an undisturbed one, bit for bit on a CPU with the same number of 
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor, nn
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import Sink
-from bucolic.base.sheet import Sheet
+from bucolic.models.phases import Moment, Network, Phase
 from bucolic.training.clock import Clock
-from bucolic.training.data import Batch, share_of
+from bucolic.training.data import share_of
 from bucolic.training.distributed import World
 from bucolic.training.ema import averaged
 from bucolic.training.state import (
@@ -32,7 +31,6 @@ from bucolic.training.state import (
 logger = logging.getLogger(__name__)
 LR_WARMUP_SHARE = 0.05
 LR_FINAL_SHARE = 0.01
-KL_WARMUP_SHARE = 0.2
 ADAM_BETAS = (0.9, 0.99)
 
 
@@ -72,10 +70,6 @@ class Recipe:
         cosine = 0.5 * (1 + math.cos(math.pi * done))
         return self.lr * (LR_FINAL_SHARE + (1 - LR_FINAL_SHARE) * cosine)
 
-    def kl_weight_at(self, step: int) -> float:
-        """Weight of the KL term, from 0 to 1 over the first fifth."""
-        return min(1.0, step / max(1.0, KL_WARMUP_SHARE * self.steps))
-
     def validates_after(self, step: int) -> bool:
         """Whether a validation follows the step that made `step` steps."""
         places = (
@@ -83,30 +77,6 @@ class Recipe:
             (step - 1) * self.validations // self.steps,
         )
         return places[0] != places[1]
-
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Phase(Generic[Network]):
-    """One network to train, and how to feed, judge and show it.
-
-    Attributes:
-        name: prefix of its files and values.
-        network: what is trained, in place.
-        objective: the loss around it.
-        draw: the batch that follows after so many images, of so many rows.
-        validate: values of averaged weights; "val_loss" decides which weights are kept.
-        show: pictures made with averaged weights, for people to look at.
-    """
-
-    name: str
-    network: Network
-    objective: nn.Module
-    draw: Callable[[int, int], Batch]
-    validate: Callable[[Network], dict[str, float]]
-    show: Callable[[Network], Sheet]
 
 
 class Trainer(Generic[Network]):
@@ -162,7 +132,7 @@ class Trainer(Generic[Network]):
         bf16 = recipe.precision == "bf16"
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=bf16):
             loss, values = self.wrapped(
-                share_of(batch, self.world.rank, self.world.size), recipe.kl_weight_at(step)
+                share_of(batch, self.world.rank, self.world.size), Moment(step, recipe.steps)
             )
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bucolic.base.errors import DataError
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.models.generator import Generator
+from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import read_model, write_model
 
 CONTENT: dict[str, Any] = {"sampling": {"guidance": 2.0, "steps": 8}, "clip": {"model": "x"}}
@@ -15,15 +15,15 @@ CURVES = [{"phase": "prior", "images_seen": 64, "val_loss": 0.5}]
 
 
 @pytest.fixture
-def generator() -> Generator:
+def generator() -> Cvae:
     """A small model, not trained."""
     torch.manual_seed(0)
-    return Generator(
+    return Cvae(
         AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16), size_px=32, embed_dim=12
     )
 
 
-def test_a_model_comes_back_as_it_was_written(tmp_path: Path, generator: Generator):
+def test_a_model_comes_back_as_it_was_written(tmp_path: Path, generator: Cvae):
     """Every tensor, the statistics included, and the config come back."""
     generator.prior.set_statistics(torch.randn(9, 4, 4, 4))
     write_model(tmp_path / "current", generator, CONTENT, CURVES)
@@ -39,7 +39,7 @@ def test_a_model_comes_back_as_it_was_written(tmp_path: Path, generator: Generat
     assert json.loads((tmp_path / "current/curves.jsonl").read_text()) == CURVES[0]
 
 
-def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, generator: Generator):
+def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, generator: Cvae):
     """The same weights give the same bytes, in whatever memory format they are kept."""
     write_model(tmp_path / "a", generator, CONTENT, CURVES)
     write_model(tmp_path / "b", generator.to(memory_format=torch.channels_last), CONTENT, CURVES)
@@ -48,7 +48,7 @@ def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, generator: G
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
-def test_a_foreign_version_is_refused(tmp_path: Path, generator: Generator):
+def test_a_foreign_version_is_refused(tmp_path: Path, generator: Cvae):
     """A config of another version is named with both versions."""
     write_model(tmp_path, generator, CONTENT, CURVES)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -59,7 +59,7 @@ def test_a_foreign_version_is_refused(tmp_path: Path, generator: Generator):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_missing_and_broken_files_are_named(tmp_path: Path, generator: Generator, name: str):
+def test_missing_and_broken_files_are_named(tmp_path: Path, generator: Cvae, name: str):
     """A missing or cut file gives one line that names it."""
     write_model(tmp_path, generator, CONTENT, CURVES)
     path = tmp_path / name
@@ -92,7 +92,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, place: str):
         read_model(tmp_path / place, "cpu")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, generator: Generator):
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, generator: Cvae):
     """A folder in the weights' place is one line."""
     write_model(tmp_path, generator, CONTENT, CURVES)
     (tmp_path / "model.safetensors").unlink()
@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, generator: Generato
         read_model(tmp_path, "cpu")
 
 
-def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, generator: Generator):
+def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, generator: Cvae):
     """No first weights are drawn only to be written over."""
     write_model(tmp_path, generator, CONTENT, CURVES)
     before = torch.get_rng_state()
@@ -112,7 +112,7 @@ def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, generator: Gen
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_weights_of_another_shape_are_refused(tmp_path: Path, generator: Generator):
+def test_weights_of_another_shape_are_refused(tmp_path: Path, generator: Cvae):
     """Weights that do not fit the config's shapes are refused in one line."""
     write_model(tmp_path, generator, CONTENT, CURVES)
     config = json.loads((tmp_path / "config.json").read_text())

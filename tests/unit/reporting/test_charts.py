@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from bucolic.models.kinds import kind_named
 from bucolic.reporting.charts import short, ticks, training_charts
+
+CURVES = kind_named().curves
 
 
 def test_ticks_are_round_and_cover_the_range():
@@ -37,7 +40,7 @@ def test_train_and_held_out_share_one_chart(tmp_path: Path):
     ]
     rows.append({"phase": "other", "images_seen": 5, "val_loss": 1.0})
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    (chart,) = training_charts(path)
+    (chart,) = training_charts(path, CURVES)
     assert [line.style for line in chart.lines] == ["train", "val"]
     assert chart.lines[1].last == 0.5
     for line in chart.lines:
@@ -49,4 +52,4 @@ def test_train_and_held_out_share_one_chart(tmp_path: Path):
 
 def test_no_file_no_charts(tmp_path: Path):
     """Before training there is nothing to draw."""
-    assert training_charts(tmp_path / "curves.jsonl") == []
+    assert training_charts(tmp_path / "curves.jsonl", CURVES) == []

@@ -17,7 +17,8 @@ from bucolic.base.runtime import Runtime
 from bucolic.base.sheet import Sheet
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
-from bucolic.stages.train import ModelConfig, TrainConfig, train
+from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
+from bucolic.stages.train import train
 
 EMBED = 12
 CLIP = {
@@ -27,11 +28,11 @@ CLIP = {
     "precision": "fp32",
     "embed_dim": EMBED,
 }
-MODEL = ModelConfig.model_validate_json(
+MODEL = CvaeConfig.model_validate_json(
     '{"autoencoder": {"latent_channels": 4, "width": 16, "encoder_blocks": 1, "decoder_blocks": 1,'
     ' "condition_width": 16}, "prior": {"width": 32, "blocks": 2, "condition_width": 16}}'
 )
-CONFIG = TrainConfig(
+CONFIG = CvaeTrainConfig(
     autoencoder_images=96,
     prior_images=240,
     batch_size=8,
@@ -104,7 +105,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    shards: Path, folder: Path, config: TrainConfig = CONFIG, sink: Sink | None = None
+    shards: Path, folder: Path, config: CvaeTrainConfig = CONFIG, sink: Sink | None = None
 ) -> Summary:
     """Train a small model in a folder of its own."""
     work = folder / "work"

@@ -183,8 +183,8 @@ def test_a_version_needs_no_package_of_our_name(home: Path, client: Any, leave: 
     """It brings its code and its CLIP: a process that cannot import ours draws with it."""
     from bucolic.clip.config import ClipConfig
     from bucolic.clip.towers import load_towers
-    from bucolic.models.config import AutoencoderConfig, PriorConfig
-    from bucolic.models.generator import Generator
+    from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+    from bucolic.models.cvae.model import Cvae
     from bucolic.models.store import write_model
 
     clip = ClipConfig(model="meadow-clip")
@@ -193,7 +193,7 @@ def test_a_version_needs_no_package_of_our_name(home: Path, client: Any, leave: 
     shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
     about = {"clip": towers.provenance, "clip_config": clip.model_dump()}
     about["sampling"] = {"guidance": 2.0, "steps": 2}
-    generator = Generator(*shapes, size_px=32, embed_dim=dim)
+    generator = Cvae(*shapes, size_px=32, embed_dim=dim)
     write_model(home / "models/current", generator, about, [])
     leave("train", outputs={"models/current": ""})
     assert flush(home).sent == 1

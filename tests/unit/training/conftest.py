@@ -3,7 +3,8 @@ import pytest
 
 from bucolic.data.shards import Split
 from bucolic.models.conditioning import Conditioning
-from bucolic.training.data import TrainingData, pairs_of, training_data
+from bucolic.models.phases import TrainingData
+from bucolic.training.data import pairs_of, training_data
 
 EMBED = 12
 SIZE_PX = 32

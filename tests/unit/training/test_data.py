@@ -17,7 +17,7 @@ from bucolic.training.data import (
 )
 from bucolic.training.draws import generator
 
-CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, latent_shape=(4, 4, 4))
+CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, noise_shape=(4, 4, 4))
 
 
 def test_texts_are_grouped_by_picture(splits: dict[str, Split]):

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.sheet import Sheet
+from bucolic.models.phases import END, Batch, Moment, Phase
 from bucolic.training.clock import Clock
-from bucolic.training.data import Batch
 from bucolic.training.distributed import World
 from bucolic.training.draws import generator
-from bucolic.training.loop import Phase, Recipe, Trainer
+from bucolic.training.loop import Recipe, Trainer
 
 RECIPE = Recipe(
     images=640,
@@ -58,10 +58,10 @@ class Squared(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, batch: Batch, kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, moment: Moment) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and the weight as a value to log."""
         loss = (self.network(batch.conditions) - batch.conditions.flip(1)).square().mean()
-        return loss, {"weight": torch.tensor(kl_weight)}
+        return loss, {"done": torch.tensor(moment.step / moment.steps)}
 
 
 def make_phase(scale: float = 1.0) -> Phase[nn.Linear]:
@@ -76,7 +76,7 @@ def make_phase(scale: float = 1.0) -> Phase[nn.Linear]:
 
     def validate(network: nn.Linear) -> dict[str, float]:
         with torch.no_grad():
-            return {"val_loss": float(Squared(network)(draw(-1, 64), 1.0)[0])}
+            return {"val_loss": float(Squared(network)(draw(-1, 64), END)[0])}
 
     return Phase("toy", network, Squared(network), draw, validate, lambda _: [])
 
@@ -167,13 +167,6 @@ def test_the_learning_rate_rises_then_falls():
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[21] == pytest.approx(0.05 * (0.01 + 0.99 / 2), rel=1e-6)
     assert rates[-1] < 0.02 * 0.05
-
-
-def test_the_kl_term_is_phased_in_over_a_fifth():
-    """Weight 0 at the start, 1 from a fifth of the budget on."""
-    weights = [RECIPE.kl_weight_at(step) for step in (0, 4, 8, 39)]
-
-    assert weights == [0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize(("images", "validations"), [(640, 4), (100, 7), (16, 5)])

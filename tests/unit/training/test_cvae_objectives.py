@@ -3,19 +3,21 @@ from dataclasses import replace
 
 import torch
 
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.models.cvae import Autoencoder
-from bucolic.models.latent_prior import LatentPrior
-from bucolic.training.data import Batch, Chance, TrainingData, draw_batch
-from bucolic.training.objectives import (
+from bucolic.models.cvae.autoencoder import Autoencoder
+from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.latent_prior import LatentPrior
+from bucolic.models.cvae.objectives import (
     AutoencoderObjective,
     LatentData,
     PriorObjective,
+    kl_weight,
     mirrored,
 )
+from bucolic.models.phases import END, Batch, Moment, TrainingData
+from bucolic.training.data import Chance, draw_batch
 
 Mean = Callable[[torch.Tensor], torch.Tensor]
-CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, latent_shape=(4, 4, 4))
+CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, noise_shape=(4, 4, 4))
 
 
 def test_only_marked_pictures_are_mirrored():
@@ -64,7 +66,7 @@ def test_two_halves_average_to_the_gradient_of_the_whole(data: TrainingData):
         objective = AutoencoderObjective(network, data, mean)
         network.zero_grad()
         for part in batches:
-            (objective(part, 0.5)[0] / len(batches)).backward()
+            (objective(part, Moment(1, 10))[0] / len(batches)).backward()
         return torch.cat([p.grad.flatten() for p in network.parameters()])
 
     whole = gradient([batch], collect)
@@ -90,9 +92,17 @@ def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
         optimiser = torch.optim.AdamW(objective.network.parameters(), lr=3e-3)
         losses = []
         for _ in range(30):
-            loss, _values = objective(batch, 1.0)
+            loss, _values = objective(batch, END)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             losses.append(loss.item())
         assert losses[-1] < losses[0] - 0.2 * abs(losses[0])
+
+
+def test_the_kl_term_is_phased_in_over_a_fifth():
+    """Weight 0 at the start, 1 from a fifth of the budget on, and at the end."""
+    weights = [kl_weight(Moment(step, 40)) for step in (0, 4, 8, 39)]
+
+    assert weights == [0, 0.5, 1, 1]
+    assert kl_weight(END) == 1

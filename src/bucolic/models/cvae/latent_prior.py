@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bucolic.models.config import PriorConfig
+from bucolic.models.cvae.config import PriorConfig
 from bucolic.models.layers import (
     ConditionEmbedding,
     ResidualBlock,

@@ -1,13 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.stages.train import ModelConfig
+from bucolic.models.cvae.config import AutoencoderConfig, CvaeConfig, PriorConfig
 
 
 def test_a_shape_is_read_as_part_of_a_section():
     """A shape given in part keeps the defaults of the rest."""
-    config = ModelConfig.model_validate_json('{"prior": {"width": 64}}')
+    config = CvaeConfig.model_validate_json('{"prior": {"width": 64}}')
 
     assert config.prior == PriorConfig(width=64)
     assert config.autoencoder == AutoencoderConfig()
@@ -25,4 +24,4 @@ def test_a_shape_is_read_as_part_of_a_section():
 def test_an_unfit_shape_is_refused(text: str, part: str):
     """A misspelt key, another type, or a width that cannot be built is named."""
     with pytest.raises(ValidationError, match=part):
-        ModelConfig.model_validate_json(text)
+        CvaeConfig.model_validate_json(text)

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from bucolic.models.config import AutoencoderConfig
-from bucolic.models.cvae import SIGMA_FLOOR, Autoencoder, Posterior, negative_elbo
+from bucolic.models.cvae.autoencoder import SIGMA_FLOOR, Autoencoder, Posterior, negative_elbo
+from bucolic.models.cvae.config import AutoencoderConfig
 
 CONFIG = AutoencoderConfig(
     latent_channels=4, width=16, encoder_blocks=1, decoder_blocks=1, condition_width=16

@@ -1,31 +1,25 @@
 """What the two phases minimise: the autoencoder's evidence lower bound, then the prior's flow loss.
 
-An objective is a module around the network being trained, so that DistributedDataParallel can wrap
-it; its forward takes a batch and returns the loss with the values to log.
+See `models.phases.Objective`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from bucolic.models.cvae import Autoencoder, negative_elbo
-from bucolic.models.generator import to_unit
-from bucolic.models.latent_prior import LatentPrior
-from bucolic.training.data import Batch, TrainingData
+from bucolic.models.cvae.autoencoder import Autoencoder, negative_elbo
+from bucolic.models.cvae.latent_prior import LatentPrior
+from bucolic.models.model import to_unit
+from bucolic.models.phases import Batch, Moment, TrainingData, Values
 
-Values = dict[str, Tensor]
+KL_WARMUP_SHARE = 0.2
 
 
-class Objective(Protocol):
-    """A loss around one network."""
-
-    network: nn.Module
-
-    def __call__(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Values]:
-        """The scalar loss, and detached scalars to log."""
+def kl_weight(moment: Moment) -> float:
+    """Weight of the KL term, from 0 to 1 over the first fifth of the budget."""
+    return min(1.0, moment.step / max(1.0, KL_WARMUP_SHARE * moment.steps))
 
 
 class AutoencoderObjective(nn.Module):
@@ -46,7 +40,7 @@ class AutoencoderObjective(nn.Module):
         self.data = data
         self.mean = mean
 
-    def forward(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Values]:
+    def forward(self, batch: Batch, moment: Moment) -> tuple[Tensor, Values]:
         """The bound with one posterior sample a picture."""
         pictures = to_unit(mirrored(self.data.pictures[batch.rows], batch.flipped))
         posterior = self.network.encoder(pictures)
@@ -54,7 +48,7 @@ class AutoencoderObjective(nn.Module):
         reconstruction = self.network.decoder(latents, batch.conditions, batch.dropped)
         error = self.mean((reconstruction.detach() - pictures).square().mean())
         elbo = negative_elbo(
-            pictures, reconstruction, posterior, kl_weight=kl_weight, shared_error=error
+            pictures, reconstruction, posterior, kl_weight=kl_weight(moment), shared_error=error
         )
         return elbo.loss, {"sigma": elbo.sigma, "kl_nats": elbo.kl_nats}
 
@@ -80,9 +74,8 @@ class PriorObjective(nn.Module):
         self.network = network
         self.latents = latents
 
-    def forward(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Values]:
-        """The flow loss at one time for each row; `kl_weight` plays no part."""
-        del kl_weight
+    def forward(self, batch: Batch, _moment: Moment) -> tuple[Tensor, Values]:
+        """The flow loss at one time for each row."""
         latents = self.latents.at(batch)
         rows = self.network.flow_loss(
             latents, batch.noise, batch.times, batch.conditions, batch.dropped

@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from bucolic.models.config import AutoencoderConfig, PriorConfig
-from bucolic.models.generator import Generator, picture_seed, to_uint8, to_unit
+from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.model import Cvae
+from bucolic.models.model import picture_seed, to_uint8, to_unit
 
 
 @pytest.fixture(scope="module")
-def generator() -> Generator:
+def generator() -> Cvae:
     """A small model with weights that let every input matter."""
     torch.manual_seed(0)
-    made = Generator(
+    made = Cvae(
         AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16), size_px=32, embed_dim=12
     )
     for parameter in made.parameters():
@@ -18,7 +19,7 @@ def generator() -> Generator:
     return made.to(memory_format=torch.channels_last)
 
 
-def test_a_picture_does_not_depend_on_its_company(generator: Generator):
+def test_a_picture_does_not_depend_on_its_company(generator: Cvae):
     """The same condition and seed give the same bytes alone, among 20, and in any place."""
     conditions = torch.randn(20, 12)
     seeds = [picture_seed(0, i) for i in range(20)]
@@ -33,7 +34,7 @@ def test_a_picture_does_not_depend_on_its_company(generator: Generator):
     assert torch.equal(together, turned.flip(0))
 
 
-def test_seed_and_condition_both_decide(generator: Generator):
+def test_seed_and_condition_both_decide(generator: Cvae):
     """Another seed, or another condition, gives another picture."""
     conditions = torch.randn(2, 12)
 
@@ -45,19 +46,19 @@ def test_seed_and_condition_both_decide(generator: Generator):
     assert not torch.equal(one, other_condition)
 
 
-def test_encoding_keeps_order_and_count(generator: Generator):
+def test_encoding_keeps_order_and_count(generator: Cvae):
     """Rows come back in order through the padded batches."""
     pictures = torch.randint(0, 256, (18, 3, 32, 32), dtype=torch.uint8)
 
     latents = generator.encode(pictures)
     last = generator.encode(pictures[17:])
 
-    assert latents.shape == (18, *generator.latent_shape)
+    assert latents.shape == (18, *generator.noise_shape)
     assert torch.equal(latents[17:], last)
     assert generator.decode(latents, torch.randn(18, 12)).shape == pictures.shape
 
 
-def test_conditions_do_not_depend_on_their_company(generator: Generator):
+def test_conditions_do_not_depend_on_their_company(generator: Cvae):
     """A text's condition is the same alone and among others."""
     vectors = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
 

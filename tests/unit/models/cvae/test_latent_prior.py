@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bucolic.models.config import PriorConfig
-from bucolic.models.latent_prior import LatentPrior, fourier_features
+from bucolic.models.cvae.config import PriorConfig
+from bucolic.models.cvae.latent_prior import LatentPrior, fourier_features
 
 CONFIG = PriorConfig(width=32, blocks=2, condition_width=16)
 

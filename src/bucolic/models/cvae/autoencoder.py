@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bucolic.models.config import DOWNSCALE, PATCH_PX, AutoencoderConfig
+from bucolic.models.cvae.config import DOWNSCALE, PATCH_PX, AutoencoderConfig
 from bucolic.models.layers import ConditionEmbedding, ResidualBlock, convolution, group_norm, zeroed
 
 PIXEL_MEAN = 0.5

@@ -1,0 +1,91 @@
+"""The CVAE in params.yaml: shapes of its two networks, budgets of its two phases; without torch.
+
+The classes are frozen standard dataclasses. As fields of a pydantic section they are validated
+like one: `__pydantic_config__` refuses unknown keys and values of another type.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from pydantic import PositiveFloat, PositiveInt
+
+from bucolic.models.config import ModelConfig, TrainConfig
+
+STRICT = {"extra": "forbid", "strict": True}
+PATCH_PX = 4  # side of the patch that becomes one position of the first feature map
+DOWNSCALE = 8  # picture side over latent side
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Shape of q(z|x) and p(x|z,c).
+
+    Attributes:
+        latent_channels: channels of the latent picture, whose side is an eighth of the picture's.
+        width: channels of the feature maps at a quarter of the side; an eighth has twice as many.
+        encoder_blocks: residual blocks at each of the two resolutions of the encoder.
+        decoder_blocks: residual blocks at each of the two resolutions of the decoder.
+        condition_width: width of the hidden layer that turns the embedding into scales and shifts.
+    """
+
+    latent_channels: int = 8
+    width: int = 48
+    encoder_blocks: int = 1
+    decoder_blocks: int = 2
+    condition_width: int = 128
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Shape of the velocity network of p(z|c).
+
+    Attributes:
+        width: channels of its feature maps, all at the latent side; a multiple of 32.
+        blocks: residual blocks; self-attention over the positions follows every second one.
+        condition_width: width of the joint embedding of time and condition.
+    """
+
+    width: int = 128
+    blocks: int = 4
+    condition_width: int = 256
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+        if self.width % 32:
+            raise ValueError(f"width must be a multiple of 32, not {self.width}")
+
+
+def _require_positive(config: AutoencoderConfig | PriorConfig) -> None:
+    for field in fields(config):
+        if getattr(config, field.name) < 1:
+            raise ValueError(f"{field.name} must be at least 1, not {getattr(config, field.name)}")
+
+
+class CvaeConfig(ModelConfig):
+    """Shapes of the two networks."""
+
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    prior: PriorConfig = PriorConfig()
+
+
+class CvaeTrainConfig(TrainConfig):
+    """Budgets and rates of the two phases.
+
+    Attributes:
+        autoencoder_images: budget of the first phase, in training images seen.
+        prior_images: budget of the second phase.
+        autoencoder_lr: peak learning rate of the first phase.
+        prior_lr: peak learning rate of the second phase.
+    """
+
+    autoencoder_images: PositiveInt = 24_000
+    prior_images: PositiveInt = 40_000
+    autoencoder_lr: PositiveFloat = 2e-3
+    prior_lr: PositiveFloat = 1e-3

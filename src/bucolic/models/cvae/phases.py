@@ -1,0 +1,120 @@
+"""The two phases of training: first the autoencoder, then the prior over its latents."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bucolic.base.sheet import Sheet
+from bucolic.models.cvae.autoencoder import Autoencoder
+from bucolic.models.cvae.latent_prior import LatentPrior
+from bucolic.models.cvae.model import Cvae
+from bucolic.models.cvae.objectives import AutoencoderObjective, LatentData, PriorObjective
+from bucolic.models.model import picture_seed, to_unit
+from bucolic.models.phases import (
+    END,
+    Batch,
+    Context,
+    Phase,
+    TrainingData,
+    below_one_another,
+    mean_over_rows,
+)
+
+SHOWN_ROWS = 2
+SHOWN_GUIDANCE = 2.0
+SHOWN_STEPS = 6
+
+
+def _cvae(context: Context) -> Cvae:
+    assert isinstance(context.model, Cvae), "these phases train a CVAE"
+    return context.model
+
+
+def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
+    """Encoder and decoder, by their evidence lower bound."""
+    preview = copy.deepcopy(_cvae(context))
+    rows, captions = context.shown()
+    val = context.data["val"]
+
+    @torch.no_grad()
+    def validate(network: Autoencoder) -> dict[str, float]:
+        def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:
+            data = context.data[split]
+            objective = AutoencoderObjective(network, data, mean=lambda value: value)
+            found = [objective(batch, END) for batch in batches]
+            psnr = [_psnr_db(network, data, batch.rows) for batch in batches]
+            return {
+                "loss": mean_over_rows(batches, [loss for loss, _ in found]),
+                "psnr_db": mean_over_rows(batches, psnr),
+                "kl_nats": mean_over_rows(batches, [values["kl_nats"] for _, values in found]),
+                "sigma": mean_over_rows(batches, [values["sigma"] for _, values in found]),
+            }
+
+        return context.side_by_side(evaluate)
+
+    def show(network: Autoencoder) -> Sheet:
+        preview.autoencoder.load_state_dict(network.state_dict())
+        pictures = val.pictures[rows]
+        rebuilt = preview.reconstruct(pictures, val.image_conditions[rows])
+        return below_one_another([pictures.cpu().numpy(), rebuilt.numpy()], captions)
+
+    network = _cvae(context).autoencoder
+    objective = AutoencoderObjective(network, context.data["train"], context.mean)
+    return Phase("autoencoder", network, objective, context.drawer("autoencoder"), validate, show)
+
+
+def prior_phase(context: Context) -> Phase[LatentPrior]:
+    """The flow over the latents of the autoencoder as it is now; sets their statistics."""
+    model = _cvae(context)
+    raw = {split: _latents(model, data.pictures) for split, data in context.data.items()}
+    model.prior.set_statistics(raw["train"].plain)
+    latents = {split: _normalised(model.prior, found) for split, found in raw.items()}
+    preview = copy.deepcopy(model)
+    rows, captions = context.shown()
+    val = context.data["val"]
+
+    @torch.no_grad()
+    def validate(network: LatentPrior) -> dict[str, float]:
+        def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:
+            objective = PriorObjective(network, latents[split])
+            return {
+                "loss": mean_over_rows(batches, [objective(batch, END)[0] for batch in batches])
+            }
+
+        return context.side_by_side(evaluate)
+
+    def show(network: LatentPrior) -> Sheet:
+        preview.prior.load_state_dict(network.state_dict())
+        conditions = val.text_conditions[val.text_starts[rows]].repeat(SHOWN_ROWS, 1)
+        seeds = [picture_seed(context.seed, "shown", i) for i in range(len(conditions))]
+        pictures = preview.draw(conditions, seeds, guidance=SHOWN_GUIDANCE, steps=SHOWN_STEPS)
+        real = val.pictures[rows].cpu().numpy()
+        return below_one_another([real, pictures.numpy()], captions)
+
+    objective = PriorObjective(model.prior, latents["train"])
+    return Phase("prior", model.prior, objective, context.drawer("prior"), validate, show)
+
+
+PHASES: Mapping[str, Callable[[Context], Phase[Any]]] = {
+    "autoencoder": autoencoder_phase,
+    "prior": prior_phase,
+}
+
+
+def _latents(model: Cvae, pictures: Tensor) -> LatentData:
+    device = pictures.device
+    return LatentData(model.encode(pictures).to(device), model.encode(pictures.flip(-1)).to(device))
+
+
+def _normalised(prior: LatentPrior, latents: LatentData) -> LatentData:
+    return LatentData(prior.normalise(latents.plain), prior.normalise(latents.mirrored))
+
+
+def _psnr_db(network: Autoencoder, data: TrainingData, rows: Tensor) -> Tensor:
+    pictures = to_unit(data.pictures[rows])
+    rebuilt = network.reconstruct(pictures, data.image_conditions[rows]).clamp(0, 1)
+    errors = (rebuilt - pictures).square().flatten(1).mean(1)
+    return -10 * errors.clamp(min=1e-10).log10().mean()

@@ -1,0 +1,66 @@
+"""What all phases of a training share: the model, the data, and how batches are drawn from it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bucolic.models.model import Model
+from bucolic.models.phases import Batch, TrainingData
+from bucolic.training.data import Chance, draw_batch, fixed_batches
+from bucolic.training.distributed import World
+
+VALIDATION_ROWS = 256
+ROWS_PER_BATCH = 64
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """A `models.phases.Context`.
+
+    Attributes:
+        model: the model being made, on the training device.
+        data: the splits "train" and "val" there.
+        captions: val's captions, in the order of its text_conditions.
+        chance: how batches are drawn.
+        world: the processes at work.
+    """
+
+    model: Model
+    data: Mapping[str, TrainingData]
+    captions: Sequence[str]
+    chance: Chance
+    world: World
+
+    def drawer(self, purpose: str) -> Callable[[int, int], Batch]:
+        """What gives the batch that follows after so many images, of so many rows."""
+        train = self.data["train"]
+        return lambda seen, count: draw_batch(train, self.chance, purpose, start=seen, count=count)
+
+    def side_by_side(
+        self, evaluate: Callable[[str, Sequence[Batch]], dict[str, float]]
+    ) -> dict[str, float]:
+        """Values of the first rows of val and of train, drawn the same way at each validation."""
+        chance = self.chance.without_drop()
+        found: dict[str, float] = {}
+        for split, data in self.data.items():
+            batches = fixed_batches(data, chance, limit=VALIDATION_ROWS, count=ROWS_PER_BATCH)
+            found |= {f"{split}_{key}": value for key, value in evaluate(split, batches).items()}
+        return found
+
+    def shown(self) -> tuple[Tensor, list[str]]:
+        """First few val pictures that have a caption, as rows, and these captions."""
+        starts = self.data["val"].text_starts.cpu()
+        rows = torch.arange(len(starts) - 1)[starts[1:] > starts[:-1]][:SHOWN]
+        return rows, [self.captions[int(starts[row])] for row in rows]
+
+    @property
+    def seed(self) -> int:
+        """Of the whole run."""
+        return self.chance.seed
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The average of a tensor over all processes."""
+        return self.world.mean(value)
