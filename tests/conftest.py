@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from PIL import Image
 from http_server import Bucket, serving
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# Started under nohup or in the background of a shell, tests would hand ignored signals on to
+# stages, which then rightly ignore them too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
