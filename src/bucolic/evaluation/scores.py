@@ -85,10 +85,17 @@ class Sitting:
 
 
 def measured(sitting: Sitting, *of: Of) -> Figures:
-    """The figures of all metrics that apply to what is named; see table.py."""
+    """The figures of all metrics that apply to what is named; see table.py.
+
+    Without a prompt, none that is of prompts is asked.
+    """
     found: Figures = {}
     for metric in table.METRICS:
-        if metric.of in of:
+        if metric.of not in of:
+            continue
+        if metric.of == "prompts" and not len(sitting.exam.prompts):
+            found[metric.name] = absent(NO_PROMPT)
+        else:
             found |= loaded(metric.function)(sitting)
     return found
 
@@ -116,16 +123,12 @@ def attribute_accuracy(sitting: Sitting) -> Figures:
 
 def r_precision(sitting: Sitting) -> Figures:
     """Share of pictures that find their own prompt among distractors."""
-    if not len(sitting.exam.prompts):
-        return {"r_precision": absent(NO_PROMPT)}
     return {"r_precision": _r_precision(sitting.views, sitting.exam)}
 
 
 def similarity(sitting: Sitting) -> Figures:
     """Mean cosine of the pictures with their prompts."""
     exam = sitting.exam
-    if not len(exam.prompts):
-        return {"clip_similarity": absent(NO_PROMPT)}
     texts = exam.caption_vectors[exam.prompts.caption_rows]
     return {"clip_similarity": _mean(clip_similarity(sitting.views.vectors, texts))}
 
@@ -176,8 +179,6 @@ def distance(sitting: Sitting) -> Figures:
 def _agreements(sitting: Sitting) -> dict[str, np.ndarray] | Figure:
     """What the probe sees against what the prompts state, or why that is not known."""
     exam, seen = sitting.exam, sitting.views.seen
-    if not len(exam.prompts):
-        return absent(NO_PROMPT)
     if not exam.attributes_known or seen is None:
         return absent(NO_ATTRIBUTES)
     return agreement(seen, exam.prompts.stated)

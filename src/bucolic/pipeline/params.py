@@ -66,7 +66,7 @@ def _whole(kind: str) -> type[Params]:
     """Params with a field for each section that a stage declares, for one kind of model."""
     places = {name: place for stage in STAGES for name, place in stage.sections.items()}
     entry = kind_named(kind)
-    places |= {"model": entry.config, "train": entry.training}
+    places |= {"model": entry.config, "train": entry.training}  # which extend those of all kinds
     fields: dict[str, Any] = {name: (loaded(place), ...) for name, place in places.items()}
     return create_model("Params", __base__=Params, **fields)
 

@@ -79,9 +79,7 @@ def evaluate(
     device = choose_device(runtime.device)
     artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
     shards_clip = read_index(shards).clip
-    _require_one_clip(
-        **{"the model": artist.config["clip"], "data/shards": shards_clip}, params=towers.provenance
-    )
+    _require_one_clip(towers.provenance, artist.config["clip"], shards_clip)
     attributes = read_all_attributes(annotations)
     study = Study(
         test=read_split(shards, "test"),
@@ -96,13 +94,11 @@ def evaluate(
     images = len(study.test.image_ids)
     about = {"test_images": images, "sampling": artist.config["sampling"]}
     content = document(ordinary, held_out, study.jury, about)
-    sheets = dict(_sheets(ordinary, held_out, drawn=attributes is not None))
-    rows = Rows(images, images)
     return Summary(
-        rows,
+        Rows(images, images),
         content,
         headline(content),
-        sheets=sheets,
+        sheets=dict(_sheets(ordinary, held_out, drawn=attributes is not None)),
         device=device,
         precision=clip.precision,
     )
@@ -117,12 +113,13 @@ def _probe(attributes: "Attributes | None") -> Any:
     return load_probe()
 
 
-def _require_one_clip(**provenances: dict[str, Any]) -> None:
+def _require_one_clip(
+    params: dict[str, Any], model: dict[str, Any], shards: dict[str, Any]
+) -> None:
     from bucolic.data.embeddings import check_same_towers
 
-    expected = provenances.pop("params")
-    for where, found in provenances.items():
-        check_same_towers(expected, found, where)
+    check_same_towers(params, model, "the model")
+    check_same_towers(params, shards, "data/shards")
 
 
 def _sheets(

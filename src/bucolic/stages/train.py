@@ -13,6 +13,10 @@ from bucolic.models.config import ModelConfig, TrainConfig
 from bucolic.models.kinds import kind_named
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from bucolic.models.kinds import Kind
+    from bucolic.training.context import TrainingContext
     from bucolic.training.data import Chance
     from bucolic.training.loop import Recipe
 
@@ -51,7 +55,6 @@ def train(
     from bucolic.training.distributed import joined
     from bucolic.training.figures import reached
     from bucolic.training.judge import choose_on_val
-    from bucolic.training.loop import Trainer
 
     kind = kind_named(model.kind)
     index, splits = read_data(shards, kind.side_multiple_px)
@@ -61,12 +64,7 @@ def train(
         network, cosine = new_model(kind, model, splits, config.seed)
         chance = _chance(config, network.noise_shape)
         context = open_context(network, splits, chance, world, device)
-        rows: list[dict[str, Any]] = []
-        networks: dict[str, Any] = {}
-        for name, phase in loaded(kind.phases).items():
-            trainer = Trainer(phase(context), _recipe(config, name), world)
-            rows += trainer.run(runtime.work, runtime.sink).curves
-            networks[name] = trainer.network
+        rows, networks = _trained(kind, context, config, runtime)
         sampling = choose_on_val(
             network,
             splits["val"],
@@ -87,6 +85,21 @@ def train(
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     return Summary(Rows(images, images), figures, device=device, precision=config.precision)
+
+
+def _trained(
+    kind: "Kind", context: "TrainingContext", config: TrainConfig, runtime: Runtime
+) -> "tuple[list[dict[str, Any]], dict[str, Module]]":
+    """Train the phases of a kind in their order; their validations, and by phase its network."""
+    from bucolic.training.loop import Trainer
+
+    rows: list[dict[str, Any]] = []
+    networks: dict[str, Module] = {}
+    for name, phase in loaded(kind.phases).items():
+        trainer = Trainer(phase(context), _recipe(config, name), context.world)
+        rows += trainer.run(runtime.work, runtime.sink).curves
+        networks[name] = trainer.network
+    return rows, networks
 
 
 def _chance(config: TrainConfig, noise_shape: tuple[int, ...]) -> "Chance":
