@@ -78,8 +78,7 @@ def evaluate(
 
     device = choose_device(runtime.device)
     artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
-    shards_clip = read_index(shards).clip
-    _require_one_clip(towers.provenance, artist.config["clip"], shards_clip)
+    _require_one_clip(towers.provenance, artist.config["clip"], read_index(shards).clip)
     attributes = read_all_attributes(annotations)
     study = Study(
         test=read_split(shards, "test"),

@@ -15,9 +15,12 @@ from bucolic.models.kinds import kind_named
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from bucolic.data.shards import Split
     from bucolic.models.kinds import Kind
+    from bucolic.models.model import Model
     from bucolic.training.context import TrainingContext
     from bucolic.training.data import Chance
+    from bucolic.training.guidance import Sampling
     from bucolic.training.loop import Recipe
 
 
@@ -54,7 +57,6 @@ def train(
     from bucolic.training.curves import write_curves
     from bucolic.training.distributed import joined
     from bucolic.training.figures import reached
-    from bucolic.training.judge import choose_on_val
 
     kind = kind_named(model.kind)
     index, splits = read_data(shards, kind.side_multiple_px)
@@ -65,22 +67,17 @@ def train(
         chance = _chance(config, network.noise_shape)
         context = open_context(network, splits, chance, world, device)
         rows, networks = _trained(kind, context, config, runtime)
-        sampling = choose_on_val(
-            network,
-            splits["val"],
-            clip,
-            guidances=config.guidances,
-            steps=config.steps,
-            prompts=config.judged_prompts,
-            seed=config.seed,
-        )
+        sampling = _chosen(network, splits["val"], clip, config)
         figures = reached(rows, kind, networks, sampling) | {"text_cosine": cosine}
         if world.leads:
-            training = {"precision": config.precision, "images_seen": figures["images_seen"]}
-            towers = {"clip": index.clip, "clip_config": clip.model_dump()}
-            content = {**towers, "sampling": asdict(sampling), "training": training}
+            about = {
+                "clip": index.clip,
+                "clip_config": clip.model_dump(),
+                "sampling": asdict(sampling),
+                "training": {"precision": config.precision, "images_seen": figures["images_seen"]},
+            }
             with replacing(out) as folder:
-                write_model(folder, network, content, rows, kind=model.kind)
+                write_model(folder, network, about, rows, kind=model.kind)
             write_curves(curves, rows)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
@@ -100,6 +97,20 @@ def _trained(
         rows += trainer.run(runtime.work, runtime.sink).curves
         networks[name] = trainer.network
     return rows, networks
+
+
+def _chosen(network: "Model", val: "Split", clip: ClipConfig, config: TrainConfig) -> "Sampling":
+    from bucolic.training.judge import choose_on_val
+
+    return choose_on_val(
+        network,
+        val,
+        clip,
+        guidances=config.guidances,
+        steps=config.steps,
+        prompts=config.judged_prompts,
+        seed=config.seed,
+    )
 
 
 def _chance(config: TrainConfig, noise_shape: tuple[int, ...]) -> "Chance":

@@ -11,7 +11,9 @@ import pytest
 from bucolic.evaluation import table
 from bucolic.evaluation.document import document, headline
 from bucolic.evaluation.figures import Figure, Figures
-from bucolic.evaluation.scores import Sitting
+from bucolic.evaluation.jury import Views
+from bucolic.evaluation.prompts import choose_prompts
+from bucolic.evaluation.scores import Exam, Sitting, measured
 from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
 from bucolic.pipeline.table import NAMES
 from bucolic.reporting.report_page import render
@@ -69,6 +71,17 @@ def test_a_declared_metric_is_measured_compared_and_shown(study: Study, tmp_path
     page = render(tmp_path).read_text()
     assert "Brightness" in page
     assert f"{real:.1f}" in page
+
+
+def test_no_metric_of_prompts_is_asked_without_any(study: Study):
+    """A declared one that could not bear it has a reason in place of a value, as all the others."""
+    prompts = choose_prompts(study.test, study.attributes, limit=3).take(np.arange(0))
+    views = Views(np.empty((0, 3, 16, 16), np.uint8), np.empty((0, 12), np.float32), {})
+    nothing = np.empty(0, np.int64)
+    exam = Exam(prompts, study.test.caption_vectors, nothing, nothing, True, 0)
+    found = measured(Sitting(views, exam), "prompts")
+    assert {figure.reason for figure in found.values()} == {"there is no prompt to judge"}
+    assert set(found) == set(table.names("prompts"))
 
 
 def test_a_declared_metric_may_settle_the_champion():
