@@ -26,15 +26,15 @@ def write_untrained(folder: Path) -> None:
     width = provenance["embed_dim"]
     torch.manual_seed(0)
     shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
-    generator = Cvae(*shapes, size_px=32, embed_dim=width)
-    for parameter in generator.parameters():
+    model = Cvae(*shapes, size_px=32, embed_dim=width)
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     content = {
         "clip": provenance,
         "clip_config": {"model": provenance["model"], "pretrained": None},
         "sampling": {"guidance": 2.0, "steps": 2},
     }
-    write_model(folder, generator, content, [])
+    write_model(folder, model, content, [])
 
 
 @cache

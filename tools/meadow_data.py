@@ -98,7 +98,7 @@ def _render_one(recipe: Recipe, index: int) -> tuple[NDArray[np.uint8], Truth, S
 
 def _around_herd(scene: Scene, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """A square of the picture that holds every animal and some ground."""
-    boxes = np.array([animal.box for animal in scene.figures])
+    boxes = np.array([animal.box for animal in scene.sprites])
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     side = min(float((high - low).max()) + rng.uniform(*PADDING_PX), float(CANVAS_PX))
     corner = (low + high) / 2 - side / 2 + rng.uniform(-3, 3, size=2)

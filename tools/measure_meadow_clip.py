@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bucolic.clip import meadow_clip
-from bucolic.meadow.captions import Caption, choose_facts, write_caption
+from bucolic.meadow.captions import GroundedCaption, choose_facts, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
 from meadow_data import Recipe, Renders, Truth, render, say
 
@@ -163,7 +163,7 @@ def recall(images: Tensor, texts: Tensor) -> dict[str, float]:
 
 
 def r_precision(
-    images: Tensor, texts: Tensor, captions: Sequence[Caption], rng: np.random.Generator
+    images: Tensor, texts: Tensor, captions: Sequence[GroundedCaption], rng: np.random.Generator
 ) -> float:
     """Top 1 of 100 where every other caption contradicts the picture's own."""
     hits = []

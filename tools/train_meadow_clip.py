@@ -25,7 +25,7 @@ from torch.nn import functional
 
 import measure_meadow_clip
 from bucolic.clip import meadow_clip
-from bucolic.meadow.captions import Caption, choose_facts, tellable, write_caption
+from bucolic.meadow.captions import GroundedCaption, choose_facts, tellable, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
 from meadow_data import Recipe, Truth, render, say
 from measure_meadow_clip import ALTERNATIVES as VALUES
@@ -120,7 +120,7 @@ class Trainer:
                 say(f"step {step + 1}/{self.stage.steps} loss {loss:.3f} top-1 {hits:.3f}")
         return words
 
-    def _caption(self, truth: Truth) -> Caption:
+    def _caption(self, truth: Truth) -> GroundedCaption:
         """A fresh caption; of a cropped picture it tells only what is surely in view."""
         rng = self._rng
         if "object" not in truth:
@@ -134,7 +134,7 @@ class Trainer:
         return write_caption(truth, choose_facts(truth, rng, required), rng)
 
     def _take_step(
-        self, pictures: Any, truths: Sequence[Truth], captions: Sequence[Caption]
+        self, pictures: Any, truths: Sequence[Truth], captions: Sequence[GroundedCaption]
     ) -> tuple[float, float]:
         texts = [*captions, *self._near_misses(truths, captions)]
         images, words, scale = self.model(
@@ -152,7 +152,9 @@ class Trainer:
         hits = targets[0].gather(1, logits.argmax(dim=1, keepdim=True)).gt(0)
         return losses[0].item(), hits.float().mean().item()
 
-    def _near_misses(self, truths: Sequence[Truth], captions: Sequence[Caption]) -> list[Caption]:
+    def _near_misses(
+        self, truths: Sequence[Truth], captions: Sequence[GroundedCaption]
+    ) -> list[GroundedCaption]:
         misses = []
         for truth, caption in zip(truths, captions, strict=True):
             if len(misses) == self.stage.near_misses:
@@ -184,7 +186,7 @@ def _with_count(truth: Truth, facts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*map(str, facts), "count"] if lone else map(str, facts)))
 
 
-def _true_of(truths: Sequence[Truth], captions: Sequence[Caption]) -> Tensor:
+def _true_of(truths: Sequence[Truth], captions: Sequence[GroundedCaption]) -> Tensor:
     """Whether nothing that a caption states is false of a picture: bool [pictures, captions]."""
     shown = torch.tensor([
         [_code(t, name, INAPPLICABLE if "object" in t else UNKNOWN) for name in NAMES]
@@ -222,7 +224,7 @@ def _normalised(pictures: Tensor) -> Tensor:
     return (pictures.float() / 255 - mean) / std
 
 
-def _alike(captions: Sequence[Caption]) -> Tensor:
+def _alike(captions: Sequence[GroundedCaption]) -> Tensor:
     """Which captions state the same facts: bool [n, n]."""
     facts = [tuple(sorted(c.states.items())) for c in captions]
     numbers = {fact: number for number, fact in enumerate(dict.fromkeys(facts))}
@@ -230,7 +232,7 @@ def _alike(captions: Sequence[Caption]) -> Tensor:
     return codes[:, None] == codes[None, :]
 
 
-def _shared_targets(captions: Sequence[Caption]) -> Tensor:
+def _shared_targets(captions: Sequence[GroundedCaption]) -> Tensor:
     """Rows of equal weight on every caption of the batch that states the same facts."""
     same = _alike(captions).float()
     return same / same.sum(dim=1, keepdim=True)

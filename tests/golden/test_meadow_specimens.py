@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bucolic.fetching.source import MeadowSource
-from bucolic.meadow.records import specimen
+from bucolic.meadow.coco_records import specimen
 
 PATH = Path(__file__).with_name("meadow_specimens.json")
 CHOSEN = (("train", 0), ("train", 6), ("train", 1234), ("val", 3), ("heldout", 0), ("heldout", 7))
@@ -20,7 +20,7 @@ def specimens() -> list[dict[str, Any]]:
             "image_id": entry.image_id,
             "licence": entry.licence,
             "truth": entry.scene.truth,
-            "boxes": [[round(edge, 3) for edge in f.box] for f in entry.scene.figures],
+            "boxes": [[round(edge, 3) for edge in f.box] for f in entry.scene.sprites],
             "captions": [[caption.text, dict(caption.states)] for caption in entry.captions],
         }
         for entry in entries

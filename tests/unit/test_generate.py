@@ -48,12 +48,12 @@ class Towers:
 def folder(tmp_path: Path) -> Path:
     """A small model on disk."""
     torch.manual_seed(0)
-    generator = Cvae(
+    model = Cvae(
         AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16), size_px=32, embed_dim=EMBED
     )
-    for parameter in generator.parameters():
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    write_model(tmp_path / "current", generator, CONTENT, [])
+    write_model(tmp_path / "current", model, CONTENT, [])
     return tmp_path / "current"
 
 

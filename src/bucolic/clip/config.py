@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bucolic.base.config import Section
+from bucolic.base.section import Section
 
 Precision = Literal["fp32", "bf16"]
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bucolic.data.split import Split
+from bucolic.data.split import SplitName
 
 # Figures are of test and choices are made on val: each keeps its own, and train what is left.
-KEEPERS: tuple[Split, ...] = ("test", "val", "train")
+KEEPERS: tuple[SplitName, ...] = ("test", "val", "train")
 
 
 class Placed(NamedTuple):
@@ -19,7 +19,7 @@ class Placed(NamedTuple):
 
     image_id: int
     sha256: str
-    split: Split
+    split: SplitName
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from bucolic.base.errors import DataError
 from bucolic.data.coco import Caption, CaptionedImage
-from bucolic.data.split import Split
+from bucolic.data.split import SplitName
 from bucolic.data.tables import read_table, write_table
 
 VERSION = "1"
@@ -52,7 +52,7 @@ class SelectedImage:
     """One row of the selection."""
 
     image: CaptionedImage
-    split: Split
+    split: SplitName
     keywords: tuple[str, ...]
 
 

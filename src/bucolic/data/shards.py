@@ -36,7 +36,7 @@ from bucolic.base.errors import DataError
 from bucolic.base.files import write_json
 from bucolic.data.coco import Caption
 from bucolic.data.embeddings import Vectors
-from bucolic.data.split import Split as SplitName
+from bucolic.data.split import SplitName
 from bucolic.data.tables import read_table, write_table
 
 VERSION = 1

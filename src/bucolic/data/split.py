@@ -9,8 +9,8 @@ from typing import Literal
 
 from bucolic.data.coco import SourceSplit
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 def unit_hash(key: str) -> float:
@@ -20,7 +20,7 @@ def unit_hash(key: str) -> float:
 
 def assign_split(
     image_id: int, source: SourceSplit, *, held_out: bool, val_share: float, test_share: float
-) -> Split:
+) -> SplitName:
     """Choose the split of one image.
 
     Args:

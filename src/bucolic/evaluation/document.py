@@ -11,11 +11,11 @@ from typing import Any
 from bucolic.evaluation import table
 from bucolic.evaluation.figures import intervals, nested_values, reasons
 from bucolic.evaluation.jury import Jury
-from bucolic.evaluation.study import Outcome
+from bucolic.evaluation.study import Findings
 
 
 def document(
-    ordinary: Outcome, held_out: Outcome, jury: Jury, about: Mapping[str, Any]
+    ordinary: Findings, held_out: Findings, jury: Jury, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Put the outcomes of both slices together; `about` goes into the counts."""
     figures = ordinary.figures | held_out.figures

@@ -10,7 +10,7 @@ from PIL import Image
 PROBE_SIZE_PX = 64
 
 
-class Towers(Protocol):
+class Embedder(Protocol):
     """The part of `bucolic.clip.towers.Towers` that judging needs."""
 
     @property
@@ -21,7 +21,7 @@ class Towers(Protocol):
         """Raw embeddings, float32 [n, e]."""
 
 
-class Probe(Protocol):
+class AttributeClassifier(Protocol):
     """The part of `bucolic.evaluation.probe.Probe` that judging needs."""
 
     def predict(self, images: np.ndarray) -> Mapping[str, Sequence[str]]:
@@ -54,8 +54,8 @@ class Views:
 class Jury:
     """CLIP towers, and the probe where the true attributes are known."""
 
-    towers: Towers
-    probe: Probe | None
+    towers: Embedder
+    probe: AttributeClassifier | None
 
     def look(self, pictures: np.ndarray) -> Views:
         """Embed and classify uint8 [p, 3, s, s] pictures.

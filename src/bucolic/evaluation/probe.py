@@ -29,7 +29,7 @@ HEADER = "attributes"
 Attributes = Mapping[str, Sequence[str]]
 
 
-class ResidualBlock(nn.Module):
+class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut; halves the picture where `stride` is 2."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
@@ -56,7 +56,7 @@ class ProbeNetwork(nn.Module):
         self.stem = nn.Conv2d(3, stem, 5, stride=2, padding=2)
         steps = zip((stem, *WIDTHS), WIDTHS, strict=False)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(a, b, stride=1 if i == 0 else 2) for i, (a, b) in enumerate(steps))
+            *(BasicBlock(a, b, stride=1 if i == 0 else 2) for i, (a, b) in enumerate(steps))
         )
         features = 2 * WIDTHS[-1]
         self.heads = nn.ModuleDict(

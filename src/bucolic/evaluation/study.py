@@ -62,7 +62,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Findings:
     """Figures under their names in evaluate.json, with the pictures they were taken from.
 
     Attributes:
@@ -78,7 +78,7 @@ class Outcome:
     arms: dict[str, np.ndarray]
 
 
-def on_ordinary_prompts(study: Study) -> Outcome:
+def on_ordinary_prompts(study: Study) -> Findings:
     """Judge the model and its five bounds on scenes of the training distribution."""
     prompts = choose_prompts(study.test, study.attributes, limit=study.limit)
     if not len(prompts):
@@ -104,10 +104,10 @@ def on_ordinary_prompts(study: Study) -> Outcome:
         "kid_pictures": halves,
         "shuffled_prompts": len(pictures),
     }
-    return _outcome(study, prompts, figures, counts, arms)
+    return _findings(study, prompts, figures, counts, arms)
 
 
-def on_held_out_combinations(study: Study) -> Outcome:
+def on_held_out_combinations(study: Study) -> Findings:
     """Judge the model on the combinations that training never showed, each named in its prompt."""
     prompts = choose_prompts(
         study.test, study.attributes, limit=study.limit, of_slice=HELD_OUT, must_state=TRIPLE
@@ -122,7 +122,7 @@ def on_held_out_combinations(study: Study) -> Outcome:
     figures: Figures = {}
     for arm, name in under_names.items():
         figures |= under(name, measured(Sitting(arms[arm], exam), "prompts"))
-    return _outcome(study, prompts, figures, _counts(exam, arms["model"]), arms)
+    return _findings(study, prompts, figures, _counts(exam, arms["model"]), arms)
 
 
 def _exam(study: Study, contrast: Contrast, prompts: Prompts) -> Exam:
@@ -174,11 +174,11 @@ def _shuffled_figures(
     return measured(sitting, "prompts", "reconstructions", "pictures")
 
 
-def _nothing(prefixes: Iterable[str], reason: str, metrics: Iterable[str]) -> Outcome:
+def _nothing(prefixes: Iterable[str], reason: str, metrics: Iterable[str]) -> Findings:
     figures: Figures = {}
     for prefix in prefixes:
         figures |= under(prefix, {name: absent(reason) for name in metrics})
-    return Outcome(figures, {"prompts": 0, "r_precision_prompts": 0}, (), {})
+    return Findings(figures, {"prompts": 0, "r_precision_prompts": 0}, (), {})
 
 
 def _counts(exam: Exam, views: Views) -> dict[str, Any]:
@@ -191,12 +191,12 @@ def _counts(exam: Exam, views: Views) -> dict[str, Any]:
     }
 
 
-def _outcome(
+def _findings(
     study: Study,
     prompts: Prompts,
     figures: Figures,
     counts: dict[str, Any],
     arms: dict[str, Views],
-) -> Outcome:
+) -> Findings:
     texts = tuple(study.test.captions[row] for row in prompts.caption_rows)
-    return Outcome(figures, counts, texts, {arm: views.pictures for arm, views in arms.items()})
+    return Findings(figures, counts, texts, {arm: views.pictures for arm, views in arms.items()})

@@ -22,7 +22,6 @@ import urllib3
 from pydantic import Field
 from requests.adapters import HTTPAdapter
 
-from bucolic.base.config import Section
 from bucolic.base.errors import (
     LOCAL_SHORTAGES,
     BucolicError,
@@ -35,6 +34,7 @@ from bucolic.base.errors import (
 from bucolic.base.files import CHUNK_BYTES, file_digest, remove
 from bucolic.base.lock import waiting_for
 from bucolic.base.progress import Progress
+from bucolic.base.section import Section
 from bucolic.data.names import FileName
 
 TIMEOUT_S = (10, 60)  # to connect, and between two pieces of a body

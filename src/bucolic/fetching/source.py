@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from bucolic.base.config import Section
 from bucolic.base.errors import DataError
+from bucolic.base.section import Section
 from bucolic.data.coco import (
     KINDS,
     SOURCE_SPLITS,

@@ -24,8 +24,7 @@ from bucolic.base.signals import follow_parent, held_back
 from bucolic.data.coco import SOURCE_SPLITS, SourceSplit
 from bucolic.fetching.fetch import RemoteFile
 from bucolic.fetching.source import CocoSource, ImageSource, MeadowSource
-from bucolic.meadow.draw import draw_scene
-from bucolic.meadow.records import (
+from bucolic.meadow.coco_records import (
     FIRST_IDS,
     Record,
     Specimen,
@@ -36,6 +35,7 @@ from bucolic.meadow.records import (
     scene_of,
     specimen,
 )
+from bucolic.meadow.draw import draw_scene
 from bucolic.meadow.scenes import Scene
 
 ANNOTATIONS = "annotations_trainval2017.zip"

@@ -50,17 +50,17 @@ TRIPLE = ("colour", "species", "ground")
 
 
 @dataclass(frozen=True)
-class Caption:
+class GroundedCaption:
     """A caption and the attributes it states, with their values."""
 
     text: str
     states: Mapping[str, str]
 
 
-def caption_scene(scene: Scene, rng: np.random.Generator) -> tuple[Caption, ...]:
+def caption_scene(scene: Scene, rng: np.random.Generator) -> tuple[GroundedCaption, ...]:
     """Write the five captions of a scene; no two are alike."""
     required = TRIPLE if scene.triple in HELDOUT_TRIPLES else ()
-    captions: dict[str, Caption] = {}
+    captions: dict[str, GroundedCaption] = {}
     while len(captions) < CAPTIONS_PER_IMAGE:
         caption = write_caption(scene.truth, choose_facts(scene.truth, rng, required), rng)
         captions.setdefault(caption.text, caption)
@@ -122,7 +122,7 @@ def _implied(truth: Mapping[str, str], facts: Sequence[str]) -> list[str]:
 
 def write_caption(
     truth: Mapping[str, str], facts: Sequence[str], rng: np.random.Generator
-) -> Caption:
+) -> GroundedCaption:
     """Put the chosen facts into one English phrase or sentence.
 
     Args:
@@ -136,7 +136,7 @@ def write_caption(
     rest = [name for name in says if name not in told]
     phrases = [_modifier(truth, name, verb == "", rng) for name in rng.permutation(sorted(rest))]
     text = _sentence(subject, verb, phrases, rng)
-    return Caption(text[0].upper() + text[1:] + ("." if rng.random() < 0.5 else ""), says)
+    return GroundedCaption(text[0].upper() + text[1:] + ("." if rng.random() < 0.5 else ""), says)
 
 
 def _subject(

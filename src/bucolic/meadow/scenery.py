@@ -53,7 +53,7 @@ def ground_at(scene: Scene, y: float) -> RGB:
 
 
 def paint_scenery(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
-    """Paint all that stands or lies behind the figures."""
+    """Paint all that stands or lies behind the sprites."""
     if scene.sky is not None:
         _SKIES[scene.sky](canvas, scene, rng)
     if scene.background in _BACKGROUNDS:
@@ -245,7 +245,7 @@ def _floor(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
         )
         row += 7 + 0.12 * (row - scene.horizon)
     rug = (196, 92, 86) if rng.random() < 0.5 else (96, 124, 160)
-    centre = scene.figures[0] if scene.figures else None
+    centre = scene.sprites[0] if scene.sprites else None
     if centre is not None:
         canvas.ellipse(centre.x, centre.feet_y, 42, 8.5, mixed(rug, (255, 255, 255), 0.35))
         canvas.ellipse(centre.x, centre.feet_y, 38, 7, rug)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from bucolic.meadow.figures import Placed, aspect
+from bucolic.meadow.sprites import Sprite, aspect
 
 CANVAS_PX = 128
 MARGIN_PX = 3.0
@@ -89,7 +89,7 @@ class Scene:
     """One picture's content; None where an attribute does not apply.
 
     Attributes:
-        figures: animals or the one object, the farthest first.
+        sprites: animals or the one object, the farthest first.
         horizon: row where the ground begins, in picture pixels.
         decor: seed of the details that no attribute names: clouds, ridges, trees, stars.
     """
@@ -103,7 +103,7 @@ class Scene:
     background: str | None
     fence: str | None
     object: str
-    figures: tuple[Placed, ...]
+    sprites: tuple[Sprite, ...]
     horizon: float
     decor: int
 
@@ -160,7 +160,7 @@ def _countryside(rng: np.random.Generator, triple: tuple[str, str, str]) -> Scen
         background=_pick(rng, BACKGROUNDS),
         fence="yes" if rng.random() < FENCE_SHARE else "no",
         object="none",
-        figures=_place_herd(rng, species, count, horizon) if peopled else (),
+        sprites=_place_herd(rng, species, count, horizon) if peopled else (),
         horizon=horizon,
         decor=int(rng.integers(2**31)),
     )
@@ -181,16 +181,16 @@ def _elsewhere(rng: np.random.Generator, setting: str) -> Scene:
         background="sea" if (setting, ground) == ("sea", "sand") else background,
         fence=None,
         object=thing,
-        figures=() if thing == "none" else (_place_object(rng, thing, horizon),),
+        sprites=() if thing == "none" else (_place_object(rng, thing, horizon),),
         horizon=horizon,
         decor=int(rng.integers(2**31)),
     )
 
 
-def _place_object(rng: np.random.Generator, thing: str, horizon: float) -> Placed:
+def _place_object(rng: np.random.Generator, thing: str, horizon: float) -> Sprite:
     height = float(rng.uniform(*OBJECT_HEIGHTS_PX[thing]))
     half = height * aspect(thing) / 2 + MARGIN_PX
-    return Placed(
+    return Sprite(
         kind=thing,
         x=float(rng.uniform(half, CANVAS_PX - half)),
         feet_y=float(rng.uniform(horizon + 20, LOWEST_FEET_PX - 8)),
@@ -202,7 +202,7 @@ def _place_object(rng: np.random.Generator, thing: str, horizon: float) -> Place
 
 def _place_herd(
     rng: np.random.Generator, species: str, count: str, horizon: float
-) -> tuple[Placed, ...]:
+) -> tuple[Sprite, ...]:
     """Place animals so that none hides another: try at random, else stand them in a row."""
     size = float(rng.uniform(*ANIMAL_HEIGHTS_PX[species][count]))
     for _ in range(40):
@@ -212,33 +212,33 @@ def _place_herd(
     return _in_a_row(rng, species, int(count), size)
 
 
-def _place_animal(rng: np.random.Generator, species: str, size: float, horizon: float) -> Placed:
+def _place_animal(rng: np.random.Generator, species: str, size: float, horizon: float) -> Sprite:
     nearest = horizon + 14
     depth = rng.random()
     height = size * (0.92 + 0.16 * depth)
     half = height * aspect(species) / 2 + MARGIN_PX
     x = rng.uniform(half, CANVAS_PX - half)
     feet_y = max(nearest + depth * (LOWEST_FEET_PX - nearest), height + MARGIN_PX)
-    return Placed(species, float(x), float(feet_y), float(height), _side(rng))
+    return Sprite(species, float(x), float(feet_y), float(height), _side(rng))
 
 
 def _in_a_row(
     rng: np.random.Generator, species: str, count: int, size: float
-) -> tuple[Placed, ...]:
+) -> tuple[Sprite, ...]:
     room = (CANVAS_PX - 2 * MARGIN_PX) / count
     height = min(size, (room - GAP_PX) / aspect(species))
     slack = room - height * aspect(species)
     feet_y = rng.uniform(88, LOWEST_FEET_PX, size=count)
     nudges = rng.uniform(-0.5, 0.5, size=count) * (slack - GAP_PX)
     row = [
-        Placed(species, MARGIN_PX + room * (i + 0.5) + float(nudges[i]), float(feet_y[i]), height,
+        Sprite(species, MARGIN_PX + room * (i + 0.5) + float(nudges[i]), float(feet_y[i]), height,
                _side(rng))
         for i in range(count)
     ]  # fmt: skip
     return tuple(sorted(row, key=lambda animal: animal.feet_y))
 
 
-def _apart(herd: Sequence[Placed]) -> bool:
+def _apart(herd: Sequence[Sprite]) -> bool:
     boxes = [animal.box for animal in herd]
     return all(
         a[2] + GAP_PX < b[0] or b[2] + GAP_PX < a[0] or a[3] + GAP_PX < b[1] or b[3] + GAP_PX < a[1]

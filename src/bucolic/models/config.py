@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bucolic.base.config import Section
+from bucolic.base.section import Section
 
 DEFAULT_KIND = "cvae"
 Share = Annotated[float, Field(ge=0, le=1)]

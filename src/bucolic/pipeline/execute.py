@@ -28,8 +28,8 @@ from bucolic.pipeline.libraries import installed, unlike_pins
 from bucolic.pipeline.own_code import require_own_code
 from bucolic.pipeline.params import Params, load_params, require_apart, sections
 from bucolic.pipeline.post import FAILURES, RECORDS, TRACKED, post
-from bucolic.pipeline.record import beginning, failure, outcome
-from bucolic.pipeline.table import FIGURES, HEADLINE
+from bucolic.pipeline.record import beginning, failure, results
+from bucolic.pipeline.table import HEADLINE, PICTURES
 
 StageCall = Callable[[Params, Runtime], Summary]
 OpenTracker = Callable[[Mapping[str, Any]], Tracker]
@@ -165,7 +165,7 @@ def _run(
     if execution.now(execution.params) != execution.fingerprint:
         raise _changed(execution)
     _write_beside(execution, summary)
-    ending = {"status": "ok", "duration_s": _since(started_s), **outcome(summary)}
+    ending = {"status": "ok", "duration_s": _since(started_s), **results(summary)}
     return _finish(execution, {**record, **ending})
 
 
@@ -204,14 +204,14 @@ def _write_beside(execution: Execution, summary: Summary) -> None:
     """Write headline and pictures of a result, where its stage has an out for them."""
     if HEADLINE in execution.stage.outs:
         write_json(execution.root / HEADLINE, summary.headline)
-    if FIGURES in execution.stage.outs:
+    if PICTURES in execution.stage.outs:
         _show(execution, summary)
 
 
 def _show(execution: Execution, summary: Summary) -> None:
     from bucolic.showing.pictures import save_sheet  # noqa: PLC0415 - see `_watched`
 
-    with replacing(execution.root / FIGURES) as folder:
+    with replacing(execution.root / PICTURES) as folder:
         folder.mkdir()
         for name, sheet in summary.sheets.items():
             save_sheet(folder / f"{name}.png", sheet)

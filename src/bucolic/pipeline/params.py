@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError, create_model
 
-from bucolic.base.config import Section
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.loading import loaded
 from bucolic.base.places import dataset_root, find_home
+from bucolic.base.section import Section
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig
 from bucolic.fetching.source import (

@@ -45,7 +45,7 @@ def beginning(stage: str, root: Path) -> dict[str, Any]:
     }
 
 
-def outcome(summary: Summary) -> dict[str, Any]:
+def results(summary: Summary) -> dict[str, Any]:
     """What a stage says of itself at its end."""
     rows = summary.rows
     return {

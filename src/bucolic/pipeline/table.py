@@ -26,7 +26,7 @@ EMBEDDINGS = "data/embeddings"
 SHARDS = "data/shards"
 MODEL = "models/current"
 CURVES = "reports/curves"
-FIGURES = "reports/figures"
+PICTURES = "reports/figures"
 HEADLINE = "reports/metrics.json"
 
 OF_DATASET = {"dataset": "bucolic.fetching.source:DatasetConfig"}
@@ -134,7 +134,7 @@ STAGES = (
         ins=(MODEL, SHARDS, ANNOTATIONS),
         outs=(),
         sections={**_own("evaluate", "EvaluateConfig"), **OF_CLIP},
-        shown=(FIGURES, HEADLINE),
+        shown=(PICTURES, HEADLINE),
     ),
 )
 NAMES = tuple(stage.name for stage in STAGES)

@@ -28,7 +28,7 @@ from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.record import pipeline_id
 from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
-from bucolic.pipeline.table import FIGURES, MODEL, NAMES
+from bucolic.pipeline.table import MODEL, NAMES, PICTURES
 from bucolic.reporting.charts import Chart, training_charts
 
 FAILURES_SHOWN = 20
@@ -185,7 +185,7 @@ def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
     tables = _Tables(found)
     of_prompts = [metric for metric in table.METRICS if metric.of == "prompts"]
     drawn = found["counts"].get("pictures") == "drawings"
-    folder = root / FIGURES
+    folder = root / PICTURES
     evaluation = {
         "arms": [label for _, label in ARMS],
         "rows": tables.rows(table.METRICS, [arm for arm, _ in ARMS]),

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bucolic.base.config import Section
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
+from bucolic.base.section import Section
 from bucolic.clip.config import ClipConfig
 
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
     from bucolic.data.coco import Attributes
-    from bucolic.evaluation.study import Outcome
+    from bucolic.evaluation.study import Findings
 
 ORDINARY_SHOWN, HELD_OUT_SHOWN, COMPARED = 12, 4, 5
 ARM_LABELS = {
@@ -122,7 +122,7 @@ def _require_one_clip(
 
 
 def _sheets(
-    ordinary: "Outcome", held_out: "Outcome", *, drawn: bool
+    ordinary: "Findings", held_out: "Findings", *, drawn: bool
 ) -> "Iterator[tuple[str, Sheet]]":
     """By name: samples of both slices; of a drawn data set, the arms beside one another."""
     from bucolic.base.sheet import Block
@@ -132,9 +132,9 @@ def _sheets(
         "Combinations that training never showed": (held_out, HELD_OUT_SHOWN),
     }
     samples = [
-        Block(outcome.arms["model"][:number], captions=outcome.prompts[:number], title=title)
-        for title, (outcome, number) in shown.items()
-        if outcome.arms
+        Block(findings.arms["model"][:number], captions=findings.prompts[:number], title=title)
+        for title, (findings, number) in shown.items()
+        if findings.arms
     ]
     if samples:
         yield "samples", samples
@@ -142,13 +142,13 @@ def _sheets(
         yield "bounds", [_comparison(ordinary)]
 
 
-def _comparison(outcome: "Outcome") -> "Block":
+def _comparison(findings: "Findings") -> "Block":
     """One row an arm, one column a prompt."""
     import numpy as np
 
     from bucolic.base.sheet import Block
 
-    prompts = outcome.prompts[:COMPARED]
-    pictures = np.concatenate([outcome.arms[arm][:COMPARED] for arm in ARM_LABELS])
+    prompts = findings.prompts[:COMPARED]
+    pictures = np.concatenate([findings.arms[arm][:COMPARED] for arm in ARM_LABELS])
     labels = tuple(ARM_LABELS.values())
     return Block(pictures, columns=len(prompts), captions=prompts, labels=labels)

@@ -9,11 +9,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from bucolic.base.config import Section
 from bucolic.base.errors import DataError
 from bucolic.base.keywords import Match, pattern_of, plain
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
+from bucolic.base.section import Section
 from bucolic.data.coco import (
     CaptionedImage,
     images_by_category,
@@ -21,7 +21,7 @@ from bucolic.data.coco import (
     read_captions,
 )
 from bucolic.data.selection import SelectedImage, write_selection
-from bucolic.data.split import SPLITS, Split, assign_split
+from bucolic.data.split import SPLITS, SplitName, assign_split
 
 
 def _seen(word: str) -> str:
@@ -133,7 +133,7 @@ def _licensed(image: CaptionedImage, config: FilterConfig) -> bool:
     return not config.licences or image.licence in config.licences
 
 
-def _split(image: CaptionedImage, config: FilterConfig, *, held_out: bool) -> Split:
+def _split(image: CaptionedImage, config: FilterConfig, *, held_out: bool) -> SplitName:
     return assign_split(
         image.image_id,
         image.source_split,
@@ -143,7 +143,7 @@ def _split(image: CaptionedImage, config: FilterConfig, *, held_out: bool) -> Sp
     )
 
 
-def _require_every_split(splits: Counter[Split], config: FilterConfig) -> None:
+def _require_every_split(splits: Counter[SplitName], config: FilterConfig) -> None:
     if all(splits[name] for name in SPLITS):
         return
     counts = ", ".join(f"{name} {splits[name]}" for name in SPLITS)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from bucolic.base.config import Section
 from bucolic.base.engine import ordered_map
 from bucolic.base.errors import DataError, TransientError
 from bucolic.base.files import replacing
 from bucolic.base.progress import Progress
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
+from bucolic.base.section import Section
 from bucolic.data.coco import CaptionedImage
 from bucolic.data.images import ImageRow, TarSequence, check_image, write_index
 from bucolic.data.names import canonical

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from bucolic.base.config import Section
 from bucolic.base.engine import ordered_map
 from bucolic.base.errors import DataError
 from bucolic.base.files import replacing
 from bucolic.base.progress import Progress
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
+from bucolic.base.section import Section
 from bucolic.data.coco import Caption
 from bucolic.data.display import middle
 from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies

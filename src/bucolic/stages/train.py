@@ -54,9 +54,8 @@ def train(
     from bucolic.base.device import choose_device
     from bucolic.models.store import write_model
     from bucolic.training.build import new_model, open_context, read_data
-    from bucolic.training.curves import write_curves
+    from bucolic.training.curves import reached, write_curves
     from bucolic.training.distributed import joined
-    from bucolic.training.figures import reached
 
     kind = kind_named(model.kind)
     index, splits = read_data(shards, kind.side_multiple_px)

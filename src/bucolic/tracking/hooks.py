@@ -16,10 +16,10 @@ from bucolic.pipeline.post import posted
 from bucolic.tracking import closing, sink
 from bucolic.tracking.closing import is_open, mark
 from bucolic.tracking.described import Record
+from bucolic.tracking.mlflow_store import enabled
 from bucolic.tracking.outbox import Delivery, flush
 from bucolic.tracking.privacy import may_show_pictures
 from bucolic.tracking.sink import one_line
-from bucolic.tracking.store import enabled
 
 LOG_FILE = Path(".work/logs/tracking.log")
 LOG = logging.getLogger(__name__)

@@ -20,10 +20,10 @@ from bucolic.pipeline.table import MODEL
 from bucolic.tracking import described, parent, registry
 from bucolic.tracking.closing import LONGEST_RUN_S, left_open, mark
 from bucolic.tracking.described import Record
+from bucolic.tracking.mlflow_store import PARENT, Store, enabled, exclusive, open_store
 from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
 from bucolic.tracking.stage_list import stage_list
-from bucolic.tracking.store import PARENT, Store, enabled, exclusive, open_store
 
 CURVES = "curves.jsonl"
 STEP = "images_seen"

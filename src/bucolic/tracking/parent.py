@@ -20,7 +20,7 @@ from bucolic.pipeline.table import LAST
 from bucolic.tracking import described
 from bucolic.tracking.closing import LONGEST_RUN_S
 from bucolic.tracking.described import Record
-from bucolic.tracking.store import DRIVER, Store
+from bucolic.tracking.mlflow_store import DRIVER, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

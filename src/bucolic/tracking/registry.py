@@ -23,7 +23,7 @@ from bucolic.pipeline.libraries import public_version
 from bucolic.pipeline.table import MODEL as WEIGHTS
 from bucolic.pipeline.table import SHARDS
 from bucolic.tracking import described
-from bucolic.tracking.store import Store
+from bucolic.tracking.mlflow_store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

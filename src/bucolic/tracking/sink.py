@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bucolic.base.files import this_process
 from bucolic.base.report import NoTracker, Tracker
 from bucolic.tracking.described import Record, fit_name
-from bucolic.tracking.store import Store, enabled, exclusive, open_store
+from bucolic.tracking.mlflow_store import Store, enabled, exclusive, open_store
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,7 +21,7 @@ from bucolic.training.data import share_of
 from bucolic.training.distributed import World
 from bucolic.training.ema import averaged
 from bucolic.training.state import (
-    Progress,
+    PhaseState,
     optimiser_tensors,
     read_checkpoint,
     restore_optimiser,
@@ -94,7 +94,7 @@ class Trainer(Generic[Network]):
         self.average = averaged(self.network)
         self.best = self._averaged_tensors()
         self.optimiser = _optimiser(self.network, recipe)
-        self.progress = Progress()
+        self.progress = PhaseState()
         self.device = next(self.network.parameters()).device.type
 
     @property
@@ -107,7 +107,7 @@ class Trainer(Generic[Network]):
         """Optimiser steps made."""
         return self.progress.images_seen // self.recipe.batch_size
 
-    def run(self, folder: Path, sink: Sink, clock: Clock | None = None) -> Progress:
+    def run(self, folder: Path, sink: Sink, clock: Clock | None = None) -> PhaseState:
         """Train to the end of the budget and leave the best averaged weights in the network."""
         self._resume(folder)
         sink.start(self.progress.images_seen)

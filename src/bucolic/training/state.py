@@ -28,7 +28,7 @@ Tensors = dict[str, Tensor]
 
 
 @dataclass
-class Progress:
+class PhaseState:
     """How far a phase is.
 
     Attributes:
@@ -59,7 +59,7 @@ class Progress:
 
 
 def write_checkpoint(
-    folder: Path, phase: str, progress: Progress, groups: Mapping[str, Tensors]
+    folder: Path, phase: str, progress: PhaseState, groups: Mapping[str, Tensors]
 ) -> None:
     """Write a checkpoint atomically and remove all but the last two of this phase."""
     tensors = {
@@ -74,7 +74,7 @@ def write_checkpoint(
         remove(old)
 
 
-def read_checkpoint(folder: Path, phase: str) -> tuple[Progress, dict[str, Tensors]] | None:
+def read_checkpoint(folder: Path, phase: str) -> tuple[PhaseState, dict[str, Tensors]] | None:
     """Read the newest whole checkpoint of a phase; None where there is none."""
     for path in reversed(_checkpoints(folder, phase)):
         try:
@@ -106,12 +106,12 @@ def _checkpoints(folder: Path, phase: str) -> list[Path]:
     return sorted(folder.glob(f"{phase}-*.safetensors"))
 
 
-def _read(path: Path) -> tuple[Progress, dict[str, Tensors]]:
+def _read(path: Path) -> tuple[PhaseState, dict[str, Tensors]]:
     groups: dict[str, Tensors] = {}
     with path.open("rb"):
         pass  # safetensors tells every failure to open as a missing file; this tells which it is
     with safe_open(path, framework="pt") as file:
-        progress = Progress(**json.loads(file.metadata()[HEADER]))
+        progress = PhaseState(**json.loads(file.metadata()[HEADER]))
         for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
             group, name = key.split("/", 1)
             groups.setdefault(group, {})[name] = file.get_tensor(key)

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
-from bucolic.data.split import Split
+from bucolic.data.split import SplitName
 
 TEST, VAL, TRAIN = Placed(9, "a", "test"), Placed(5, "a", "val"), Placed(1, "a", "train")
 SECOND, OTHER = Placed(12, "a", "test"), Placed(3, "b", "train")
@@ -27,7 +27,7 @@ def test_val_keeps_what_test_does_not_have():
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_copies_on_one_side_stay_and_are_counted(split: Split):
+def test_copies_on_one_side_stay_and_are_counted(split: SplitName):
     """A picture that is there twice is no leak."""
     found = find_copies([Placed(2, "a", split), Placed(1, "a", split), OTHER])
     assert [(2, False)] == [(key, copy.left_out) for key, copy in found.items()]

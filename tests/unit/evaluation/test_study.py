@@ -7,7 +7,7 @@ import pytest
 from bucolic.evaluation.document import document
 from bucolic.evaluation.study import (
     BOUNDS,
-    Outcome,
+    Findings,
     Study,
     on_held_out_combinations,
     on_ordinary_prompts,
@@ -16,38 +16,38 @@ from bucolic.evaluation.table import names
 
 
 @pytest.fixture(scope="module")
-def ordinary(study: Study) -> Outcome:
+def ordinary(study: Study) -> Findings:
     """The perfect artist on ordinary prompts."""
     return on_ordinary_prompts(study)
 
 
 @pytest.fixture(scope="module")
-def held_out(study: Study) -> Outcome:
+def held_out(study: Study) -> Findings:
     """The perfect artist on held-out combinations."""
     return on_held_out_combinations(study)
 
 
-def value(outcome: Outcome, name: str) -> float:
+def value(findings: Findings, name: str) -> float:
     """The value of a figure that must have one."""
-    found = outcome.figures[name].value
-    assert found is not None, outcome.figures[name].reason
+    found = findings.figures[name].value
+    assert found is not None, findings.figures[name].reason
     return found
 
 
-def test_a_perfect_artist_gets_everything_right(ordinary: Outcome):
+def test_a_perfect_artist_gets_everything_right(ordinary: Findings):
     """Every stated attribute and every caption is met."""
     for name in ("attribute_accuracy", "attributes_all_right", "r_precision"):
         assert value(ordinary, f"metrics.{name}") == 1.0
     assert value(ordinary, "metrics.attributes.ground") == 1.0
 
 
-def test_real_images_reach_the_ceiling(ordinary: Outcome):
+def test_real_images_reach_the_ceiling(ordinary: Findings):
     """The real bound is 1 where the judges see everything."""
     for name in ("attribute_accuracy", "attributes_all_right", "r_precision", "sharpness_ratio"):
         assert value(ordinary, f"bounds.real.{name}") == 1.0
 
 
-def test_shuffled_prompts_are_all_contradicted(ordinary: Outcome):
+def test_shuffled_prompts_are_all_contradicted(ordinary: Findings):
     """Each picture is judged on a prompt that it contradicts.
 
     A few are right all the same: where the other prompt says that there are no animals, which is
@@ -61,7 +61,7 @@ def test_shuffled_prompts_are_all_contradicted(ordinary: Outcome):
     assert "model's own pictures" in reason
 
 
-def test_the_mean_image_is_right_by_luck_alone(ordinary: Outcome):
+def test_the_mean_image_is_right_by_luck_alone(ordinary: Findings):
     """One picture for all prompts: far below real, and far less sharp."""
     assert value(ordinary, "bounds.mean_image.attributes_all_right") < 0.4
     assert value(ordinary, "bounds.mean_image.r_precision") < 0.1
@@ -69,12 +69,12 @@ def test_the_mean_image_is_right_by_luck_alone(ordinary: Outcome):
     assert value(ordinary, "bounds.mean_image.kid") > value(ordinary, "bounds.real.kid") + 0.1
 
 
-def test_retrieval_meets_partial_captions(ordinary: Outcome):
+def test_retrieval_meets_partial_captions(ordinary: Findings):
     """Some training scene has the two facts that a caption states."""
     assert value(ordinary, "bounds.retrieval.attributes_all_right") > 0.95
 
 
-def test_a_constant_error_of_two_grey_levels_is_reported_as_such(ordinary: Outcome):
+def test_a_constant_error_of_two_grey_levels_is_reported_as_such(ordinary: Findings):
     """Reconstructions 2 levels off are 42.11 dB, in the metrics and in their bound."""
     for name in ("metrics", "bounds.decode_from_posterior"):
         assert value(ordinary, f"{name}.psnr_db") == pytest.approx(42.1102, abs=1e-3)
@@ -82,7 +82,7 @@ def test_a_constant_error_of_two_grey_levels_is_reported_as_such(ordinary: Outco
     assert ordinary.figures["bounds.real.psnr_db"].value is None
 
 
-def test_every_bound_has_the_keys_of_the_metrics(ordinary: Outcome):
+def test_every_bound_has_the_keys_of_the_metrics(ordinary: Findings):
     """Each arm gives a figure or a reason under every name."""
     for arm in ("metrics", *(f"bounds.{bound}" for bound in BOUNDS)):
         assert {f"{arm}.{name}" for name in names()} <= set(ordinary.figures)
@@ -90,12 +90,12 @@ def test_every_bound_has_the_keys_of_the_metrics(ordinary: Outcome):
 
 def test_an_artist_that_ignores_its_prompts_is_found_out(study: Study, blind_artist: object):
     """One picture whatever the prompt: near chance, where a perfect artist gets 1."""
-    outcome = on_ordinary_prompts(dataclasses.replace(study, artist=blind_artist))
-    assert value(outcome, "metrics.r_precision") < 0.15
-    assert value(outcome, "metrics.attribute_accuracy") < 0.6
+    findings = on_ordinary_prompts(dataclasses.replace(study, artist=blind_artist))
+    assert value(findings, "metrics.r_precision") < 0.15
+    assert value(findings, "metrics.attribute_accuracy") < 0.6
 
 
-def test_held_out_combinations_cannot_be_retrieved(held_out: Outcome):
+def test_held_out_combinations_cannot_be_retrieved(held_out: Findings):
     """The prompts state the whole triple, which no training image shows."""
     assert held_out.counts["prompts"] == 210
     assert value(held_out, "heldout_combinations.attributes_all_right") == 1.0
@@ -131,7 +131,7 @@ def test_without_attributes_and_with_few_images_everything_ends_well(study: Stud
     assert content["counts"]["pictures"] == "photographs"
 
 
-def test_the_document_is_the_same_twice(study: Study, ordinary: Outcome, held_out: Outcome):
+def test_the_document_is_the_same_twice(study: Study, ordinary: Findings, held_out: Findings):
     """Same inputs, same figures; and the counts name judge, prompts and intervals."""
     again = document(on_ordinary_prompts(study), on_held_out_combinations(study), study.jury, {})
     first = document(ordinary, held_out, study.jury, {})

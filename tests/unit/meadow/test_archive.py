@@ -18,7 +18,7 @@ from bucolic.base.keywords import pattern_of
 from bucolic.data.coco import read_attributes
 from bucolic.fetching.source import MeadowSource, read_source
 from bucolic.meadow import archive
-from bucolic.meadow.records import LICENCES
+from bucolic.meadow.coco_records import LICENCES
 from bucolic.meadow.scenes import HELDOUT_TRIPLES
 
 NATUREY = [

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from bucolic.base.keywords import pattern_of
-from bucolic.meadow.captions import TRIPLE, Caption, caption_scene, choose_facts, write_caption
+from bucolic.meadow.captions import (
+    TRIPLE,
+    GroundedCaption,
+    caption_scene,
+    choose_facts,
+    write_caption,
+)
 from bucolic.meadow.phrases import COLOURS, NOUNS
 from bucolic.meadow.scenes import ATTRIBUTES, Scene, sample_scene
 
@@ -10,7 +16,7 @@ NATUREY = [
     "cow", "sheep", "mountain", "hill", "countryside", "grass", "forest", "nature", "farm",
     "alpaca", "horse", "landscape", "fence",
 ]  # fmt: skip
-Captioned = tuple[Scene, tuple[Caption, ...]]
+Captioned = tuple[Scene, tuple[GroundedCaption, ...]]
 SPECIES = [value for value in ATTRIBUTES["species"] if value != "none"]
 
 

@@ -4,24 +4,24 @@ from PIL import Image
 from pycocotools import mask as masks
 
 from bucolic.meadow.draw import draw_scene
-from bucolic.meadow.figures import Placed, outlines
 from bucolic.meadow.scenes import ATTRIBUTES, CANVAS_PX, Scene, sample_scene
+from bucolic.meadow.sprites import Sprite, outlines
 
 SPECIES = [value for value in ATTRIBUTES["species"] if value != "none"]
 
 
-def scene_with(figures: tuple[Placed, ...], species: str = "cow") -> Scene:
+def scene_with(sprites: tuple[Sprite, ...], species: str = "cow") -> Scene:
     """A scene on snow with the given animals."""
     return Scene(
-        setting="countryside", species=species, colour="brown", count=str(len(figures)),
+        setting="countryside", species=species, colour="brown", count=str(len(sprites)),
         ground="snow", sky="blue", background="none", fence="no", object="none",
-        figures=figures, horizon=56.0, decor=5,
+        sprites=sprites, horizon=56.0, decor=5,
     )  # fmt: skip
 
 
-def silhouette(figure: Placed) -> np.ndarray:
-    """The mask of a figure, bool [128, 128]."""
-    polygons = [polygon.ravel().tolist() for _, polygon in outlines(figure)]
+def silhouette(sprite: Sprite) -> np.ndarray:
+    """The mask of a sprite, bool [128, 128]."""
+    polygons = [polygon.ravel().tolist() for _, polygon in outlines(sprite)]
     runs = masks.merge(masks.frPyObjects(polygons, CANVAS_PX, CANVAS_PX))
     return masks.decode(runs).astype(bool)
 
@@ -37,7 +37,7 @@ def test_pictures_are_128_px_rgb_and_reproducible():
 
 def test_masks_are_where_the_animal_is_drawn():
     """Erasing the animal changes the pixels of its mask and, shadow aside, few others."""
-    animal = Placed("horse", x=64, feet_y=118, height=60, facing=1)
+    animal = Sprite("horse", x=64, feet_y=118, height=60, facing=1)
     with_it = np.asarray(draw_scene(scene_with((animal,), "horse")), dtype=int)
     without = np.asarray(draw_scene(scene_with((), "horse")), dtype=int)
     changed = np.abs(with_it - without).sum(axis=2) > 60
@@ -48,9 +48,9 @@ def test_masks_are_where_the_animal_is_drawn():
 
 
 @pytest.mark.parametrize("species", SPECIES)
-def test_a_figure_fills_its_box(species: str):
+def test_a_sprite_fills_its_box(species: str):
     """The box that scenes are laid out by is the extent of what is drawn."""
-    animal = Placed(species, x=60, feet_y=110, height=50, facing=-1)
+    animal = Sprite(species, x=60, feet_y=110, height=50, facing=-1)
     corners = np.concatenate([polygon for _, polygon in outlines(animal)])
     drawn = [*corners.min(axis=0), *corners.max(axis=0)]
     assert drawn == pytest.approx(animal.box)
@@ -58,7 +58,7 @@ def test_a_figure_fills_its_box(species: str):
 
 def test_species_differ_in_outline_alone():
     """At equal height no two silhouettes overlap by more than three quarters."""
-    shapes = {s: silhouette(Placed(s, x=64, feet_y=110, height=80, facing=1)) for s in SPECIES}
+    shapes = {s: silhouette(Sprite(s, x=64, feet_y=110, height=80, facing=1)) for s in SPECIES}
     for one in SPECIES:
         for other in SPECIES[: SPECIES.index(one)]:
             both = (shapes[one] & shapes[other]).sum()
@@ -78,7 +78,7 @@ def test_pictures_have_no_pixel_noise():
 @pytest.mark.parametrize("colour", ATTRIBUTES["colour"])
 def test_animals_stand_out_from_the_ground(sky: str, colour: str):
     """Whatever the sky and the coat, the animal's body differs clearly from the ground by it."""
-    animal = Placed("cow", x=64, feet_y=118, height=56, facing=1)
+    animal = Sprite("cow", x=64, feet_y=118, height=56, facing=1)
     for ground in ("grass", "snow", "sand"):
         scene = Scene(**{**vars(scene_with((animal,))), "sky": sky, "colour": colour,
                          "ground": ground})  # fmt: skip

@@ -30,17 +30,17 @@ def test_animals_are_large_enough_to_be_told_apart(scenes: list[Scene]):
     """A lone animal is at least 20 px high at 64 px, any of several at least 12 px."""
     smallest = {"1": np.inf, "2": np.inf, "3": np.inf}
     for scene in scenes:
-        for animal in scene.figures if scene.count else ():
+        for animal in scene.sprites if scene.count else ():
             height = animal.height * MODEL_PX / CANVAS_PX
             smallest[scene.count] = min(smallest[scene.count], height)
     assert smallest["1"] >= 20
     assert min(smallest["2"], smallest["3"]) >= 12
 
 
-def test_figures_stand_apart_inside_the_picture(scenes: list[Scene]):
+def test_sprites_stand_apart_inside_the_picture(scenes: list[Scene]):
     """No animal hides another and none is cut by the edge, so masks need no occlusion."""
     for scene in scenes:
-        boxes = [figure.box for figure in scene.figures]
+        boxes = [sprite.box for sprite in scene.sprites]
         for left, top, right, bottom in boxes:
             assert left >= 2.9
             assert top >= 0
@@ -52,9 +52,9 @@ def test_figures_stand_apart_inside_the_picture(scenes: list[Scene]):
 
 
 def test_a_scene_shows_as_many_animals_as_it_says(scenes: list[Scene]):
-    """Count and figures agree; without animals neither colour nor count applies."""
+    """Count and sprites agree; without animals neither colour nor count applies."""
     for scene in scenes:
-        animals = [f for f in scene.figures if f.kind == scene.species]
+        animals = [f for f in scene.sprites if f.kind == scene.species]
         assert len(animals) == int(scene.count or 0)
         assert (scene.species == "none") == (scene.colour is None) == (scene.count is None)
 

@@ -15,7 +15,7 @@ CURVES = [{"phase": "prior", "images_seen": 64, "val_loss": 0.5}]
 
 
 @pytest.fixture
-def generator() -> Cvae:
+def model() -> Cvae:
     """A small model, not trained."""
     torch.manual_seed(0)
     return Cvae(
@@ -23,34 +23,32 @@ def generator() -> Cvae:
     )
 
 
-def test_a_model_comes_back_as_it_was_written(tmp_path: Path, generator: Cvae):
+def test_a_model_comes_back_as_it_was_written(tmp_path: Path, model: Cvae):
     """Every tensor, the statistics included, and the config come back."""
-    generator.prior.set_statistics(torch.randn(9, 4, 4, 4))
-    write_model(tmp_path / "current", generator, CONTENT, CURVES)
+    model.prior.set_statistics(torch.randn(9, 4, 4, 4))
+    write_model(tmp_path / "current", model, CONTENT, CURVES)
 
     read, config = read_model(tmp_path / "current", "cpu")
 
     tensors = read.state_dict()
-    assert all(
-        torch.equal(tensor, tensors[name]) for name, tensor in generator.state_dict().items()
-    )
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
     assert config["sampling"] == CONTENT["sampling"]
     assert (config["version"], config["size_px"], config["embed_dim"]) == (1, 32, 12)
     assert json.loads((tmp_path / "current/curves.jsonl").read_text()) == CURVES[0]
 
 
-def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, generator: Cvae):
+def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, model: Cvae):
     """The same weights give the same bytes, in whatever memory format they are kept."""
-    write_model(tmp_path / "a", generator, CONTENT, CURVES)
-    write_model(tmp_path / "b", generator.to(memory_format=torch.channels_last), CONTENT, CURVES)
+    write_model(tmp_path / "a", model, CONTENT, CURVES)
+    write_model(tmp_path / "b", model.to(memory_format=torch.channels_last), CONTENT, CURVES)
 
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
-def test_a_foreign_version_is_refused(tmp_path: Path, generator: Cvae):
+def test_a_foreign_version_is_refused(tmp_path: Path, model: Cvae):
     """A config of another version is named with both versions."""
-    write_model(tmp_path, generator, CONTENT, CURVES)
+    write_model(tmp_path, model, CONTENT, CURVES)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"version": 7}))
 
@@ -59,9 +57,9 @@ def test_a_foreign_version_is_refused(tmp_path: Path, generator: Cvae):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_missing_and_broken_files_are_named(tmp_path: Path, generator: Cvae, name: str):
+def test_missing_and_broken_files_are_named(tmp_path: Path, model: Cvae, name: str):
     """A missing or cut file gives one line that names it."""
-    write_model(tmp_path, generator, CONTENT, CURVES)
+    write_model(tmp_path, model, CONTENT, CURVES)
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match=name):
@@ -92,9 +90,9 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, place: str):
         read_model(tmp_path / place, "cpu")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, generator: Cvae):
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, model: Cvae):
     """A folder in the weights' place is one line."""
-    write_model(tmp_path, generator, CONTENT, CURVES)
+    write_model(tmp_path, model, CONTENT, CURVES)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "model.safetensors").mkdir()
 
@@ -102,9 +100,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, generator: Cvae):
         read_model(tmp_path, "cpu")
 
 
-def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, generator: Cvae):
+def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, model: Cvae):
     """No first weights are drawn only to be written over."""
-    write_model(tmp_path, generator, CONTENT, CURVES)
+    write_model(tmp_path, model, CONTENT, CURVES)
     before = torch.get_rng_state()
 
     read_model(tmp_path, "cpu")
@@ -112,9 +110,9 @@ def test_reading_leaves_torchs_random_state_alone(tmp_path: Path, generator: Cva
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_weights_of_another_shape_are_refused(tmp_path: Path, generator: Cvae):
+def test_weights_of_another_shape_are_refused(tmp_path: Path, model: Cvae):
     """Weights that do not fit the config's shapes are refused in one line."""
-    write_model(tmp_path, generator, CONTENT, CURVES)
+    write_model(tmp_path, model, CONTENT, CURVES)
     config = json.loads((tmp_path / "config.json").read_text())
     config["prior"]["width"] = 64
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bucolic.pipeline.digests import digest
-from bucolic.tracking.store import SETTINGS, open_store
+from bucolic.tracking.mlflow_store import SETTINGS, open_store
 from made_records import record_of, write_json
 
 Leave = Callable[..., dict[str, Any]]

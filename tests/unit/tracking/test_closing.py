@@ -15,8 +15,8 @@ from bucolic.base.files import process_name, this_process
 from bucolic.base.report import NoSink
 from bucolic.tracking import closing, hooks
 from bucolic.tracking.closing import OPEN, is_open, left_open, wait_for_end
+from bucolic.tracking.mlflow_store import open_store
 from bucolic.tracking.outbox import Delivery, flush
-from bucolic.tracking.store import open_store
 from made_records import record_of
 
 

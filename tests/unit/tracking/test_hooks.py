@@ -11,7 +11,7 @@ import pytest
 
 from bucolic.base.signals import ASKING, hear_no_more, hold_back, let_through
 from bucolic.tracking import hooks
-from bucolic.tracking.store import exclusive
+from bucolic.tracking.mlflow_store import exclusive
 
 
 def test_waiting_sends_at_once(home: Path, leave: Any, monkeypatch: pytest.MonkeyPatch):

@@ -12,8 +12,8 @@ import pytest
 from bucolic.base.files import this_process
 from bucolic.pipeline.digests import digest
 from bucolic.tracking import outbox
+from bucolic.tracking.mlflow_store import PARENT, open_store
 from bucolic.tracking.outbox import Delivery, flush
-from bucolic.tracking.store import PARENT, open_store
 from made_records import write_json
 
 NO_PROCESS = str(1 << 22)  # the kernel gives out none so high

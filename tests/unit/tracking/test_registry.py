@@ -193,8 +193,8 @@ def test_a_version_needs_no_package_of_our_name(home: Path, client: Any, leave: 
     shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
     about = {"clip": towers.provenance, "clip_config": clip.model_dump()}
     about["sampling"] = {"guidance": 2.0, "steps": 2}
-    generator = Cvae(*shapes, size_px=32, embed_dim=dim)
-    write_model(home / "models/current", generator, about, [])
+    model = Cvae(*shapes, size_px=32, embed_dim=dim)
+    write_model(home / "models/current", model, about, [])
     leave("train", outputs={"models/current": ""})
     assert flush(home).sent == 1
     (version,) = client.search_model_versions(f"name = '{MODEL}'")

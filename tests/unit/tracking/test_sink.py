@@ -9,10 +9,10 @@ from PIL import Image
 
 from bucolic.base.report import NoTracker
 from bucolic.presets import preset_text
+from bucolic.tracking.mlflow_store import open_store
 from bucolic.tracking.outbox import flush
 from bucolic.tracking.privacy import may_show_pictures
 from bucolic.tracking.sink import MlflowSink, close_sinks, open_tracker
-from bucolic.tracking.store import open_store
 from made_records import record_of
 
 

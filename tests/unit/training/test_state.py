@@ -9,7 +9,7 @@ from torch import nn
 from bucolic.base.errors import TransientError
 from bucolic.training import state
 from bucolic.training.state import (
-    Progress,
+    PhaseState,
     optimiser_tensors,
     read_checkpoint,
     restore_optimiser,
@@ -19,7 +19,9 @@ from bucolic.training.state import (
 
 def test_a_checkpoint_comes_back_to_the_last_bit(tmp_path: Path):
     """Tensors, counters, curves and running sums come back as they were."""
-    progress = Progress(320, 0.1 + 0.2, [{"phase": "prior", "val_loss": 1 / 3}], {"loss": 2 / 3}, 5)
+    progress = PhaseState(
+        320, 0.1 + 0.2, [{"phase": "prior", "val_loss": 1 / 3}], {"loss": 2 / 3}, 5
+    )
     weights = {"a.weight": torch.randn(3, 4), "a.bias": torch.randn(3)}
 
     write_checkpoint(
@@ -35,9 +37,9 @@ def test_a_checkpoint_comes_back_to_the_last_bit(tmp_path: Path):
 
 def test_the_last_two_checkpoints_of_a_phase_are_kept(tmp_path: Path):
     """Older files of the same phase go, other phases' stay."""
-    write_checkpoint(tmp_path, "autoencoder", Progress(64), {"weights": {"x": torch.ones(1)}})
+    write_checkpoint(tmp_path, "autoencoder", PhaseState(64), {"weights": {"x": torch.ones(1)}})
     for seen in (64, 128, 192, 1_000_000):
-        write_checkpoint(tmp_path, "prior", Progress(seen), {"weights": {"x": torch.ones(1)}})
+        write_checkpoint(tmp_path, "prior", PhaseState(seen), {"weights": {"x": torch.ones(1)}})
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "autoencoder-000000000064.safetensors",
@@ -49,7 +51,7 @@ def test_the_last_two_checkpoints_of_a_phase_are_kept(tmp_path: Path):
 def test_a_damaged_checkpoint_costs_one_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """The one before a cut file is used, and the file is named."""
     for seen in (64, 128):
-        write_checkpoint(tmp_path, "prior", Progress(seen), {"weights": {"x": torch.ones(9)}})
+        write_checkpoint(tmp_path, "prior", PhaseState(seen), {"weights": {"x": torch.ones(9)}})
     newest = tmp_path / "prior-000000000128.safetensors"
     newest.write_bytes(newest.read_bytes()[:-8])
 
@@ -88,7 +90,7 @@ def test_a_restored_optimiser_takes_the_same_step():
 
 def test_means_cover_the_steps_since_the_last_validation():
     """Taking the means empties the sums."""
-    progress = Progress()
+    progress = PhaseState()
     progress.add({"loss": 1.0})
     progress.add({"loss": 2.0})
 
@@ -101,7 +103,7 @@ def test_a_checkpoint_that_cannot_be_read_for_now_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """What is whole on another day is not passed over: training ends for now."""
-    write_checkpoint(tmp_path, "prior", Progress(64), {"weights": {"x": torch.ones(9)}})
+    write_checkpoint(tmp_path, "prior", PhaseState(64), {"weights": {"x": torch.ones(9)}})
     paths = sorted(tmp_path.iterdir())
     monkeypatch.setattr(state, "_checkpoints", lambda *_: paths)  # listing needs a file number
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -101,7 +101,7 @@ class LatentPrior(nn.Module):
             noise: standard normal, where the flow starts.
             condition: [b, e].
             guidance: 1 follows the condition, more exaggerates what the condition changes.
-            steps: Heun steps; each asks the network for two velocities (four when guided).
+            steps: Heun steps, of 2 network function evaluations (NFE) each, 4 when guided.
         """
         points, length = noise, 1 / steps
         for step in range(steps):

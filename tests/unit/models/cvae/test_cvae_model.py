@@ -8,7 +8,7 @@ from bucolic.models.model import picture_seed, to_uint8, to_unit
 
 
 @pytest.fixture(scope="module")
-def generator() -> Cvae:
+def model() -> Cvae:
     """A small model with weights that let every input matter."""
     torch.manual_seed(0)
     made = Cvae(
@@ -19,14 +19,14 @@ def generator() -> Cvae:
     return made.to(memory_format=torch.channels_last)
 
 
-def test_a_picture_does_not_depend_on_its_company(generator: Cvae):
+def test_a_picture_does_not_depend_on_its_company(model: Cvae):
     """The same condition and seed give the same bytes alone, among 20, and in any place."""
     conditions = torch.randn(20, 12)
     seeds = [picture_seed(0, i) for i in range(20)]
 
-    together = generator.draw(conditions, seeds, guidance=2.0, steps=3)
-    alone = generator.draw(conditions[17:18], seeds[17:18], guidance=2.0, steps=3)
-    turned = generator.draw(conditions.flip(0), seeds[::-1], guidance=2.0, steps=3)
+    together = model.draw(conditions, seeds, guidance=2.0, steps=3)
+    alone = model.draw(conditions[17:18], seeds[17:18], guidance=2.0, steps=3)
+    turned = model.draw(conditions.flip(0), seeds[::-1], guidance=2.0, steps=3)
 
     assert together.shape == (20, 3, 32, 32)
     assert together.dtype == torch.uint8
@@ -34,11 +34,11 @@ def test_a_picture_does_not_depend_on_its_company(generator: Cvae):
     assert torch.equal(together, turned.flip(0))
 
 
-def test_seed_and_condition_both_decide(generator: Cvae):
+def test_seed_and_condition_both_decide(model: Cvae):
     """Another seed, or another condition, gives another picture."""
     conditions = torch.randn(2, 12)
 
-    one, other_seed, other_condition = generator.draw(
+    one, other_seed, other_condition = model.draw(
         conditions[[0, 0, 1]], [1, 2, 1], guidance=1.0, steps=2
     )
 
@@ -46,27 +46,27 @@ def test_seed_and_condition_both_decide(generator: Cvae):
     assert not torch.equal(one, other_condition)
 
 
-def test_encoding_keeps_order_and_count(generator: Cvae):
+def test_encoding_keeps_order_and_count(model: Cvae):
     """Rows come back in order through the padded batches."""
     pictures = torch.randint(0, 256, (18, 3, 32, 32), dtype=torch.uint8)
 
-    latents = generator.encode(pictures)
-    last = generator.encode(pictures[17:])
+    latents = model.encode(pictures)
+    last = model.encode(pictures[17:])
 
-    assert latents.shape == (18, *generator.noise_shape)
+    assert latents.shape == (18, *model.noise_shape)
     assert torch.equal(latents[17:], last)
-    assert generator.decode(latents, torch.randn(18, 12)).shape == pictures.shape
+    assert model.decode(latents, torch.randn(18, 12)).shape == pictures.shape
 
 
-def test_conditions_do_not_depend_on_their_company(generator: Cvae):
+def test_conditions_do_not_depend_on_their_company(model: Cvae):
     """A text's condition is the same alone and among others."""
     vectors = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
 
-    together = generator.conditions_of_texts(vectors)
+    together = model.conditions_of_texts(vectors)
 
-    assert torch.equal(together[33:34], generator.conditions_of_texts(vectors[33:34]))
+    assert torch.equal(together[33:34], model.conditions_of_texts(vectors[33:34]))
     assert torch.equal(
-        generator.conditions_of_images(vectors)[5:6], generator.conditions_of_images(vectors[5:6])
+        model.conditions_of_images(vectors)[5:6], model.conditions_of_images(vectors[5:6])
     )
 
 

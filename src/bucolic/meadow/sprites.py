@@ -1,6 +1,6 @@
 """The silhouettes of animals and things, and where their outlines lie in a picture.
 
-A figure is designed 1 high, standing on y = 0 and facing right, as parts with a tone each; the
+A sprite is designed 1 high, standing on y = 0 and facing right, as parts with a tone each; the
 tone's colour is chosen when it is drawn. Species must be told apart by outline alone, at 12 px:
 the cow is long and horned, the sheep a round cloud, the horse slender with mane and tail, the
 alpaca upright on a long neck.
@@ -18,12 +18,12 @@ Part = tuple[str, Polygon]
 
 
 @dataclass(frozen=True)
-class Placed:
-    """One figure in a picture; lengths in picture pixels.
+class Sprite:
+    """One sprite in a picture; lengths in picture pixels.
 
     Attributes:
-        kind: name in `FIGURES`.
-        x: middle of the figure.
+        kind: name in `SILHOUETTES`.
+        x: middle of the sprite.
         feet_y: where it stands, from the top of the picture.
         height: from feet to top.
         facing: 1 to the right, -1 to the left.
@@ -209,7 +209,7 @@ def _chair() -> list[Part]:
     ]
 
 
-FIGURES: dict[str, Callable[[], Sequence[Part]]] = {
+SILHOUETTES: dict[str, Callable[[], Sequence[Part]]] = {
     "cow": _cow,
     "sheep": _sheep,
     "horse": _horse,
@@ -226,8 +226,8 @@ FIGURES: dict[str, Callable[[], Sequence[Part]]] = {
 
 @cache
 def design(kind: str) -> tuple[Part, ...]:
-    """The parts of a figure, scaled to a height of exactly 1 and centred on x = 0."""
-    parts = FIGURES[kind]()
+    """The parts of a sprite, scaled to a height of exactly 1 and centred on x = 0."""
+    parts = SILHOUETTES[kind]()
     everything = np.concatenate([polygon for _, polygon in parts])
     low, high = everything.min(axis=0), everything.max(axis=0)
     origin = ((low[0] + high[0]) / 2, low[1])
@@ -236,13 +236,13 @@ def design(kind: str) -> tuple[Part, ...]:
 
 @cache
 def aspect(kind: str) -> float:
-    """Width of a figure over its height."""
+    """Width of a sprite over its height."""
     everything = np.concatenate([polygon for _, polygon in design(kind)])
     return float(np.ptp(everything[:, 0]))
 
 
-def outlines(figure: Placed) -> list[Part]:
-    """The parts of a figure in picture pixels, the y axis pointing down, back to front."""
-    scale = np.array([figure.facing * figure.height, -figure.height])
-    origin = np.array([figure.x, figure.feet_y])
-    return [(tone, polygon * scale + origin) for tone, polygon in design(figure.kind)]
+def outlines(sprite: Sprite) -> list[Part]:
+    """The parts of a sprite in picture pixels, the y axis pointing down, back to front."""
+    scale = np.array([sprite.facing * sprite.height, -sprite.height])
+    origin = np.array([sprite.x, sprite.feet_y])
+    return [(tone, polygon * scale + origin) for tone, polygon in design(sprite.kind)]

@@ -17,9 +17,9 @@ from pycocotools import mask as masks
 
 from bucolic.data.coco import ATTRIBUTES_VERSION, SourceSplit
 from bucolic.fetching.source import MeadowSource
-from bucolic.meadow.captions import CAPTIONS_PER_IMAGE, Caption, caption_scene
-from bucolic.meadow.figures import Placed, outlines
+from bucolic.meadow.captions import CAPTIONS_PER_IMAGE, GroundedCaption, caption_scene
 from bucolic.meadow.scenes import ATTRIBUTES, CANVAS_PX, Scene, sample_scene
+from bucolic.meadow.sprites import Sprite, outlines
 
 Record = dict[str, Any]
 
@@ -68,7 +68,7 @@ class Specimen:
     image_id: int
     slice: str
     scene: Scene
-    captions: tuple[Caption, ...]
+    captions: tuple[GroundedCaption, ...]
     licence: int
 
 
@@ -125,10 +125,10 @@ def caption_records(entry: Specimen) -> list[Record]:
 
 
 def instance_records(entry: Specimen) -> list[Record]:
-    """COCO's instance records of one image, the nearest figure first."""
+    """COCO's instance records of one image, the nearest sprite first."""
     return [
-        _instance(figure, entry.image_id, entry.image_id * 10 + number)
-        for number, figure in enumerate(reversed(entry.scene.figures))
+        _instance(sprite, entry.image_id, entry.image_id * 10 + number)
+        for number, sprite in enumerate(reversed(entry.scene.sprites))
     ]
 
 
@@ -191,13 +191,13 @@ def _draw_licence(rng: np.random.Generator) -> int:
     return LICENCES[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))][0]
 
 
-def _numbered(entry: Specimen) -> list[tuple[int, Caption]]:
+def _numbered(entry: Specimen) -> list[tuple[int, GroundedCaption]]:
     first = entry.image_id * CAPTIONS_PER_IMAGE
     return [(first + number, caption) for number, caption in enumerate(entry.captions)]
 
 
-def _instance(figure: Placed, image_id: int, number: int) -> Record:
-    rounded = [np.round(polygon, 1) for tone, polygon in outlines(figure) if tone not in WITHIN]
+def _instance(sprite: Sprite, image_id: int, number: int) -> Record:
+    rounded = [np.round(polygon, 1) for tone, polygon in outlines(sprite) if tone not in WITHIN]
     segmentation = [polygon.ravel().tolist() for polygon in rounded]
     mask = masks.merge(masks.frPyObjects(segmentation, CANVAS_PX, CANVAS_PX))
     corners = np.concatenate(rounded)
@@ -209,6 +209,6 @@ def _instance(figure: Placed, image_id: int, number: int) -> Record:
         "iscrowd": 0,
         "image_id": image_id,
         "bbox": [left, top, width, height],
-        "category_id": CATEGORY_IDS[figure.kind],
+        "category_id": CATEGORY_IDS[sprite.kind],
         "id": number,
     }
