@@ -84,6 +84,19 @@ def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
     return model.to(torch.device(device)).eval(), config
 
 
+def require_readable(folder: Path) -> None:
+    """Refuse a model that this code could not build again; its weights are not read.
+
+    Raises:
+        DataError: config.json is missing, broken, or of another version or kind.
+    """
+    config = _read_config(folder / CONFIG)
+    try:
+        kind_named(config.get("kind", DEFAULT_KIND))
+    except ParamsError as error:
+        raise DataError(f"{folder / CONFIG}: {error}: train again") from None
+
+
 def _built(config: Mapping[str, Any]) -> Model:
     """An untrained model of the kind and the shapes that config.json names."""
     kind = kind_named(config.get("kind", DEFAULT_KIND))

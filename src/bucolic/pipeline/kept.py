@@ -23,6 +23,7 @@ from bucolic.base.errors import TransientError
 from bucolic.base.files import clone, last_touched_s, remove, replacing, write_json
 from bucolic.base.lock import holding
 from bucolic.pipeline.digests import digest
+from bucolic.pipeline.record import foreign
 
 logger = logging.getLogger(__name__)
 KEPT_S = 14 * 24 * 3600.0
@@ -107,9 +108,9 @@ def _place(record: Record) -> str:
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
         about: dict[str, Any] = json.loads((folder / KEPT).read_text())
-    except (FileNotFoundError, ValueError):
+        return None if foreign(about["record"]) else about
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
-    return about
 
 
 def forget_old(home: Path, kept_s: float = KEPT_S) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.post import RECORDS
-from bucolic.pipeline.stage_run import read_record
+from bucolic.pipeline.record import read_record
 
 PIN = re.compile(r"^([\w.-]+)==([^\s;#]+)", re.MULTILINE)
 

@@ -6,9 +6,11 @@ failed}, new, reused, device, precision, threads (torch's, which a CPU's bytes d
 without torch), figures, details (what people read beside them), git {commit, dirty}, pipeline_id,
 driver (the process whose end ends the pipeline), versions (of the libraries that decide what the
 stage writes), environment. One of a stage that failed
-early lacks what was not known yet.
+early lacks what was not known yet. One of another schema is not read: its stage runs again.
 """
 
+import json
+import logging
 import os
 import traceback
 import uuid
@@ -26,6 +28,7 @@ from bucolic.pipeline.digests import digest
 from bucolic.pipeline.driver import driver
 
 SCHEMA = 1
+LOG = logging.getLogger(__name__)
 PASSED_ON = ("DVC_EXP_NAME", "PREFECT_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 
 
@@ -78,3 +81,25 @@ def failure(error: BaseException) -> dict[str, Any]:
 def pipeline_id(root: Path) -> str:
     """What all stages of one run of the pipeline share: the params and the commit."""
     return fingerprint([digest(root / "params.yaml"), git.known_commit(root)])
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return a record; {} where there is none that can be read, or after a line on its schema."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(record, dict):
+        return {}
+    if problem := foreign(record):
+        LOG.warning("%s %s", path, problem)
+        return {}
+    return record
+
+
+def foreign(record: dict[str, Any]) -> str:
+    """What to do about a record of an earlier or later bucolic; "" for one that is read."""
+    found = record.get("schema")
+    if found == SCHEMA:
+        return ""
+    return f"is a record of schema {found}, this bucolic reads {SCHEMA}: run its stage again"

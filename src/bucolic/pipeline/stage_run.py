@@ -4,7 +4,6 @@ DVC answers 255 whatever a stage returned, so the kind of a failure is read from
 failed stage left at .work/failures/STAGE.json (see pipeline/execute.py).
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from bucolic.base.files import remove
 from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.process import stream
+from bucolic.pipeline.record import read_record
 
 Status = Literal["ran", "cached", "failed"]
 # DVC's per-path lock, which does not wait, and our own, which turns a second process away.
@@ -70,15 +70,6 @@ def run_stage(
     if f"Running stage '{stage}':" in lines:
         return Outcome(stage, "ran", duration_s, record, "ran")
     return Outcome(stage, "cached", duration_s, record, _made_by(record))
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a record, or {} where there is none that can be read."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _failed(stage: str, duration_s: float, record: dict[str, Any], lines: list[str]) -> Outcome:

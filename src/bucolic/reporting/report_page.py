@@ -26,7 +26,7 @@ from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
-from bucolic.pipeline.record import pipeline_id
+from bucolic.pipeline.record import foreign, pipeline_id
 from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
 from bucolic.pipeline.table import MODEL, NAMES, PICTURES
 from bucolic.reporting.charts import Chart, training_charts
@@ -103,12 +103,12 @@ def _html(root: Path) -> str:
 
 def _failure(root: Path, stage: str) -> dict[str, Any] | None:
     """The failure of a stage, unless it is of other params or another commit than today's."""
-    failure = _read(root / FAILURES / f"{stage}.json")
+    failure = _record(root / FAILURES / f"{stage}.json")
     return failure if failure and failure.get("pipeline_id") == pipeline_id(root) else None
 
 
 def _context(root: Path) -> dict[str, Any]:
-    left = {stage: _read(root / RECORDS / f"{stage}.json") for stage in NAMES}
+    left = {stage: _record(root / RECORDS / f"{stage}.json") for stage in NAMES}
     upstream = {stage.name: stage.upstream for stage in read_graph(root)}
     now = current(upstream, {stage: record for stage, record in left.items() if record})
     records = {stage: left[stage] if stage in now else None for stage in NAMES}
@@ -311,6 +311,14 @@ def _inlined(path: Path) -> str | None:
     if not path.is_file():
         return None
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """A stage's record; None where there is none yet; DataError names one of another schema."""
+    record = _read(path)
+    if record and (problem := foreign(record)):
+        raise DataError(f"{path} {problem}")
+    return record
 
 
 def _read(path: Path) -> dict[str, Any] | None:

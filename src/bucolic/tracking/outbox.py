@@ -16,6 +16,7 @@ from typing import Any
 
 from bucolic.base.files import is_gone, remove, write_json
 from bucolic.pipeline.post import TRACKED, posted, unposted
+from bucolic.pipeline.record import foreign
 from bucolic.pipeline.table import MODEL
 from bucolic.tracking import described, parent, registry
 from bucolic.tracking.closing import LONGEST_RUN_S, left_open, mark
@@ -145,25 +146,29 @@ def _letters(home: Path, root: Path, *, search: bool) -> list[_Letter]:
 
 
 def _open(path: Path, place: Record, *, is_copy: bool) -> _Letter | None:
+    why = ""
     try:
         record = {**json.loads(path.read_text()), **place}
-        described.started_ms(record)
-        described.identity(record)
+        if not (why := foreign(record)):
+            described.started_ms(record)
+            described.identity(record)
+            return _Letter(path, record, is_copy)
     except FileNotFoundError:
         return None
     except OSError as error:
         return _Letter(path, {}, is_copy, f"{path.name} cannot be read ({error.strerror})")
     except (ValueError, KeyError, TypeError, RecursionError):
-        if is_copy:
-            _put_aside(path)
-        return None
-    return _Letter(path, record, is_copy)
+        why = "is no record"
+    if is_copy:
+        _put_aside(path, why)
+    return None
 
 
-def _put_aside(path: Path) -> None:
+def _put_aside(path: Path, why: str) -> None:
+    """Keep a letter that cannot be sent from being tried again."""
     with suppress(OSError):
         path.replace(path.with_suffix(".broken"))
-    LOG.warning("MLflow: %s is no record; it is now %s.broken", path, path.stem)
+    LOG.warning("MLflow: %s %s; it is now %s.broken", path, why, path.stem)
 
 
 def _send(store: Store, home: Path, record: Record) -> None:
@@ -215,7 +220,7 @@ def _send_curves(store: Store, run_id: str, curves: Path, time_ms: int) -> None:
 
 
 def _log_in_batches(client: Any, run_id: str, kind: str, content: Mapping[str, str]) -> None:
-    from mlflow.entities import Param, RunTag  # noqa: PLC0415 - see store.open_store
+    from mlflow.entities import Param, RunTag  # noqa: PLC0415 - see open_store
 
     entity = Param if kind == "params" else RunTag
     items = [entity(key, value) for key, value in content.items()]

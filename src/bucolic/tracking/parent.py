@@ -15,7 +15,7 @@ from bucolic.base.files import is_gone
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import RECORDS
-from bucolic.pipeline.stage_run import read_record
+from bucolic.pipeline.record import read_record
 from bucolic.pipeline.table import LAST
 from bucolic.tracking import described
 from bucolic.tracking.closing import LONGEST_RUN_S

@@ -4,10 +4,13 @@ A version is found by the record_id of its training, so a record that is sent ag
 Trainings that end in the same weights have a version each; evaluate judges that of its own
 pipeline, or else the newest.
 
+A version brings the code that reads it, so weights that this code cannot read make none.
+
 The rule for the alias `champion`, applied when evaluate reports on a version: against a champion
 judged on the same test data the higher score wins, a tie leaves things as they are; against one
 judged on other data the figures do not compare, and the newest takes the alias. The score is
-attributes_all_right, else r_precision, whichever is the first that is not null.
+attributes_all_right, else r_precision, whichever is the first that is not null. A version whose
+files are gone, or that was sent without its code, is never champion, and gives way to any other.
 """
 
 import logging
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bucolic
+from bucolic.base.errors import DataError
 from bucolic.evaluation import table
 from bucolic.pipeline.git import known_commit
 from bucolic.pipeline.libraries import public_version
@@ -49,14 +53,27 @@ NEEDED = ("mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy"
 CODE = Path(bucolic.__path__[0])
 NOT_CODE = shutil.ignore_patterns("__pycache__")
 LOG = logging.getLogger(__name__)
+PARTS = {"MLmodel", "artifacts", "code"}
 SERVED = ("*.safetensors", "*.json")  # no pickle, and no curves, which the run holds
 
 
-def register(store: Store, record: described.Record, run_id: str, weights: Path) -> str:
-    """Make a version of the weights that train left, unless it has one; return its number."""
+def register(store: Store, record: described.Record, run_id: str, weights: Path) -> str | None:
+    """Make a version of the weights that train left, unless it has one.
+
+    Returns:
+        Its number; None, after a warning, for weights of a format that this code cannot read.
+    """
     if known := _versions(store, record_id=record["record_id"]):
         return str(known[-1].version)
-    import mlflow  # noqa: PLC0415 - see store.open_store
+    import mlflow  # noqa: PLC0415 - see open_store
+
+    from bucolic.models.store import require_readable  # noqa: PLC0415 - torch, for train alone
+
+    try:
+        require_readable(weights)
+    except DataError as error:
+        LOG.warning("MLflow: no version is made: %s", error)
+        return None
 
     commits = (record.get("git") or {}).get("commit"), known_commit(CODE)
     if all(commits) and len(set(commits)) > 1:
@@ -97,7 +114,9 @@ def judge(store: Store, record: described.Record) -> None:
         store.client.set_model_version_tag(
             MODEL, version.version, REASON, "it was before it was judged again"
         )
-    elif reason := _reason(metrics, test_data, champion.tags if champion else None):
+    elif _is_whole(version) and (
+        reason := _reason(metrics, test_data, champion.tags if champion else None)
+    ):
         store.client.set_registered_model_alias(MODEL, CHAMPION, version.version)
         store.client.set_model_version_tag(MODEL, version.version, REASON, reason)
 
@@ -128,7 +147,7 @@ def _write_scores(
 def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | None) -> str | None:
     """Why a version should take the alias; None where it should not."""
     if champion is None:
-        return "the first that was evaluated"
+        return "no other that was evaluated can be served"
     if champion.get("test_digest") != test_data:
         return "the newest; the former champion was judged on other test data"
     name = next((s for s in _settling() if described.is_number(metrics.get(s))), None)
@@ -157,18 +176,32 @@ def _versions(store: Store, **tags: str | None) -> "list[ModelVersion]":
     return sorted(wanted, key=lambda version: int(version.version))
 
 
+def _is_whole(version: "ModelVersion") -> bool:
+    """Whether MLflow still holds what a version is served from."""
+    import mlflow  # noqa: PLC0415 - see open_store
+
+    files = mlflow.artifacts.list_artifacts(f"models:/{MODEL}/{version.version}")
+    return {file.path for file in files} >= PARTS
+
+
 def _champion(store: Store) -> "ModelVersion | None":
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see store.open_store
+    """The version that carries the alias, which is taken from one that cannot be served."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see open_store
 
     try:
-        return store.client.get_model_version_by_alias(MODEL, CHAMPION)
+        version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
     except MlflowException:
         return None
+    if _is_whole(version):
+        return version
+    LOG.warning("MLflow: version %s, the champion, has lost its files", version.version)
+    store.client.delete_registered_model_alias(MODEL, CHAMPION)
+    return None
 
 
 def _log_model(run_id: str, weights: Path) -> str:
     """Log the pyfunc model under train's run; return its address."""
-    import mlflow  # noqa: PLC0415 - see store.open_store
+    import mlflow  # noqa: PLC0415 - see open_store
     import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id):
@@ -191,7 +224,7 @@ def _log_model(run_id: str, weights: Path) -> str:
 
 
 def _signature() -> "ModelSignature":
-    from mlflow.models import ModelSignature  # noqa: PLC0415 - see store.open_store
+    from mlflow.models import ModelSignature  # noqa: PLC0415 - see open_store
     from mlflow.types.schema import (  # noqa: PLC0415
         Array,
         ColSpec,

@@ -122,7 +122,7 @@ class MlflowSink:
 
 def send_values(store: Store, run_id: str, points: list[Point]) -> None:
     """Log scalars; points sent twice are kept once."""
-    from mlflow.entities import Metric  # noqa: PLC0415 - see store.open_store
+    from mlflow.entities import Metric  # noqa: PLC0415 - see open_store
 
     metrics = [
         Metric(fit_name(name), float(value), time_ms, step)

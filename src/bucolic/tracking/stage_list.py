@@ -6,7 +6,7 @@ from bucolic.base.errors import DataError
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
-from bucolic.pipeline.stage_run import read_record
+from bucolic.pipeline.record import read_record
 from bucolic.pipeline.summary import NOT_RUN, tracked_run
 from bucolic.tracking import described
 from bucolic.tracking.described import Record

@@ -79,7 +79,7 @@ def read_checkpoint(folder: Path, phase: str) -> tuple[PhaseState, dict[str, Ten
     for path in reversed(_checkpoints(folder, phase)):
         try:
             return _read(path)
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
             if passing := as_transient(error, str(path)):
                 raise passing from None
             logger.warning("%s is damaged (%s): the one before it is used", path, error)

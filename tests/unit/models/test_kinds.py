@@ -99,7 +99,7 @@ def test_a_second_kind_trains_is_stored_loaded_drawn_from_and_reported(
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "reports/records").mkdir()
     for name in NAMES:
-        (tmp_path / f"reports/records/{name}.json").write_text('{"stage": "x"}')
+        (tmp_path / f"reports/records/{name}.json").write_text('{"schema": 1, "stage": "x"}')
     assert "Painter: squared distance" in render(tmp_path).read_text()
 
 

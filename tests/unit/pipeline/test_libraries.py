@@ -37,7 +37,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for stage, versions in (("filter", {"numpy": "2.4.6"}), ("embed", {"torch": "2.14.1"})):
         path = tmp_path / "reports/records" / f"{stage}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"versions": versions}))
+        path.write_text(json.dumps({"schema": 1, "versions": versions}))
     return tmp_path
 
 
@@ -63,10 +63,23 @@ def test_another_version_than_the_pinned_one_is_named_once(root: Path):
 
 def test_results_of_another_version_are_named_with_their_stages(root: Path):
     """The pins are met, but filter ran with an older numpy."""
-    (root / "reports/records/filter.json").write_text('{"versions": {"numpy": "2.3.0"}}')
+    (root / "reports/records/filter.json").write_text(
+        '{"schema": 1, "versions": {"numpy": "2.3.0"}}'
+    )
     assert what_differs(root) == [
         (
             "numpy 2.4.6 is installed, and filter ran with 2.3.0: "
             "dvc repro -f -s filter makes the results anew"
         )
     ]
+
+
+def test_a_record_of_another_schema_says_to_run_its_stage_again(
+    root: Path, caplog: pytest.LogCaptureFixture
+):
+    """It tells nothing of versions, and one line tells why."""
+    path = root / "reports/records/filter.json"
+    path.write_text('{"schema": 0, "versions": {"numpy": "2.3.0"}}')
+    assert [] == what_differs(root)
+    said = "is a record of schema 0, this bucolic reads 1: run its stage again"
+    assert [f"{path} {said}"] == caplog.messages

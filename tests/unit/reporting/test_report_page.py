@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from bucolic.base.errors import DataError
 from bucolic.evaluation.table import METRICS
 from bucolic.pipeline.record import pipeline_id
 from bucolic.pipeline.table import NAMES
@@ -64,6 +65,7 @@ def write(path: Path, content: Any) -> None:
 def record(stage: str, **more: Any) -> dict[str, Any]:
     """A record as a stage leaves it."""
     return {
+        "schema": 1,
         "stage": stage,
         "status": "ok",
         "started": "2027-01-02T03:04:05+00:00",
@@ -195,6 +197,14 @@ def test_figures_of_another_theme_are_left_out(root: Path):
     assert "figures and pictures of images, embed, shard, train, evaluate" in parsed.text
     assert f"{VALUES['r_precision']:.3f}" not in parsed.text
     assert [] == parsed.images
+
+
+def test_a_record_of_another_schema_is_named_with_what_to_do(root: Path):
+    """The page is not made of what an earlier bucolic left in other words."""
+    path = root / "reports/records/filter.json"
+    write(path, record("filter", schema=0))
+    with pytest.raises(DataError, match="schema 0, this bucolic reads 1: run its stage again"):
+        render(root)
 
 
 def test_the_page_needs_no_network(root: Path):

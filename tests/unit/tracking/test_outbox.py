@@ -106,6 +106,19 @@ def test_a_file_that_is_no_record_is_put_aside(home: Path, leave: Any):
     assert [p.name for p in (home / ".work" / "outbox").iterdir()] == ["torn.broken"]
 
 
+def test_a_record_of_another_schema_is_put_aside_with_what_to_do(
+    home: Path, leave: Any, caplog: pytest.LogCaptureFixture
+):
+    """One that waited while the code changed does not block the others, nor is it half sent."""
+    leave("filter")
+    leave("shard", schema=0, record_id="old")
+    assert (1, 0) == (flush(home).sent, flush(home).waiting)
+    place = home / ".work" / "outbox"
+    assert ["old.broken"] == [path.name for path in place.iterdir()]
+    said = "is a record of schema 0, this bucolic reads 1: run its stage again"
+    assert f"MLflow: {place / 'old.json'} {said}; it is now old.broken" in caplog.messages
+
+
 @pytest.mark.parametrize("uri", ["", "odd://x"])
 def test_a_letter_that_cannot_be_read_waits_and_holds_up_no_other(
     home: Path,

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +132,66 @@ def test_other_test_data_makes_the_newest_champion(client: Any, trained: Callabl
     trained(2, TEST_B, attributes_all_right=0.1)
     assert champion(client).tags["attributes_all_right"] == "0.1"
     assert "other test data" in champion(client).tags["champion_because"]
+
+
+def files_of(home: Path, number: int) -> Path:
+    """The folder that a version is served from."""
+    (marked,) = (
+        path
+        for path in (home / "mlartifacts/models").glob("*/artifacts/artifacts/model/config.json")
+        if json.loads(path.read_text())["seed"] == number
+    )
+    return marked.parents[2]
+
+
+@pytest.mark.parametrize("lost", ["", "code"])
+def test_a_champion_that_cannot_be_served_gives_way_to_any_other(
+    home: Path, client: Any, trained: Callable[..., None], lost: str
+):
+    """Its files were removed by hand, or it was sent without its code: a lower score takes over."""
+    trained(1, TEST_A, attributes_all_right=0.9)
+    shutil.rmtree(files_of(home, 1) / lost)
+    trained(2, TEST_A, attributes_all_right=0.1)
+    assert champion(client).tags["attributes_all_right"] == "0.1"
+    assert "can be served" in champion(client).tags["champion_because"]
+
+
+def test_a_version_that_cannot_be_served_is_never_champion(
+    home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
+):
+    """The only version loses its files: judged again, it loses the alias."""
+    trained(1, TEST_A, attributes_all_right=0.9)
+    shutil.rmtree(files_of(home, 1))
+    judged(leave, home, weights(1), 2, attributes_all_right=0.95)
+    assert CHAMPION not in client.get_registered_model(MODEL).aliases
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"version": 0}, "has version 0, this package reads 1"),
+        ({"kind": "gan"}, "'gan' is none of"),
+    ],
+)
+def test_weights_that_this_code_cannot_read_make_no_version(
+    home: Path,
+    client: Any,
+    leave: Any,
+    weights: Weights,
+    caplog: pytest.LogCaptureFixture,
+    changed: dict[str, Any],
+    said: str,
+):
+    """A record that waited while the code changed arrives, and one line says to train again."""
+    weights(1)
+    config = home / "models/current/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changed}))
+    leave("train", outputs={"models/current": ""})
+    assert flush(home).sent == 1
+    assert [] == list(client.search_model_versions(f"name = '{MODEL}'"))
+    (line,) = (line for line in caplog.messages if "no version is made" in line)
+    assert said in line
+    assert line.endswith("train again")
 
 
 def test_a_null_score_gives_way_to_the_next(client: Any, trained: Callable[..., None]):
