@@ -1,13 +1,20 @@
 """`bucolic up` with the real servers: they answer this machine and no foreign page."""
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
 from bucolic.pipeline import up
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,11 +63,26 @@ def test_foreign_pages_are_refused(servers: tuple[str, str]):
     assert answer(prefect) == 403  # no token
 
 
-def test_our_own_calls_are_answered(servers: tuple[str, str]):
-    """`up` fetches a token, and Prefect's client in a user's shell does so by itself."""
+@pytest.fixture
+def client(servers: tuple[str, str]) -> "Iterator[SyncPrefectClient]":
+    """Prefect's client as in a user's shell; it fetches the token that the server asks for."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    assert up._post("deployments/filter", {}) == []
     with temporary_settings({PREFECT_API_URL: servers[0]}), get_client(sync_client=True) as client:
-        assert client.create_flow_from_name("x")
+        yield client
+
+
+def test_runs_that_a_killed_up_left_are_ended(
+    servers: tuple[str, str], client: "SyncPrefectClient"
+):
+    """One that ran, and one about to run, are Crashed; one that is to run later waits on."""
+    from prefect import flow
+    from prefect.states import Completed, Pending, Running, Scheduled
+
+    asked = (Running(), Pending(), Scheduled(), Completed())
+    made = [client.create_flow_run(flow(lambda: None, name="left"), state=one) for one in asked]
+    environment = {**os.environ, "PREFECT_API_URL": servers[0]}
+    subprocess.run([sys.executable, ROOT / "flows/abandoned.py"], env=environment, check=True)
+    after = [client.read_flow_run(run.id).state_name for run in made]
+    assert ["Crashed", "Crashed", "Scheduled", "Completed"] == after

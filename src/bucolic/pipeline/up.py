@@ -4,18 +4,16 @@ Everything runs on this machine's loopback address, as children of this process,
 group of its own, with its output in .work/logs/NAME.log.
 """
 
-import json
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bucolic.base.errors import TransientError
 from bucolic.base.places import database_path, find_home
@@ -87,7 +85,6 @@ def _start_all(stack: ExitStack, root: Path, home: Path, logs: Path) -> None:
     for server in (_prefect(), _mlflow(home)):
         _wait_until_ready(server, children[server.name], logs)
     _deploy(root, environment, logs)
-    _end_abandoned_runs()
     children["worker"] = stack.enter_context(_running(_worker(), root, environment, logs))
     guide = GUIDE.format(prefect=page(PREFECT_PORT), mlflow=MLFLOW_RUNS, logs=logs)
     print(guide, flush=True)  # noqa: T201
@@ -135,43 +132,21 @@ def _worker() -> Server:
 
 
 def _deploy(root: Path, environment: dict[str, str], logs: Path) -> None:
-    """Make the work pool and apply prefect.yaml."""
+    """Make the work pool, apply prefect.yaml, and end the runs that no worker is at any more."""
     pool = ["work-pool", "create", POOL, "--type", "process", "--overwrite"]
+    deployments = ["deploy", "--all", "--prefect-file", str(root / "prefect.yaml")]
     log = logs / "deploy.log"
-    for arguments in (pool, ["deploy", "--all", "--prefect-file", str(root / "prefect.yaml")]):
-        command = ["prefect", "--no-prompt", *arguments]
+    for command in (
+        ["prefect", "--no-prompt", *pool],
+        ["prefect", "--no-prompt", *deployments],
+        [sys.executable, "flows/abandoned.py"],
+    ):
         with log.open("a") as file:
             done = subprocess.run(
                 command, cwd=root, env=environment, stdout=file, stderr=file, check=False
             )
         if done.returncode:
-            raise TransientError(f"`prefect {arguments[0]}` failed: {_last_line(log)}; see {log}")
-
-
-def _end_abandoned_runs() -> None:
-    """Mark runs as crashed that a killed `make up` left as running.
-
-    The server has just started and no worker has: nothing can be running. Left alone such a run
-    would hold the deployment's only slot until its lease ends, minutes later.
-    """
-    left = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
-    state = {"type": "CRASHED", "message": "its worker was ended"}
-    for run in _post("flow_runs/filter", left):
-        _post(f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
-
-
-def _post(path: str, content: Any) -> Any:
-    """Call Prefect's own HTTP interface; importing Prefect would take seconds more."""
-    token = _answer("csrf-token?client=bucolic-up")["token"]
-    headers = {"Prefect-Csrf-Client": "bucolic-up", "Prefect-Csrf-Token": token}
-    return _answer(path, json.dumps(content).encode(), headers)
-
-
-def _answer(path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
-    sent = {"Content-Type": "application/json", **(headers or {})}
-    request = urllib.request.Request(f"{page(PREFECT_PORT)}/api/{path}", body, sent)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return json.load(answer)
+            raise TransientError(f"`{' '.join(command)}` failed: {_last_line(log)}; see {log}")
 
 
 @contextmanager

@@ -52,7 +52,6 @@ def stand_ins(ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> list[s
     monkeypatch.setattr(up, "_mlflow", lambda _home: server("mlflow", ports[1]))
     monkeypatch.setattr(up, "_worker", lambda: Server("worker", ["sleep", "600"]))
     monkeypatch.setattr(up, "_deploy", lambda *_: called.append("deployed"))
-    monkeypatch.setattr(up, "_end_abandoned_runs", lambda: called.append("tidied"))
     return called
 
 
@@ -84,7 +83,7 @@ def test_one_signal_ends_all(
     """Servers first, then deployments, then the worker; SIGTERM ends them and returns 0."""
     before = psutil.Process().children()
     assert up.up(tmp_path) == 0
-    assert stand_ins == ["deployed", "tidied"]
+    assert stand_ins == ["deployed"]
     assert psutil.Process().children() == before
     shown = capsys.readouterr().out
     assert "prefect deployment run 'bucolic/local' --watch" in shown
