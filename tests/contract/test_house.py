@@ -21,7 +21,15 @@ from bucolic.pipeline.table import STAGES as TABLE
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ["annotations", "filter", "images", "embed", "shard", "train", "evaluate"]
 # They move bytes, check configuration or look at processes.
-DECIDES_NO_BYTE = {"requests", "urllib3", "pydantic", "pydantic-core", "psutil"}
+DECIDES_NO_BYTE = {
+    "filelock",
+    "tenacity",
+    "requests",
+    "urllib3",
+    "pydantic",
+    "pydantic-core",
+    "psutil",
+}
 HEAVY = {
     "torch",
     "open_clip",

@@ -1,12 +1,13 @@
 """Locks between processes, which a killed one cannot leave behind."""
 
-import fcntl
 import logging
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from bucolic.base.errors import TransientError
 
@@ -21,18 +22,15 @@ def holding(path: Path) -> Iterator[None]:
         TransientError: another process holds it; the message names its pid and host.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise TransientError(
-                f"{path.stem} is running already as process {holder}: wait for it, or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}")
-        file.flush()
+    try:
+        held = FileLock(path).acquire(blocking=False)
+    except Timeout:
+        holder = path.read_text().strip() or "unknown"
+        raise TransientError(
+            f"{path.stem} is running already as process {holder}: wait for it, or stop it"
+        ) from None
+    with held:
+        path.write_text(f"{os.getpid()} on {socket.gethostname()}")
         yield
 
 
@@ -40,11 +38,12 @@ def holding(path: Path) -> Iterator[None]:
 def waiting_for(path: Path, why: str = "") -> Iterator[None]:
     """Hold the lock `path` for the block, after whoever holds it now; `why` is logged meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if why:
-                logger.info("%s", why)
-            fcntl.flock(file, fcntl.LOCK_EX)
+    lock = FileLock(path)
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        if why:
+            logger.info("%s", why)
+        held = lock.acquire()
+    with held:
         yield

@@ -21,6 +21,13 @@ import requests
 import urllib3
 from pydantic import Field
 from requests.adapters import HTTPAdapter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+)
 
 from bucolic.base.errors import (
     LOCAL_SHORTAGES,
@@ -314,15 +321,19 @@ def _first_that_works(urls: Sequence[str], fetch: Callable[[str], Content]) -> C
 
 def _patiently(once: Callable[[], Content], tries: int, ends_s: float) -> Content:
     """The result of `once`, called up to `tries` times while its failures may pass."""
-    for attempt in range(tries):
-        try:
-            return once()
-        except AwayError as error:
-            wait_s = wait_before(attempt, error.retry_after_s)
-            if attempt == tries - 1 or time.monotonic() + wait_s > ends_s:
-                raise
-        time.sleep(wait_s)
-    raise AssertionError("the last try returns or raises")
+    retrying = Retrying(
+        retry=retry_if_exception_type(AwayError),
+        wait=_wait_s,
+        stop=stop_after_attempt(tries) | stop_before_delay(ends_s - time.monotonic()),
+        reraise=True,
+    )
+    return retrying(once)
+
+
+def _wait_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked_s = error.retry_after_s if isinstance(error, AwayError) else None
+    return wait_before(state.attempt_number - 1, asked_s)
 
 
 def wait_before(attempt: int, retry_after_s: float | None) -> float:

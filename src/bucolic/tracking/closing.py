@@ -7,12 +7,13 @@ driver's end. Until then it loads nothing that takes memory; then another begins
 HOME has at that time, since the workspace of an experiment is gone by then.
 """
 
-import fcntl
 import os
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from bucolic.base.files import is_gone, last_touched_s, remove
 from bucolic.base.signals import hear_again
@@ -59,9 +60,7 @@ def wait_for_end(home: Path, driver: str) -> bool:
     except FileNotFoundError:
         return False
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_descriptor(file.fileno(), blocking=False):
             return False
         while path.exists() and not is_gone(driver, touched_s=time.time()):
             time.sleep(LOOK_EVERY_S)

@@ -4,7 +4,6 @@ The database and the artifacts lie under HOME by absolute addresses, whatever fo
 in. A tracking server named by MLFLOW_TRACKING_URI is used instead where the user sets one.
 """
 
-import fcntl
 import logging
 import os
 import tempfile
@@ -13,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from bucolic.base.files import fingerprint
+from bucolic.base.lock import waiting_for
 from bucolic.base.places import database_path
 from bucolic.pipeline.services import MLFLOW_PAGE, MLFLOW_VIEW, QUIET
 from bucolic.tracking import described
@@ -155,17 +155,17 @@ def _experiment(client: Any, artifacts: Path | None) -> str:
 @contextmanager
 def exclusive(home: Path) -> Iterator[None]:
     """Hold the one lock under which runs are made and records sent; waits for its turn."""
-    with _lock_file(home) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with waiting_for(_lock_of(home)):
         yield
 
 
-def _lock_file(home: Path) -> IO[str]:
+def _lock_of(home: Path) -> Path:
     """HOME's lock; one of this user's among temporary files where HOME cannot be written."""
     path = home / ".work" / "locks" / "tracking.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a")
+        path.open("a").close()
     except OSError:
         name = f"bucolic-{os.getuid()}-{fingerprint(str(home))}.lock"
-        return Path(tempfile.gettempdir(), name).open("a")
+        return Path(tempfile.gettempdir(), name)
+    return path
