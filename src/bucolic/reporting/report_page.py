@@ -125,7 +125,7 @@ def _context(root: Path) -> dict[str, Any]:
         "charts": _charts(root, model) if model else [],
         "counts": _keyword_counts(records["filter"]),
         "images": _failed_images(figures["images"], records["images"]),
-        "duplicates": _duplicates(figures["shard"]),
+        "duplicates": _duplicates(records["shard"]),
         "mlflow_url": MLFLOW_RUNS,
         "mlflow_port": MLFLOW_PORT,
     }
@@ -293,9 +293,9 @@ def _details(record: dict[str, Any] | None) -> dict[str, Any]:
     return details
 
 
-def _duplicates(found: dict[str, Any] | None) -> str:
+def _duplicates(record: dict[str, Any] | None) -> str:
     """One sentence about files that stand under several ids; empty where none does."""
-    counts = (found or {}).get("duplicates") or {"files": 0}
+    counts = _details(record).get("duplicates") or {"files": 0}
     if not counts["files"]:
         return ""
     out = ", ".join(f"{number} of {split}" for split, number in counts["dropped"].items() if number)

@@ -104,9 +104,11 @@ def select_images(
         "selected": len(selected),
         "splits": {name: splits[name] for name in SPLITS},
         "captions": sum(len(row.image.captions) for row in selected),
+    }
+    details = {
+        "keywords": _counts(selected, [*patterns, *config.categories]),
         "left_out": dict(read.left_out),
     }
-    details = {"keywords": _counts(selected, [*patterns, *config.categories])}
     return Summary(Rows(len(selected), len(selected)), figures=figures, details=details)
 
 

@@ -119,13 +119,13 @@ def _require_every_split(rows: Sequence[ShardRow]) -> None:
 
 
 def _summarise(entries: Mapping[str, dict[str, Any]], copies: Mapping[int, Copy]) -> Summary:
-    counts: dict[str, Any] = {
+    figures: dict[str, Any] = {
         name: {key: entry[key] for key in ("images", "captions")} for name, entry in entries.items()
     }
     out = sum(entry["images"] for entry in entries.values())
     failed = sum(copy.left_out for copy in copies.values())
-    figures = {**counts, "duplicates": count_copies(copies.values())}
-    return Summary(Rows(out + failed, out, failed), figures=figures)
+    details = {"duplicates": count_copies(copies.values())}
+    return Summary(Rows(out + failed, out, failed), figures, details=details)
 
 
 def _require_one_selection(

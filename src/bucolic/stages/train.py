@@ -54,7 +54,7 @@ def train(
     from bucolic.base.device import choose_device
     from bucolic.models.store import write_model
     from bucolic.training.build import new_model, open_context, read_data
-    from bucolic.training.curves import reached, write_curves
+    from bucolic.training.curves import reached, spent, write_curves
     from bucolic.training.distributed import joined
 
     kind = kind_named(model.kind)
@@ -67,20 +67,23 @@ def train(
         context = open_context(network, splits, chance, world, device)
         rows, networks = _trained(kind, context, config, runtime)
         sampling = _chosen(network, splits["val"], clip, config)
-        figures = reached(rows, kind, networks, sampling) | {"text_cosine": cosine}
+        figures = reached(rows, kind, sampling) | {"text_cosine": cosine}
+        details = spent(rows, networks)
         if world.leads:
             about = {
                 "clip": index.clip,
                 "clip_config": clip.model_dump(),
                 "sampling": asdict(sampling),
-                "training": {"precision": config.precision, "images_seen": figures["images_seen"]},
+                "training": {"precision": config.precision, "images_seen": details["images_seen"]},
             }
             with replacing(out) as folder:
                 write_model(folder, network, about, rows, kind=model.kind)
             write_curves(curves, rows)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
-    return Summary(Rows(images, images), figures, device=device, precision=config.precision)
+    return Summary(
+        Rows(images, images), figures, details=details, device=device, precision=config.precision
+    )
 
 
 def _trained(

@@ -6,6 +6,7 @@ There is one file of curves a quantity, PHASE-QUANTITY.csv, with images_seen, tr
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,33 +35,44 @@ def write_curves(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
             write_text(written / f"{phase}-{quantity}.csv", _table(rows, quantity))
 
 
-def reached(
-    curves: Sequence[Mapping[str, Any]],
-    kind: Kind,
-    networks: Mapping[str, nn.Module],
-    sampling: Sampling,
-) -> dict[str, Any]:
-    """What the kept weights reached on val, where they were found, and what they cost.
+def reached(curves: Sequence[Mapping[str, Any]], kind: Kind, sampling: Sampling) -> dict[str, Any]:
+    """What the kept weights reached on val, with the guidance and steps that were chosen there.
 
     Args:
         curves: every validation of all phases, as in curves.jsonl.
         kind: says what of them is a figure.
-        networks: by phase, what was trained.
         sampling: the frozen choice.
     """
-    rows = {name: [row for row in curves if row["phase"] == name] for name in networks}
-    best = {name: min(found, key=lambda row: row["val_loss"]) for name, found in rows.items()}
+    return {**loaded(kind.reached)(_best(curves)), **asdict(sampling)}
+
+
+def spent(
+    curves: Sequence[Mapping[str, Any]], networks: Mapping[str, nn.Module]
+) -> dict[str, dict[str, int]]:
+    """What the kept weights cost, by phase: images seen in all and at the best, parameters.
+
+    Args:
+        curves: every validation of all phases, as in curves.jsonl.
+        networks: by phase, what was trained.
+    """
+    last = {row["phase"]: row for row in curves}
     return {
-        **loaded(kind.reached)(best),
-        "images_seen": {name: found[-1]["images_seen"] for name, found in rows.items()},
-        "best_at_images": {name: row["images_seen"] for name, row in best.items()},
+        "images_seen": {name: row["images_seen"] for name, row in last.items()},
+        "best_at_images": {name: row["images_seen"] for name, row in _best(curves).items()},
         "parameters": {
             name: sum(parameter.numel() for parameter in network.parameters())
             for name, network in networks.items()
         },
-        "guidance": sampling.guidance,
-        "steps": sampling.steps,
     }
+
+
+def _best(curves: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """By phase, the validation whose weights are kept: the first of the lowest loss."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in curves:
+        if row["phase"] not in best or row["val_loss"] < best[row["phase"]]["val_loss"]:
+            best[row["phase"]] = row
+    return best
 
 
 def _measured(curves: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -85,7 +85,7 @@ def test_a_second_kind_trains_is_stored_loaded_drawn_from_and_reported(
     runtime.work.mkdir()
     summary = train(shards, *outs, model=parsed.model, config=parsed.train, runtime=runtime)
     assert summary.figures["val_distance"] < 0.02
-    assert summary.figures["images_seen"] == {"painter": 6400}
+    assert summary.details["images_seen"] == {"painter": 6400}
     assert json.loads((outs[0] / "config.json").read_text())["kind"] == "toy"
     assert [path.name for path in outs[1].iterdir()] == ["painter-loss.csv"]
 

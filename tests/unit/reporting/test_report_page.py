@@ -280,15 +280,17 @@ def test_failed_images_and_keywords_are_listed(root: Path):
 def test_files_under_several_ids_are_counted(root: Path, dropped: tuple[int, int], left_out: str):
     """How many there are, and what became of them, in one sentence."""
     counts = {"files": 3, "images": 8, "dropped": dict(zip(("train", "val"), dropped, strict=True))}
-    write(root / "reports/shard.json", {"duplicates": counts})
+    counted = record("shard", details={"duplicates": counts})
+    write(root / "reports/records/shard.json", counted)
     said = "Files that stand under several image ids: 3, with 8 images; "
     assert f"{said}{left_out} Which they are is in data/shards/rows.parquet." in outline(root).text
 
 
 @pytest.mark.parametrize("files", [0, None])
 def test_without_copies_nothing_is_said_of_them(root: Path, files: int | None):
-    """Figures without any, or of before they were counted."""
-    write(root / "reports/shard.json", {} if files is None else {"duplicates": {"files": files}})
+    """None was found, or none was looked for."""
+    details = {} if files is None else {"duplicates": {"files": files}}
+    write(root / "reports/records/shard.json", record("shard", details=details))
     assert "several image ids" not in outline(root).text
 
 

@@ -121,8 +121,8 @@ def test_a_word_that_no_one_sees_is_refused(word: str):
         FilterConfig(keywords=("cow", word))
 
 
-def test_what_the_annotations_hold_in_vain_is_in_the_figures(coco_folder: Path):
-    """The figures count what was left out before any word was looked for."""
+def test_what_the_annotations_hold_in_vain_is_in_the_record(coco_folder: Path):
+    """The details count what was left out before any word was looked for."""
     _, figures = select(coco_folder, keywords=("cow",))
     names = ["captions_without_image", "empty_captions", "images_without_caption"]
     assert dict.fromkeys(names, 0) == figures["left_out"]

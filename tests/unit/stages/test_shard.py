@@ -196,13 +196,13 @@ def test_no_two_splits_share_a_file(coco_folder: Path, tmp_path: Path):
     assert 37 == sum(row.status == "ok" for row in rows.values())
     assert (40, 37, 3) == (summary.rows.into, summary.rows.out, summary.rows.failed)
     dropped = {"train": 2, "val": 1}
-    assert {"files": 3, "images": 8, "dropped": dropped} == summary.figures["duplicates"]
+    assert {"files": 3, "images": 8, "dropped": dropped} == summary.details["duplicates"]
 
 
 def test_without_copies_none_are_counted(made: Path):
-    """The figures say so, and every row is ok."""
-    figures = pack(made).figures["duplicates"]
-    assert {"files": 0, "images": 0, "dropped": {"train": 0, "val": 0}} == figures
+    """The details say so, and every row is ok."""
+    duplicates = pack(made).details["duplicates"]
+    assert {"files": 0, "images": 0, "dropped": {"train": 0, "val": 0}} == duplicates
     assert {"ok"} == {row.status for row in read_rows(made / "shards")}
 
 

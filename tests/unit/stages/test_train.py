@@ -156,7 +156,7 @@ def test_both_networks_learn_and_the_summary_says_how_well(
         assert losses[-1] < losses[0]
     assert summary.figures["val_flow_loss"] == sink.values["prior/val_loss", 240]
     assert summary.figures["val_psnr_db"] == sink.values["autoencoder/val_psnr_db", 96]
-    assert summary.figures["parameters"]["prior"] > 10_000
+    assert summary.details["parameters"]["prior"] > 10_000
     assert -1 <= summary.figures["text_cosine"] <= 1
 
 
@@ -214,7 +214,7 @@ def test_a_batch_may_be_larger_than_the_split(shards: Path, tmp_path: Path):
 
     summary = run(shards, tmp_path, CONFIG.model_copy(update=update))
 
-    assert summary.figures["images_seen"] == {"autoencoder": 64, "prior": 128}
+    assert summary.details["images_seen"] == {"autoencoder": 64, "prior": 128}
 
 
 def test_one_val_picture_is_enough(tmp_path: Path):
