@@ -5,10 +5,12 @@ from importlib.resources import files
 from itertools import chain, count
 from pathlib import Path
 
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.files import write_bytes, write_text
+from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import editing
 
 PARAMS_FILE = "params.yaml"
@@ -16,8 +18,15 @@ KEPT_FILE = "params.yaml.old"
 
 
 def preset_text(name: str) -> str:
-    """The params.yaml of a preset; ParamsError lists the names there are."""
-    return _resource("presets", name, ".yaml")
+    """The params.yaml of a preset; ParamsError lists the names there are.
+
+    A preset says what it sets. A section that a stage reads and it does not name is all defaults,
+    and stands in the file all the same, as DVC asks.
+    """
+    text = _resource("presets", name, ".yaml")
+    named = YAML(typ="safe").load(text)
+    sections = dict.fromkeys(section for stage in STAGES for section in stage.sections)
+    return text + "".join(f"\n{section}: {{}}\n" for section in sections if section not in named)
 
 
 def theme_words(name: str) -> list[str]:

@@ -1,15 +1,19 @@
 """params.yaml: what is refused, and how it is told."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 
+from bucolic import presets
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.runtime import Runtime
 from bucolic.cli import main
 from bucolic.pipeline.params import load_params
+from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import read_yaml
 from bucolic.presets import preset_text
 from bucolic.stages.annotations import get_annotations
@@ -185,6 +189,16 @@ def test_a_data_set_that_the_first_stage_would_refuse_is_refused(
     with pytest.raises(DataError) as caught:
         get_annotations(project / "photos", project / "out", runtime=runtime)
     assert done.output == f"bucolic: {caught.value}\n"
+
+
+def test_a_section_that_a_preset_does_not_name_is_all_defaults(monkeypatch: pytest.MonkeyPatch):
+    """A stage that is declared anew has its section in every preset; DVC asks for it by name."""
+    added = replace(STAGES[-1], name="palette", sections={"palette": "palette:PaletteConfig"})
+    monkeypatch.setattr(presets, "STAGES", (*STAGES, added))
+    for name in ("meadow", "tiny", "folder", "coco2017"):
+        content = YAML(typ="safe").load(preset_text(name))
+        assert {} == content["palette"]
+        assert content["filter"]["keywords"]
 
 
 def test_a_preset_keeps_the_former_params(project: Path):
