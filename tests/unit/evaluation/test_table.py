@@ -64,7 +64,7 @@ def test_a_declared_metric_is_measured_compared_and_shown(study: Study, tmp_path
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "reports/records").mkdir(parents=True)
     for name in NAMES:
-        (tmp_path / f"reports/records/{name}.json").write_text('{"stage": "x"}')
+        (tmp_path / f"reports/records/{name}.json").write_text('{"schema": 1, "stage": "x"}')
     (tmp_path / "models/current").mkdir(parents=True)
     (tmp_path / "models/current/config.json").write_text("{}")
     (tmp_path / "reports/evaluate.json").write_text(json.dumps(found))
