@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up meadow-clip clean
+.PHONY: help setup demo experiments test check up meadow-clip clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,12 @@ demo: setup ## Run the whole pipeline on the drawn data set, and say where the r
 	@echo "sample grid  reports/figures/samples.png   open it in any viewer"
 	@echo "MLflow UI    http://127.0.0.1:5001         make up"
 	@echo "draw         source .venv/bin/activate && bucolic generate 'two cows under a blue sky' --out cows.png"
+
+# All that dvc exp show has is a hundred columns: params, and every figure and digest of each stage.
+HEADLINE := (?!Experiment|Created|State|.*\.model$$|(dataset|filter|clip|shard|model|train)\.(?!captions|images)).+
+
+experiments: setup ## List experiments: the params that differ, and the model's headline figures
+	@dvc exp show --only-changed --md --drop '$(HEADLINE)'
 
 test: setup ## Run the tests
 	pytest
