@@ -1,12 +1,18 @@
 """The `clip` section: which CLIP embeds images, captions and prompts."""
 
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from bucolic.base.errors import ParamsError
 from bucolic.base.section import Section
+from bucolic.clip.meadow_clip import NAME
 
 Precision = Literal["fp32", "bf16"]
+ELSEWHERE = ("hf-hub:", "local-dir:")  # a model that brings its own configuration
 
 
 class ClipConfig(Section):
@@ -27,3 +33,27 @@ class ClipConfig(Section):
     pretrained_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     precision: Precision = "fp32"
     allow_mismatch: bool = False
+
+
+def require_known(config: ClipConfig) -> None:
+    """Refuse, without importing open_clip, what it could load no towers for.
+
+    Raises:
+        ParamsError: no such architecture, or no weights named for one.
+    """
+    if config.model == NAME or config.model.startswith(ELSEWHERE):
+        return
+    names = [NAME, *_architectures()]
+    if config.model.replace("/", "-") not in names:
+        near = get_close_matches(config.model, names, n=3) or [NAME, "ViT-B-32"]
+        raise ParamsError(f"clip.model: {config.model} is none of open_clip's: {', '.join(near)}?")
+    if config.pretrained is None:
+        raise ParamsError(f"clip.pretrained: {config.model} needs a tag or a file of its weights")
+
+
+def _architectures() -> list[str]:
+    """Names that open_clip has a configuration for, which are those of its files."""
+    package = find_spec("open_clip")
+    folders = (package and package.submodule_search_locations) or ()
+    files = (path for folder in folders for path in Path(folder, "model_configs").glob("*.json"))
+    return sorted(path.stem for path in files)

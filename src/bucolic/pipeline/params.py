@@ -18,7 +18,7 @@ from bucolic.base.loading import loaded
 from bucolic.base.places import dataset_root, find_home
 from bucolic.base.section import Section
 from bucolic.clip import meadow_clip
-from bucolic.clip.config import ClipConfig
+from bucolic.clip.config import ClipConfig, require_known
 from bucolic.fetching.source import (
     DatasetConfig,
     FolderSource,
@@ -128,8 +128,9 @@ def _least_content(whole: type[Params], section: str) -> str:
 
 
 def _check_clip(params: Params, project: Path) -> None:
-    """Refuse a CLIP trained on drawings for photographs: its vectors would mean little."""
+    """Refuse a CLIP that is none, or trained on drawings alone for photographs."""
     clip = params.clip
+    require_known(clip)
     if clip.model != meadow_clip.NAME or clip.allow_mismatch:
         return
     try:

@@ -102,7 +102,7 @@ def test_an_empty_section_has_its_defaults(project: Path):
 def test_a_data_set_that_is_not_there_is_told(project: Path):
     """A mistyped folder is one line that names the key, exit code 3."""
     change(project, "root: datasets/meadow", "root: my-coco")
-    change(project, "  model: meadow-clip", "  model: ViT-B-32")
+    change(project, "  model: meadow-clip", "  model: ViT-B-32\n  pretrained: openai")
     done = CliRunner().invoke(main, ["params", "check"])
     assert (3, 1) == (done.exit_code, len(done.output.splitlines()))
     assert "dataset.root: no folder" in done.output
@@ -189,6 +189,26 @@ def test_a_data_set_that_the_first_stage_would_refuse_is_refused(
     with pytest.raises(DataError) as caught:
         get_annotations(project / "photos", project / "out", runtime=runtime)
     assert done.output == f"bucolic: {caught.value}\n"
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [
+        ("ViT-B-33", "clip.model: ViT-B-33 is none of open_clip's: ViT-B-32"),
+        ("meadowclip", "clip.model: meadowclip is none of open_clip's: meadow-clip?"),
+        ("ViT-B-32", "clip.pretrained: ViT-B-32 needs a tag or a file of its weights"),
+        ("ViT-B/32\n  pretrained: openai", None),
+        ("hf-hub:timm/some-clip", None),
+    ],
+)
+def test_a_clip_that_open_clip_cannot_load_is_refused_before_anything_is_fetched(
+    project: Path, clip: str, said: str | None
+):
+    """By its name, and by the weights it needs; which tags a hub has is not known here."""
+    text = preset_text("meadow").replace("model: meadow-clip", f"model: {clip}")
+    code, output = check(project, text.encode())
+    assert code == (2 if said else 0)
+    assert (said or "is valid") in output
 
 
 def test_a_section_that_a_preset_does_not_name_is_all_defaults(monkeypatch: pytest.MonkeyPatch):
