@@ -120,7 +120,7 @@ STAGES = (
     ),
     Declared(
         name="train",
-        help="Train the autoencoder, then the latent prior; go on when killed.",
+        help="Train the model, phase by phase; go on when killed.",
         function="train",
         ins=(SHARDS,),
         outs=(MODEL, CURVES),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MODEL = "bucolic-cvae"
 CHAMPION = "champion"
 DESCRIPTION = """\
-Draws pictures for prompts: a CVAE with a learned latent-flow prior, conditioned on CLIP.
+Draws pictures for prompts, conditioned on CLIP embeddings.
 
     model = mlflow.pyfunc.load_model("models:/bucolic-cvae@champion")
     model.predict(pandas.DataFrame({"prompt": ["two cows under a blue sky"]}), params={"n": 4})
