@@ -35,11 +35,11 @@ demo: setup ## Run the whole pipeline on the drawn data set, and say where the r
 	@echo "MLflow UI    http://127.0.0.1:5001         make up"
 	@echo "draw         source .venv/bin/activate && bucolic generate 'two cows under a blue sky' --out cows.png"
 
-# All that dvc exp show has is a hundred columns: params, and every figure and digest of each stage.
-HEADLINE := (?!Experiment|Created|State|.*\.model$$|(dataset|filter|clip|shard|model|train)\.(?!captions|images)).+
+# Columns of dvc exp show, which has a hundred, that are neither params nor headline figures.
+NOT_SHOWN := (?!Experiment|Created|State|.*\.model$$|(dataset|filter|images|clip|shard|model|train|evaluate)\.(?!captions|images$$)).+
 
 experiments: setup ## List experiments: the params that differ, and the model's headline figures
-	@dvc exp show --only-changed --md --drop '$(HEADLINE)'
+	@dvc exp show --only-changed --md --drop '$(NOT_SHOWN)'
 
 test: setup ## Run the tests
 	pytest

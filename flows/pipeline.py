@@ -27,7 +27,7 @@ from bucolic.pipeline.driver import DRIVER
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.own_code import require_own_code
 from bucolic.pipeline.stage_run import Outcome, run_stage
-from bucolic.pipeline.summary import headline, result_page, stage_table
+from bucolic.pipeline.summary import result_page, stage_table, status_line
 from bucolic.pipeline.workspace import Workspace, open_workspace
 
 RETRY_DELAYS_S = [10.0, 60.0, 300.0]
@@ -100,7 +100,7 @@ def _run(workspace: Workspace, home: Path) -> State[Any]:
     report = _report(workspace)
     create_markdown_artifact(result_page(workspace, outcomes, home, report), key="result")
     workspace.save()
-    return Completed(message=headline(names, outcomes))
+    return Completed(message=status_line(names, outcomes))
 
 
 def _run_stages(graph: tuple[Stage, ...], workspace: Workspace) -> dict[str, Outcome]:

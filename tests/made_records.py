@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bucolic.pipeline.record import SCHEMA
+
 
 def record_of(stage: str) -> dict[str, Any]:
     """A record with made-up, fixed content."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "record_id": hashlib.md5(stage.encode(), usedforsecurity=False).hexdigest(),
         "stage": stage,
         "status": "ok",

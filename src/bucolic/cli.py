@@ -36,6 +36,10 @@ class OneLineErrors(click.Group):
                 sys.exit(error.exit_code)
         return super().__call__(*args, **extra)
 
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the verbs in the order they are declared in: stages first, as they run."""
+        return list(self.commands)
+
     def invoke(self, context: click.Context) -> object:
         """Run the verb; a BucolicError becomes its message and its code, and so does a signal."""
         try:
@@ -68,8 +72,8 @@ def _told(error: Exception) -> BucolicError | None:
 def main() -> None:
     """Study CLIP-conditioned image generation on a theme of MS-COCO.
 
-    The pipeline is run by `dvc repro`; its stages are the first seven verbs. Params are in
-    params.yaml, where filter.keywords is the theme.
+    The pipeline is run by `dvc repro`; its stages are the first verbs. Params are in params.yaml,
+    where filter.keywords is the theme.
     """
     # Warnings of libraries on their own internals would bury the one line that matters.
     logging.basicConfig(format="%(message)s", level=logging.WARNING)

@@ -1,4 +1,4 @@
-"""What holds the house up: dvc.yaml, command line, README and flow name the same seven stages."""
+"""What holds the house up: dvc.yaml, command line, README and flow name the stages of the table."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ from bucolic.pipeline.table import DATASET, NAMES, Declared
 from bucolic.pipeline.table import STAGES as TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = ["annotations", "filter", "images", "embed", "shard", "train", "evaluate"]
+STAGES = list(NAMES)
 # They move bytes, check configuration or look at processes.
 DECIDES_NO_BYTE = {
     "filelock",
@@ -51,7 +51,6 @@ def pipeline() -> dict[str, dict[str, object]]:
 def test_stages_are_the_same_everywhere():
     """The table, dvc.yaml, the graph the flow walks and stages/ have the same stages, in order."""
     modules = {path.stem for path in (ROOT / "src/bucolic/stages").glob("[a-z]*.py")}
-    assert list(NAMES) == STAGES
     assert list(pipeline()) == STAGES
     assert [stage.name for stage in read_graph(ROOT)] == STAGES
     assert modules == set(STAGES)
@@ -99,6 +98,28 @@ def test_each_stage_is_a_verb_with_its_line_of_help(stage: Declared):
     verb = main.commands[stage.name]
     assert verb.help == f"Stage {STAGES.index(stage.name) + 1}: {stage.help}"
     assert verb.short_help == stage.help
+
+
+def test_experiments_are_listed_with_the_params_of_every_section():
+    """The Makefile names the columns by hand: params of all sections, and no stage's counts."""
+    shown = re.search(r"^NOT_SHOWN := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert shown
+    dropped = re.compile(shown[1].replace("$$", "$"))
+    sections = {section for stage in TABLE for section in stage.sections}
+    kept = [*(f"{section}.some_key" for section in sections), "r_precision.model", "Created"]
+    assert [] == [column for column in kept if dropped.fullmatch(column)]
+    for column in ("train.captions", "test.images", "src/bucolic/base", "kl_nats", "kid.real"):
+        assert dropped.fullmatch(column), column
+
+
+def test_the_registered_model_has_one_name():
+    """dvc.yaml, README and the guide of `bucolic up` repeat the registry's."""
+    from bucolic.pipeline.up import GUIDE
+    from bucolic.tracking.registry import REGISTERED
+
+    assert [REGISTERED] == list(YAML(typ="safe").load(ROOT / "dvc.yaml")["artifacts"])
+    assert f"models:/{REGISTERED}@champion" in (ROOT / "README.md").read_text()
+    assert f"registered model {REGISTERED}" in GUIDE
 
 
 def test_files_that_cannot_read_them_repeat_addresses_and_switches_rightly():

@@ -21,24 +21,22 @@ def holding(path: Path) -> Iterator[None]:
     Raises:
         TransientError: another process holds it; the message names its pid and host.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        held = FileLock(path).acquire(blocking=False)
+        held = _lock(path).acquire(blocking=False)
     except Timeout:
         holder = path.read_text().strip() or "unknown"
         raise TransientError(
             f"{path.stem} is running already as process {holder}: wait for it, or stop it"
         ) from None
     with held:
-        path.write_text(f"{os.getpid()} on {socket.gethostname()}")
+        _sign(path)
         yield
 
 
 @contextmanager
 def waiting_for(path: Path, why: str = "") -> Iterator[None]:
     """Hold the lock `path` for the block, after whoever holds it now; `why` is logged meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = _lock(path)
     try:
         held = lock.acquire(blocking=False)
     except Timeout:
@@ -46,4 +44,15 @@ def waiting_for(path: Path, why: str = "") -> Iterator[None]:
             logger.info("%s", why)
         held = lock.acquire()
     with held:
+        _sign(path)
         yield
+
+
+def _lock(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the kernel's locks filelock would take the file itself for one: it outlives a kill.
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _sign(path: Path) -> None:
+    path.write_text(f"{os.getpid()} on {socket.gethostname()}")

@@ -34,7 +34,7 @@ def headline(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
     What does not apply is left out.
     """
-    arms = {"model": found["metrics"], "real": found["bounds"]["real"]}
+    arms = {table.MODEL: found["metrics"], "real": found["bounds"]["real"]}
     values = {
         name: {arm: figures[name] for arm, figures in arms.items() if figures[name] is not None}
         for name in (metric.name for metric in table.METRICS if metric.is_headline)

@@ -18,15 +18,9 @@ from bucolic.evaluation.figures import Figures, absent, under
 from bucolic.evaluation.jury import Jury, Views
 from bucolic.evaluation.prompts import HELD_OUT, TRIPLE, Prompts, choose_prompts, first_half
 from bucolic.evaluation.scores import Exam, Sitting, measured
-from bucolic.evaluation.table import names
+from bucolic.evaluation.table import ARMS, MODEL, RECONSTRUCTION, Arm, names
 
-# What stands for the test image, pixel by pixel.
-REBUILT = {
-    "model": "decode_from_posterior",
-    "decode_from_posterior": "decode_from_posterior",
-    "mean_image": "mean_image",
-}
-BOUNDS = ("real", "decode_from_posterior", "retrieval", "shuffled_prompts", "mean_image")
+SHUFFLED = "shuffled_prompts"
 
 
 class Artist(Protocol):
@@ -82,25 +76,23 @@ def on_ordinary_prompts(study: Study) -> Findings:
     """Judge the model and its five bounds on scenes of the training distribution."""
     prompts = choose_prompts(study.test, study.attributes, limit=study.limit)
     if not len(prompts):
-        prefixes = ["metrics", *(f"bounds.{arm}" for arm in BOUNDS)]
+        prefixes = [arm.place for arm in ARMS]
         return _nothing(prefixes, "the test split has no ordinary image", names())
     contrast = Contrast(study.test, study.attributes)
     exam = _exam(study, contrast, prompts)
     half = first_half(study.test.image_ids[prompts.image_rows])
     arms = _arms(study, prompts) | _pixel_bounds(study, prompts)
     pictures, others = derangement(contrast, prompts, seed=study.seed)
-    figures = {
-        **under("metrics", _arm_figures("model", arms, exam, half)),
-        **under(
-            "bounds.shuffled_prompts", _shuffled_figures(arms["model"], exam, pictures, others)
-        ),
-    }
-    for arm in BOUNDS:
-        if arm != "shuffled_prompts":
-            figures |= under(f"bounds.{arm}", _arm_figures(arm, arms, exam, half))
+    figures: Figures = {}
+    for arm in ARMS:
+        if arm.name == SHUFFLED:
+            found = _shuffled_figures(arms[MODEL], exam, pictures, others)
+        else:
+            found = _arm_figures(arm, arms, exam, half)
+        figures |= under(arm.place, found)
     halves = {"generated": int(half.sum()), "reference": int((~half).sum())}
     counts = {
-        **_counts(exam, arms["model"]),
+        **_counts(exam, arms[MODEL]),
         "kid_pictures": halves,
         "shuffled_prompts": len(pictures),
     }
@@ -112,17 +104,17 @@ def on_held_out_combinations(study: Study) -> Findings:
     prompts = choose_prompts(
         study.test, study.attributes, limit=study.limit, of_slice=HELD_OUT, must_state=TRIPLE
     )
-    places = {"model": "", "real": ".bounds.real", "retrieval": ".bounds.retrieval"}
-    under_names = {arm: f"heldout_combinations{place}" for arm, place in places.items()}
+    judged = [arm for arm in ARMS if arm.of_held_out]
     if not len(prompts):
         reason = "the test split has no image of a held-out combination"
-        return _nothing(under_names.values(), reason, names("prompts"))
+        return _nothing([arm.held_out_place for arm in judged], reason, names("prompts"))
     exam = _exam(study, Contrast(study.test, study.attributes), prompts)
     arms = _arms(study, prompts)
     figures: Figures = {}
-    for arm, name in under_names.items():
-        figures |= under(name, measured(Sitting(arms[arm], exam), "prompts"))
-    return _findings(study, prompts, figures, _counts(exam, arms["model"]), arms)
+    for arm in judged:
+        found = measured(Sitting(arms[arm.name], exam), "prompts")
+        figures |= under(arm.held_out_place, found)
+    return _findings(study, prompts, figures, _counts(exam, arms[MODEL]), arms)
 
 
 def _exam(study: Study, contrast: Contrast, prompts: Prompts) -> Exam:
@@ -142,7 +134,7 @@ def _arms(study: Study, prompts: Prompts) -> dict[str, Views]:
     texts = study.test.caption_vectors[prompts.caption_rows]
     drawn = study.artist.draw(texts, n=1, seed=study.seed)[:, 0]
     pictures = {
-        "model": drawn,
+        MODEL: drawn,
         "real": study.test.images[prompts.image_rows],
         "retrieval": study.train.images[nearest_by_text(study.train, texts)],
     }
@@ -155,15 +147,13 @@ def _pixel_bounds(study: Study, prompts: Prompts) -> dict[str, Views]:
     decoded = study.artist.reconstruct(test.images[rows], test.image_vectors[rows])
     mean = study.jury.look(mean_picture(study.train))
     return {
-        "decode_from_posterior": study.jury.look(decoded),
+        RECONSTRUCTION: study.jury.look(decoded),
         "mean_image": mean.take(np.zeros_like(rows)),
     }
 
 
-def _arm_figures(arm: str, arms: dict[str, Views], exam: Exam, half: np.ndarray) -> Figures:
-    """All figures of an arm; the model is credited with the reconstructions of its autoencoder."""
-    rebuilt = arms.get(REBUILT.get(arm, ""))
-    sitting = Sitting(arms[arm], exam, arms["real"], rebuilt, half)
+def _arm_figures(arm: Arm, arms: dict[str, Views], exam: Exam, half: np.ndarray) -> Figures:
+    sitting = Sitting(arms[arm.name], exam, arms["real"], arms.get(arm.rebuilt), half)
     return measured(sitting, "prompts", "reconstructions", "pictures")
 
 

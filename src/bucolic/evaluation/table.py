@@ -1,8 +1,8 @@
-"""The metrics, each declared once.
+"""The metrics, and the arms whose pictures are measured, each declared once.
 
-From this table follow the figures of evaluate.json, DVC's headline, the rows of the report, what
-settles the champion, and, held to it by a test, README's list. It imports no metric: whoever shows
-figures needs no numpy.
+From this table follow the figures of evaluate.json, DVC's headline, rows and columns of the report,
+the grid of bounds, what settles the champion, and, held to it by a test, README's list. It imports
+no metric: whoever shows figures needs no numpy.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ class Metric:
         decimals: shown.
         is_headline: whether DVC compares runs by it.
         settles: whether a higher value makes a champion; the first that was measured does.
-        has_parts: whether the report shows its parts below it.
+        parts: the dotted name under which it returns parts, which the report shows below it; ""
+            for none.
     """
 
     name: str
@@ -40,8 +41,50 @@ class Metric:
     decimals: int = 3
     is_headline: bool = False
     settles: bool = False
-    has_parts: bool = False
+    parts: str = ""
 
+
+@dataclass(frozen=True)
+class Arm:
+    """A set of pictures that is judged: the model's, or a bound of what can be reached.
+
+    Attributes:
+        name: its key below `bounds` in evaluate.json; the model's stand under `metrics`.
+        label: of its column in the report.
+        caption: of its row in the grid of bounds; "" where it is not shown there.
+        rebuilt: the arm whose pictures stand for the test image pixel by pixel; "" for none.
+        of_held_out: whether it is also judged on the combinations that training never showed.
+    """
+
+    name: str
+    label: str
+    caption: str = ""
+    rebuilt: str = ""
+    of_held_out: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where its figures stand in evaluate.json."""
+        return "metrics" if self.name == MODEL else f"bounds.{self.name}"
+
+    @property
+    def held_out_place(self) -> str:
+        """Where those on held-out combinations do."""
+        return HELD_OUT if self.name == MODEL else f"{HELD_OUT}.{self.place}"
+
+
+MODEL = "model"
+HELD_OUT = "heldout_combinations"
+RECONSTRUCTION = "decode_from_posterior"
+ARMS = (
+    Arm("real", "Test image", "test image", of_held_out=True),
+    Arm(RECONSTRUCTION, "Its reconstruction", "its reconstruction", rebuilt=RECONSTRUCTION),
+    # The model is credited with the reconstructions of its own networks.
+    Arm(MODEL, "Model", "drawn from the prompt", rebuilt=RECONSTRUCTION, of_held_out=True),
+    Arm("retrieval", "Nearest training image", "nearest training image", of_held_out=True),
+    Arm("shuffled_prompts", "Shuffled prompts"),
+    Arm("mean_image", "Mean image", "mean training image", rebuilt="mean_image"),
+)
 
 SCORES = "bucolic.evaluation.scores"
 METRICS = (
@@ -63,7 +106,7 @@ METRICS = (
         of="prompts",
         function=f"{SCORES}:attribute_accuracy",
         is_headline=True,
-        has_parts=True,
+        parts="attributes",
     ),
     Metric(
         name="r_precision",

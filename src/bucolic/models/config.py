@@ -10,6 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from bucolic.base.section import Section
 
 DEFAULT_KIND = "cvae"
+# In the folder of a trained model; see store.py.
+CONFIG_FILE, CURVES_FILE, WEIGHTS_FILE = "config.json", "curves.jsonl", "model.safetensors"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

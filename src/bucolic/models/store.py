@@ -21,14 +21,11 @@ from safetensors.torch import load_file, save
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.files import write_json, write_text
 from bucolic.base.loading import loaded
-from bucolic.models.config import DEFAULT_KIND, ModelConfig
+from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND, WEIGHTS_FILE, ModelConfig
 from bucolic.models.kinds import kind_named
 from bucolic.models.model import Model
 
 VERSION = 1
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-CURVES = "curves.jsonl"
 
 
 def write_model(
@@ -50,11 +47,11 @@ def write_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    (folder / WEIGHTS).write_bytes(save(tensors))
+    (folder / WEIGHTS_FILE).write_bytes(save(tensors))
     named = {} if kind == DEFAULT_KIND else {"kind": kind}
-    write_json(folder / CONFIG, {"version": VERSION} | named | model.shapes | dict(content))
+    write_json(folder / CONFIG_FILE, {"version": VERSION} | named | model.shapes | dict(content))
     lines = [json.dumps(row, sort_keys=True, allow_nan=False) for row in curves]
-    write_text(folder / CURVES, "".join(f"{line}\n" for line in lines))
+    write_text(folder / CURVES_FILE, "".join(f"{line}\n" for line in lines))
 
 
 def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
@@ -63,24 +60,18 @@ def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
     Raises:
         DataError: a file is missing, broken, of another version, or the two do not fit.
     """
-    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-        raise DataError(f"{folder} is missing or no folder: run the train stage (dvc repro train)")
-    config = _read_config(folder / CONFIG)
-    weights = folder / WEIGHTS
+    model, config = _empty(folder)
+    weights = folder / WEIGHTS_FILE
     try:
-        tensors = load_file(weights, device="cpu")
-        with torch.device("meta"):  # no first weights, which would be drawn from torch's own state
-            model = _built(config)
-        model.to_empty(device="cpu").load_state_dict(tensors)
+        model.to_empty(device="cpu").load_state_dict(load_file(weights, device="cpu"))
     except FileNotFoundError:
         raise DataError(f"{weights} is missing: run the train stage (dvc repro train)") from None
     except OSError as error:
         raise DataError(f"{weights} cannot be read: {error}") from None
-    except ParamsError as error:
-        raise DataError(f"{folder / CONFIG}: {error}: train again") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise DataError(f"{weights} does not fit {CONFIG} ({reason}): train again") from None
+        raise DataError(
+            f"{weights} does not fit {CONFIG_FILE} ({_line(error)}): train again"
+        ) from None
     return model.to(torch.device(device)).eval(), config
 
 
@@ -88,20 +79,38 @@ def require_readable(folder: Path) -> None:
     """Refuse a model that this code could not build again; its weights are not read.
 
     Raises:
-        DataError: config.json is missing, broken, or of another version or kind.
+        DataError: config.json is missing or broken, or of another version, kind or shape.
     """
-    config = _read_config(folder / CONFIG)
+    _empty(folder)
+
+
+def _empty(folder: Path) -> tuple[Model, dict[str, Any]]:
+    """The model that config.json describes, without weights, and the content of config.json."""
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        raise DataError(f"{folder} is missing or no folder: run the train stage (dvc repro train)")
+    config = _read_config(folder / CONFIG_FILE)
     try:
-        kind_named(config.get("kind", DEFAULT_KIND))
+        with torch.device("meta"):  # no first weights, which would be drawn from torch's own state
+            return _built(config), config
     except ParamsError as error:
-        raise DataError(f"{folder / CONFIG}: {error}: train again") from None
+        raise DataError(f"{folder / CONFIG_FILE}: {error}: train again") from None
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{folder / CONFIG_FILE} describes no model that this package knows ({_line(error)}): "
+            "train again"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:160]
 
 
 def _built(config: Mapping[str, Any]) -> Model:
     """An untrained model of the kind and the shapes that config.json names."""
     kind = kind_named(config.get("kind", DEFAULT_KIND))
     section: type[ModelConfig] = loaded(kind.config)
-    shapes = {name: config[name] for name in section.model_fields if name != "kind"}
+    fields = section.model_fields.keys() - {"kind"}
+    shapes = {name: value for name, value in config.items() if name in fields}
     model: Model = loaded(kind.build)(
         # By way of JSON: strict pydantic makes dataclasses of objects there.
         section.model_validate_json(json.dumps(shapes)),

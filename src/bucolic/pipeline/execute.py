@@ -126,8 +126,9 @@ def execute(
 
 def prepare(stage: Stage, root: Path, params: Params, code: Digests) -> Execution:
     """Take the digests of the data that the stage reads."""
-    resolved = [dep.replace("${dataset.root}", params.dataset.root) for dep in stage.deps]
-    inputs = {dep: digest(_place(root, dep, params), root) for dep in resolved if not is_code(dep)}
+    data = [dep for dep in stage.deps if not is_code(dep)]  # as declared: a root may be src/photos
+    resolved = [dep.replace("${dataset.root}", params.dataset.root) for dep in data]
+    inputs = {dep: digest(_place(root, dep, params), root) for dep in resolved}
     return Execution(stage, root, find_home(root), params, inputs, code)
 
 

@@ -33,12 +33,13 @@ def public_version(name: str) -> str | None:
 
 
 def unlike_pins(root: Path, stage: Stage) -> list[str]:
-    """A line for each package of a stage whose installed version is not the pinned one."""
-    pins, found = _pins(root, stage), installed(root, stage)
+    """A line for each package of a stage that is not installed in the pinned version."""
+    found = installed(root, stage)
     return [
-        f"{name} {found[name]} is installed, and this checkout pins {pins[name]}: make setup"
-        for name in found
-        if found[name] != pins[name]
+        f"{f'{name} {found[name]} is' if name in found else f'no {name} is'} installed, "
+        f"and this checkout pins {pin}: make setup"
+        for name, pin in _pins(root, stage).items()
+        if found.get(name) != pin
     ]
 
 

@@ -1,12 +1,12 @@
 """What a record says of one execution of a stage; execute.py puts its parts together.
 
-Schema 1: schema, record_id, stage, status, error {kind, message, where, retryable}, started,
+Schema 2: schema, record_id, stage, status, error {kind, message, where, retryable}, started,
 duration_s, keywords, params, inputs, code and outputs with DVC's own digests, rows {in, out,
 failed}, new, reused, device, precision, threads (torch's, which a CPU's bytes depend on; null
 without torch), figures, details (what people read beside them), git {commit, dirty}, pipeline_id,
 driver (the process whose end ends the pipeline), versions (of the libraries that decide what the
 stage writes), environment. One of a stage that failed
-early lacks what was not known yet. One of another schema is not read: its stage runs again.
+early lacks what was not known yet. One of another schema is not read, and a line says so.
 """
 
 import json
@@ -14,6 +14,7 @@ import logging
 import os
 import traceback
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from bucolic.pipeline import git
 from bucolic.pipeline.digests import digest
 from bucolic.pipeline.driver import driver
 
-SCHEMA = 1
+SCHEMA = 2
 LOG = logging.getLogger(__name__)
 PASSED_ON = ("DVC_EXP_NAME", "PREFECT_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 
@@ -97,9 +98,17 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def foreign(record: dict[str, Any]) -> str:
+def foreign(record: Mapping[str, Any]) -> str:
     """What to do about a record of an earlier or later bucolic; "" for one that is read."""
     found = record.get("schema")
     if found == SCHEMA:
         return ""
-    return f"is a record of schema {found}, this bucolic reads {SCHEMA}: run its stage again"
+    again = f"run its stage again (dvc repro -f -s {record.get('stage')})"
+    what = "use the bucolic that wrote it" if is_later(record) else again
+    return f"is a record of schema {found}, this bucolic reads {SCHEMA}: {what}"
+
+
+def is_later(record: Mapping[str, Any]) -> bool:
+    """Whether a later bucolic wrote a record."""
+    found = record.get("schema")
+    return isinstance(found, int) and found > SCHEMA

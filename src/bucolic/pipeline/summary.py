@@ -44,7 +44,7 @@ def _row(stage: str, outcome: Outcome | None, home: Path) -> dict[str, Any]:
     }
 
 
-def headline(stages: Sequence[str], outcomes: Mapping[str, Outcome]) -> str:
+def status_line(stages: Sequence[str], outcomes: Mapping[str, Outcome]) -> str:
     """Return one line: how many stages ran, were cached, failed, were never reached."""
     statuses = [outcomes[stage].status if stage in outcomes else NOT_RUN for stage in stages]
     counts = {status: statuses.count(status) for status in ("ran", "cached", "failed", NOT_RUN)}

@@ -8,6 +8,7 @@ are inlined; of photographs only what the model drew.
 
 import base64
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -21,7 +22,7 @@ from bucolic.base.errors import DataError
 from bucolic.base.files import write_text
 from bucolic.evaluation import table
 from bucolic.evaluation.table import Metric
-from bucolic.models.config import DEFAULT_KIND
+from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND
 from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.lineage import current
@@ -32,16 +33,10 @@ from bucolic.pipeline.table import MODEL, NAMES, PICTURES
 from bucolic.reporting.charts import Chart, training_charts
 
 FAILURES_SHOWN = 20
+LOG = logging.getLogger(__name__)
 
-
-ARMS = (
-    ("metrics", "Model"),
-    ("bounds.real", "Test image"),
-    ("bounds.decode_from_posterior", "Its reconstruction"),
-    ("bounds.retrieval", "Nearest training image"),
-    ("bounds.shuffled_prompts", "Shuffled prompts"),
-    ("bounds.mean_image", "Mean image"),
-)
+MODEL_FIRST = sorted(table.ARMS, key=lambda arm: arm.name != table.MODEL)
+COLUMNS = [(arm.place, arm.label) for arm in MODEL_FIRST]
 SLICES = (
     ("heldout_combinations", "Model, held out"),
     ("metrics", "Model, ordinary"),
@@ -103,20 +98,25 @@ def _html(root: Path) -> str:
 
 def _failure(root: Path, stage: str) -> dict[str, Any] | None:
     """The failure of a stage, unless it is of other params or another commit than today's."""
-    failure = _record(root / FAILURES / f"{stage}.json")
-    return failure if failure and failure.get("pipeline_id") == pipeline_id(root) else None
+    failure = _read(root / FAILURES / f"{stage}.json")
+    if not failure or foreign(failure):
+        return None
+    return failure if failure.get("pipeline_id") == pipeline_id(root) else None
 
 
 def _context(root: Path) -> dict[str, Any]:
-    left = {stage: _record(root / RECORDS / f"{stage}.json") for stage in NAMES}
+    left = {stage: _read(root / RECORDS / f"{stage}.json") for stage in NAMES}
+    for stage, record in left.items():
+        if record and (problem := foreign(record)):
+            LOG.warning("%s %s", root / RECORDS / f"{stage}.json", problem)
     upstream = {stage.name: stage.upstream for stage in read_graph(root)}
-    now = current(upstream, {stage: record for stage, record in left.items() if record})
+    now = current(upstream, {stage: r for stage, r in left.items() if r and not foreign(r)})
     records = {stage: left[stage] if stage in now else None for stage in NAMES}
     figures = {
         stage: _read(root / f"reports/{stage}.json") if stage in now else None for stage in NAMES
     }
     failures = {stage: _failure(root, stage) for stage in NAMES}
-    model = _read(root / MODEL / "config.json") if "train" in now else None
+    model = _read(root / MODEL / CONFIG_FILE) if "train" in now else None
     return {
         **_head(records, model or {}),
         **_evaluation(root, figures["evaluate"]),
@@ -134,7 +134,7 @@ def _context(root: Path) -> dict[str, Any]:
 def _charts(root: Path, model: Mapping[str, Any]) -> list[Chart]:
     """The curves that the model's kind wants drawn."""
     kind = kind_named(model.get("kind", DEFAULT_KIND))
-    return training_charts(root / MODEL / "curves.jsonl", kind.curves)
+    return training_charts(root / MODEL / CURVES_FILE, kind.curves)
 
 
 def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -> dict[str, Any]:
@@ -187,8 +187,8 @@ def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
     drawn = found["counts"].get("pictures") == "drawings"
     folder = root / PICTURES
     evaluation = {
-        "arms": [label for _, label in ARMS],
-        "rows": tables.rows(table.METRICS, [arm for arm, _ in ARMS]),
+        "arms": [label for _, label in COLUMNS],
+        "rows": tables.rows(table.METRICS, [place for place, _ in COLUMNS]),
         "slices": [label for _, label in SLICES],
         "slice_rows": tables.rows(of_prompts, [arm for arm, _ in SLICES]),
         "has_held_out": bool(found["counts"].get("heldout_combinations", {}).get("prompts")),
@@ -216,16 +216,16 @@ class _Tables:
         rows = []
         for metric in metrics:
             rows.append(Row(metric, self._cells(metric, arms)))
-            if metric.has_parts:
+            if metric.parts:
                 rows += [Row(m, self._cells(m, arms), indented=True) for m in self._parts(metric)]
         return rows
 
     def _parts(self, metric: Metric) -> list[Metric]:
-        """A row for each attribute that was measured."""
-        measured: dict[str, float | None] = self._found["metrics"].get("attributes", {})
+        """A row for each part that was measured of the model."""
+        measured: dict[str, float | None] = self._found["metrics"].get(metric.parts, {})
         names = [name for name, value in measured.items() if value is not None]
         return [
-            replace(metric, name=f"attributes.{name}", label=name, meaning="", has_parts=False)
+            replace(metric, name=f"{metric.parts}.{name}", label=name, meaning="", parts="")
             for name in names
         ]
 
@@ -311,14 +311,6 @@ def _inlined(path: Path) -> str | None:
     if not path.is_file():
         return None
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    """A stage's record; None where there is none yet; DataError names one of another schema."""
-    record = _read(path)
-    if record and (problem := foreign(record)):
-        raise DataError(f"{path} {problem}")
-    return record
 
 
 def _read(path: Path) -> dict[str, Any] | None:

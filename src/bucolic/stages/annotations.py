@@ -53,7 +53,7 @@ def get_annotations(root: Path, out: Path, *, runtime: Runtime) -> Summary:
     be mended is known by its own name.
 
     Args:
-        root: folder of the data set, see data/source.py.
+        root: folder of the data set, see fetching/source.py.
         out: folder to write.
         runtime: archives are kept in its cache.
 

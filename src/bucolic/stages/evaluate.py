@@ -14,6 +14,7 @@ from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
 from bucolic.clip.config import ClipConfig
+from bucolic.evaluation.table import ARMS, MODEL
 
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from bucolic.evaluation.study import Findings
 
 ORDINARY_SHOWN, HELD_OUT_SHOWN, COMPARED = 12, 4, 5
-ARM_LABELS = {
-    "real": "test image",
-    "decode_from_posterior": "its reconstruction",
-    "model": "drawn from the prompt",
-    "retrieval": "nearest training image",
-    "mean_image": "mean training image",
-}
 
 
 class EvaluateConfig(Section):
@@ -132,7 +126,7 @@ def _sheets(
         "Combinations that training never showed": (held_out, HELD_OUT_SHOWN),
     }
     samples = [
-        Block(findings.arms["model"][:number], captions=findings.prompts[:number], title=title)
+        Block(findings.arms[MODEL][:number], captions=findings.prompts[:number], title=title)
         for title, (findings, number) in shown.items()
         if findings.arms
     ]
@@ -148,7 +142,7 @@ def _comparison(findings: "Findings") -> "Block":
 
     from bucolic.base.sheet import Block
 
-    prompts = findings.prompts[:COMPARED]
-    pictures = np.concatenate([findings.arms[arm][:COMPARED] for arm in ARM_LABELS])
-    labels = tuple(ARM_LABELS.values())
+    prompts, shown = findings.prompts[:COMPARED], [arm for arm in ARMS if arm.caption]
+    pictures = np.concatenate([findings.arms[arm.name][:COMPARED] for arm in shown])
+    labels = tuple(arm.caption for arm in shown)
     return Block(pictures, columns=len(prompts), captions=prompts, labels=labels)

@@ -54,7 +54,7 @@ def get_images(
     """Write the tars of originals and their index; a failed image is a row with its reason.
 
     Args:
-        root: folder of the data set, see data/source.py.
+        root: folder of the data set, see fetching/source.py.
         selection: the Parquet file of the filter stage.
         out: folder to write, see data/images.py.
         config: how to fetch and how much may fail.

@@ -94,8 +94,10 @@ def _trained(
 
     rows: list[dict[str, Any]] = []
     networks: dict[str, Module] = {}
-    for name, phase in loaded(kind.phases).items():
-        trainer = Trainer(phase(context), _recipe(config, name), context.world)
+    phases = loaded(kind.phases)
+    recipes = {name: _recipe(config, name) for name in phases}  # a key that lacks is told at once
+    for name, phase in phases.items():
+        trainer = Trainer(phase(context), recipes[name], context.world)
         rows += trainer.run(runtime.work, runtime.sink).curves
         networks[name] = trainer.network
     return rows, networks

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bucolic.base.files import is_gone, remove, write_json
+from bucolic.models.config import CURVES_FILE
 from bucolic.pipeline.post import TRACKED, posted, unposted
-from bucolic.pipeline.record import foreign
+from bucolic.pipeline.record import foreign, is_later
 from bucolic.pipeline.table import MODEL
 from bucolic.tracking import described, parent, registry
 from bucolic.tracking.closing import LONGEST_RUN_S, left_open, mark
@@ -26,7 +27,6 @@ from bucolic.tracking.outputs import find_output
 from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
 from bucolic.tracking.stage_list import stage_list
 
-CURVES = "curves.jsonl"
 STEP = "images_seen"
 PER_BATCH = 100  # params and tags MLflow takes at once
 OFF = "BUCOLIC_TRACKING switches tracking off"
@@ -153,6 +153,8 @@ def _open(path: Path, place: Record, *, is_copy: bool) -> _Letter | None:
             described.started_ms(record)
             described.identity(record)
             return _Letter(path, record, is_copy)
+        if is_later(record):  # of another checkout that shares HOME, and sends it
+            return None
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -200,7 +202,7 @@ def _send_outputs(store: Store, home: Path, record: Record, run_id: str, scratch
                 LOG.warning("MLflow: %s of %s is gone: a run without its model", path, run_id)
             continue
         if path == MODEL:
-            _send_curves(store, run_id, found / CURVES, described.ended_ms(record))
+            _send_curves(store, run_id, found / CURVES_FILE, described.ended_ms(record))
             registry.register(store, record, run_id, found)
         elif found.is_dir():
             store.client.log_artifacts(run_id, str(found), Path(path).name)

@@ -24,8 +24,7 @@ from bucolic.base.errors import DataError
 from bucolic.evaluation import table
 from bucolic.pipeline.git import known_commit
 from bucolic.pipeline.libraries import public_version
-from bucolic.pipeline.table import MODEL as WEIGHTS
-from bucolic.pipeline.table import SHARDS
+from bucolic.pipeline.table import MODEL, SHARDS
 from bucolic.tracking import described
 from bucolic.tracking.mlflow_store import Store
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-MODEL = "bucolic-cvae"
+REGISTERED = "bucolic-cvae"
 CHAMPION = "champion"
 DESCRIPTION = """\
 Draws pictures for prompts, conditioned on CLIP embeddings.
@@ -53,6 +52,7 @@ NEEDED = ("mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy"
 CODE = Path(bucolic.__path__[0])
 NOT_CODE = shutil.ignore_patterns("__pycache__")
 LOG = logging.getLogger(__name__)
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the model, or its alias
 PARTS = {"MLmodel", "artifacts", "code"}
 SERVED = ("*.safetensors", "*.json")  # no pickle, and no curves, which the run holds
 
@@ -80,7 +80,7 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
         LOG.warning("MLflow: the model trained at commit %s is sent with the code of %s", *commits)
     uri = _log_model(run_id, weights)
     tags = {
-        "weights_digest": record["outputs"][WEIGHTS],
+        "weights_digest": record["outputs"][MODEL],
         "data_digest": str(record["inputs"].get(SHARDS)),
         "params_digest": described.params_digest(record),
         "keywords": described.keywords(record),
@@ -89,14 +89,20 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
         "pipeline_id": record["pipeline_id"],
         "record_id": record["record_id"],
     }
-    version = mlflow.register_model(uri, MODEL, tags=tags).version
-    store.client.update_registered_model(MODEL, DESCRIPTION)
+    version = mlflow.register_model(uri, REGISTERED, tags=tags).version
+    store.client.update_registered_model(REGISTERED, DESCRIPTION)
     return str(version)
 
 
 def judges(record: described.Record) -> bool:
-    """Whether a record says what a model reached: it read the weights, and came to its end."""
-    return record["status"] == "ok" and WEIGHTS in (record.get("inputs") or {})
+    """Whether a record says what a model reached: it read the weights, and measured."""
+    read_weights = MODEL in (record.get("inputs") or {})
+    return record["status"] == "ok" and read_weights and bool(_metrics(record))
+
+
+def _metrics(record: described.Record) -> dict[str, Any]:
+    metrics: dict[str, Any] = (record.get("figures") or {}).get("metrics") or {}
+    return metrics
 
 
 def judge(store: Store, record: described.Record) -> None:
@@ -106,19 +112,20 @@ def judge(store: Store, record: described.Record) -> None:
         return
     if record["started"] < version.tags.get(JUDGED, ""):
         return  # a record that waited: the version carries the scores of a later judgement
-    metrics = (record.get("figures") or {}).get("metrics") or {}
-    test_data = str(record["inputs"].get(SHARDS))
+    metrics, test_data = _metrics(record), str(record["inputs"].get(SHARDS))
     _write_scores(store, version, record, metrics, test_data)
-    champion = _champion(store)
+    champion = _champion(store, besides=version)
     if champion and champion.version == version.version:
-        store.client.set_model_version_tag(
-            MODEL, version.version, REASON, "it was before it was judged again"
-        )
-    elif _is_whole(version) and (
-        reason := _reason(metrics, test_data, champion.tags if champion else None)
-    ):
-        store.client.set_registered_model_alias(MODEL, CHAMPION, version.version)
-        store.client.set_model_version_tag(MODEL, version.version, REASON, reason)
+        _explain(store, version, "it was before it was judged again")
+    elif not _is_whole(version):
+        return
+    elif reason := _reason(metrics, test_data, champion.tags if champion else None):
+        store.client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
+        _explain(store, version, reason)
+
+
+def _explain(store: Store, version: "ModelVersion", reason: str) -> None:
+    store.client.set_model_version_tag(REGISTERED, version.version, REASON, reason)
 
 
 def _write_scores(
@@ -134,14 +141,14 @@ def _write_scores(
     former = version.tags.get(SCORED, ",".join(_settling())).split(",")
     for name in former:
         if name in version.tags and name not in scores:
-            store.client.delete_model_version_tag(MODEL, version.version, name)
+            store.client.delete_model_version_tag(REGISTERED, version.version, name)
     about = {
         "test_digest": test_data,
         JUDGED: record["started"],
         SCORED: ",".join(scores) or "none",
     }
     for name, value in {**scores, **about}.items():
-        store.client.set_model_version_tag(MODEL, version.version, name, value)
+        store.client.set_model_version_tag(REGISTERED, version.version, name, value)
 
 
 def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | None) -> str | None:
@@ -164,14 +171,14 @@ def _settling() -> list[str]:
 
 def _evaluated(store: Store, record: described.Record) -> "ModelVersion | None":
     """The version of the weights that evaluate read: its pipeline's own, or else the newest."""
-    equal = _versions(store, weights_digest=record["inputs"].get(WEIGHTS))
+    equal = _versions(store, weights_digest=record["inputs"].get(MODEL))
     own = [v for v in equal if v.tags.get("pipeline_id") == record["pipeline_id"]]
     return next(reversed(own or equal), None)
 
 
 def _versions(store: Store, **tags: str | None) -> "list[ModelVersion]":
     """Versions that carry all the tags, the newest last."""
-    found = store.client.search_model_versions(f"name = '{MODEL}'")
+    found = store.client.search_model_versions(f"name = '{REGISTERED}'")
     wanted = [v for v in found if all(v.tags.get(k) == value for k, value in tags.items())]
     return sorted(wanted, key=lambda version: int(version.version))
 
@@ -180,23 +187,45 @@ def _is_whole(version: "ModelVersion") -> bool:
     """Whether MLflow still holds what a version is served from."""
     import mlflow  # noqa: PLC0415 - see open_store
 
-    files = mlflow.artifacts.list_artifacts(f"models:/{MODEL}/{version.version}")
+    files = mlflow.artifacts.list_artifacts(f"models:/{REGISTERED}/{version.version}")
     return {file.path for file in files} >= PARTS
 
 
-def _champion(store: Store) -> "ModelVersion | None":
-    """The version that carries the alias, which is taken from one that cannot be served."""
+def _champion(store: Store, *, besides: "ModelVersion") -> "ModelVersion | None":
+    """The version that carries the alias; where that one cannot be served, it goes to the next."""
+    champion = _named(store)
+    if champion is None or _is_whole(champion):
+        return champion
+    LOG.warning("MLflow: version %s, the champion, has lost its files", champion.version)
+    store.client.delete_registered_model_alias(REGISTERED, CHAMPION)
+    heir = _heir(store, champion, besides)
+    if heir:
+        store.client.set_registered_model_alias(REGISTERED, CHAMPION, heir.version)
+        _explain(store, heir, f"version {champion.version}, which was better, lost its files")
+    return heir
+
+
+def _named(store: Store) -> "ModelVersion | None":
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see open_store
 
     try:
-        version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
-    except MlflowException:
-        return None
-    if _is_whole(version):
-        return version
-    LOG.warning("MLflow: version %s, the champion, has lost its files", version.version)
-    store.client.delete_registered_model_alias(MODEL, CHAMPION)
-    return None
+        return store.client.get_model_version_by_alias(REGISTERED, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return None
+        raise  # a server that is away: the record waits, and nobody takes the alias meanwhile
+
+
+def _heir(store: Store, champion: "ModelVersion", besides: "ModelVersion") -> "ModelVersion | None":
+    """The best of the others that were judged on the champion's test data and can be served."""
+    name = next((s for s in _settling() if s in champion.tags), "")
+    others = [
+        version
+        for version in _versions(store, test_digest=champion.tags.get("test_digest"))
+        if version.version not in (champion.version, besides.version) and name in version.tags
+    ]
+    best_first = sorted(others, key=lambda v: (float(v.tags[name]), int(v.version)), reverse=True)
+    return next(filter(_is_whole, best_first), None)
 
 
 def _log_model(run_id: str, weights: Path) -> str:
@@ -212,7 +241,7 @@ def _log_model(run_id: str, weights: Path) -> str:
                 shutil.copyfile(file, served / file.name)
         code = shutil.copytree(CODE, Path(scratch) / "code" / CODE.name, ignore=NOT_CODE)
         info = mlflow.pyfunc.log_model(
-            name=MODEL,
+            name=REGISTERED,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"model": str(served)},
             code_paths=[str(code)],

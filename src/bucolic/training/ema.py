@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+DECAY = 0.999
+
 
 def averaged(network: nn.Module, *, updates: int = 0) -> AveragedModel:
     """An exponential moving average of `network` that takes no gradient.
 
-    Its decay warms up, (1 + updates) / (10 + updates): a short run, too, forgets where it began.
+    Its decay warms up, (1 + updates) / (10 + updates), to 0.999: a short run, too, forgets where it
+    began.
     Only parameters are averaged; the networks trained here keep no running statistics.
 
     Args:
@@ -26,4 +29,4 @@ def averaged(network: nn.Module, *, updates: int = 0) -> AveragedModel:
 @torch.no_grad()
 def _move_towards(averages: Any, weights: Any, n_averaged: Tensor | int) -> None:
     updates = int(n_averaged) - 1
-    torch._foreach_lerp_(averages, weights, 1 - (1 + updates) / (10 + updates))
+    torch._foreach_lerp_(averages, weights, 1 - min(DECAY, (1 + updates) / (10 + updates)))

@@ -103,7 +103,7 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> Non
 
 
 def _checkpoints(folder: Path, phase: str) -> list[Path]:
-    return sorted(folder.glob(f"{phase}-*.safetensors"))
+    return sorted(folder.glob(f"{phase}-[0-9]*.safetensors"))
 
 
 def _read(path: Path) -> tuple[PhaseState, dict[str, Tensors]]:

@@ -15,6 +15,7 @@ from bucolic.evaluation.jury import Views
 from bucolic.evaluation.prompts import choose_prompts
 from bucolic.evaluation.scores import Exam, Sitting, measured
 from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
+from bucolic.pipeline.record import SCHEMA
 from bucolic.pipeline.table import NAMES
 from bucolic.reporting.report_page import render
 from bucolic.tracking import registry
@@ -64,7 +65,7 @@ def test_a_declared_metric_is_measured_compared_and_shown(study: Study, tmp_path
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "reports/records").mkdir(parents=True)
     for name in NAMES:
-        (tmp_path / f"reports/records/{name}.json").write_text('{"schema": 1, "stage": "x"}')
+        (tmp_path / f"reports/records/{name}.json").write_text(json.dumps({"schema": SCHEMA}))
     (tmp_path / "models/current").mkdir(parents=True)
     (tmp_path / "models/current/config.json").write_text("{}")
     (tmp_path / "reports/evaluate.json").write_text(json.dumps(found))

@@ -18,6 +18,7 @@ from bucolic.generate import Bucolic
 from bucolic.models import kinds
 from bucolic.models.kinds import kind_named
 from bucolic.pipeline.params import parse_params
+from bucolic.pipeline.record import SCHEMA
 from bucolic.pipeline.table import NAMES
 from bucolic.presets import preset_text
 from bucolic.reporting.report_page import render
@@ -99,7 +100,7 @@ def test_a_second_kind_trains_is_stored_loaded_drawn_from_and_reported(
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "reports/records").mkdir()
     for name in NAMES:
-        (tmp_path / f"reports/records/{name}.json").write_text('{"schema": 1, "stage": "x"}')
+        (tmp_path / f"reports/records/{name}.json").write_text(json.dumps({"schema": SCHEMA}))
     assert "Painter: squared distance" in render(tmp_path).read_text()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from bucolic.pipeline.graph import find_stage
 from bucolic.pipeline.libraries import installed, unlike_pins, what_differs
+from bucolic.pipeline.record import SCHEMA
 
 DVC_YAML = """\
 stages:
@@ -32,17 +33,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
-    (tmp_path / "constraints-data.txt").write_text("# a word\nnumpy==2.4.6\nmissing==1.0\n")
+    (tmp_path / "constraints-data.txt").write_text("# a word\nnumpy==2.4.6\n")
     (tmp_path / "constraints-torch.txt").write_text("torch==2.14.1\nmy.Lib==1.0\n")
     for stage, versions in (("filter", {"numpy": "2.4.6"}), ("embed", {"torch": "2.14.1"})):
         path = tmp_path / "reports/records" / f"{stage}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": 1, "versions": versions}))
+        path.write_text(json.dumps({"schema": SCHEMA, "versions": versions}))
     return tmp_path
 
 
 def test_versions_are_those_of_the_stages_own_pins(root: Path):
-    """A build's mark such as +cpu is left out, and so is what is not installed."""
+    """A build's mark such as +cpu is left out."""
     assert installed(root, find_stage(root, "filter")) == {"numpy": "2.4.6"}
     expected = {"numpy": "2.4.6", "torch": "2.14.1", "my.Lib": "1.0"}
     assert installed(root, find_stage(root, "embed")) == expected
@@ -61,10 +62,18 @@ def test_another_version_than_the_pinned_one_is_named_once(root: Path):
     assert what_differs(root) == [line]
 
 
+def test_a_pinned_package_that_is_not_installed_is_named(root: Path):
+    """It is part of no version, and would be missed in the middle of a stage."""
+    (root / "constraints-data.txt").write_text("numpy==2.4.6\nmissing==1.0\n")
+    line = "no missing is installed, and this checkout pins 1.0: make setup"
+    assert [line] == unlike_pins(root, find_stage(root, "filter"))
+    assert {"numpy": "2.4.6"} == installed(root, find_stage(root, "filter"))
+
+
 def test_results_of_another_version_are_named_with_their_stages(root: Path):
     """The pins are met, but filter ran with an older numpy."""
     (root / "reports/records/filter.json").write_text(
-        '{"schema": 1, "versions": {"numpy": "2.3.0"}}'
+        json.dumps({"schema": SCHEMA, "versions": {"numpy": "2.3.0"}})
     )
     assert what_differs(root) == [
         (
@@ -79,7 +88,7 @@ def test_a_record_of_another_schema_says_to_run_its_stage_again(
 ):
     """It tells nothing of versions, and one line tells why."""
     path = root / "reports/records/filter.json"
-    path.write_text('{"schema": 0, "versions": {"numpy": "2.3.0"}}')
+    path.write_text('{"schema": 0, "stage": "filter", "versions": {"numpy": "2.3.0"}}')
     assert [] == what_differs(root)
-    said = "is a record of schema 0, this bucolic reads 1: run its stage again"
-    assert [f"{path} {said}"] == caplog.messages
+    said = f"is a record of schema 0, this bucolic reads {SCHEMA}: run its stage again"
+    assert [f"{path} {said} (dvc repro -f -s filter)"] == caplog.messages

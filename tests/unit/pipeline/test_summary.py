@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bucolic.pipeline.stage_run import Outcome
-from bucolic.pipeline.summary import headline, result_page, stage_table
+from bucolic.pipeline.summary import result_page, stage_table, status_line
 from bucolic.pipeline.workspace import Workspace
 
 RECORD: dict[str, Any] = {
@@ -45,7 +45,7 @@ def test_a_run_that_mlflow_does_not_have_yet_is_named_by_its_record(tmp_path: Pa
 
 def test_headline_counts(tmp_path: Path):
     """One line says how many stages ended how."""
-    assert headline(STAGES, outcomes()) == "1 cached, 1 failed, 1 not reached"
+    assert status_line(STAGES, outcomes()) == "1 cached, 1 failed, 1 not reached"
 
 
 def test_null_metrics_are_left_out_and_bounds_stand_beside(tmp_path: Path):

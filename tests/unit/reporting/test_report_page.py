@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from bucolic.base.errors import DataError
-from bucolic.evaluation.table import METRICS
-from bucolic.pipeline.record import pipeline_id
+from bucolic.evaluation.table import ARMS, METRICS, MODEL
+from bucolic.pipeline.record import SCHEMA, pipeline_id
 from bucolic.pipeline.table import NAMES
-from bucolic.reporting.report_page import ARMS, render
+from bucolic.reporting.report_page import render
 
 DVC_YAML = Path(__file__).resolve().parents[3] / "dvc.yaml"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -65,7 +64,7 @@ def write(path: Path, content: Any) -> None:
 def record(stage: str, **more: Any) -> dict[str, Any]:
     """A record as a stage leaves it."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "stage": stage,
         "status": "ok",
         "started": "2027-01-02T03:04:05+00:00",
@@ -85,7 +84,7 @@ def record(stage: str, **more: Any) -> dict[str, Any]:
 def evaluation(pictures: str = "drawings") -> dict[str, Any]:
     """A complete evaluate.json, with one figure that does not apply."""
     figures = {**VALUES, "attributes": {"species": 0.74, "count": 0.61, "colour": 0.75}}
-    bounds = {name.removeprefix("bounds."): dict(figures) for name, _ in ARMS[1:]}
+    bounds = {arm.name: dict(figures) for arm in ARMS if arm.name != MODEL}
     bounds["real"]["psnr_db"] = None
     return {
         "metrics": figures,
@@ -199,12 +198,19 @@ def test_figures_of_another_theme_are_left_out(root: Path):
     assert [] == parsed.images
 
 
-def test_a_record_of_another_schema_is_named_with_what_to_do(root: Path):
-    """The page is not made of what an earlier bucolic left in other words."""
+def test_what_another_bucolic_recorded_is_left_out_and_named(
+    root: Path, caplog: pytest.LogCaptureFixture
+):
+    """Its stage and those below are of an earlier run, a line says what to do; so is a failure."""
     path = root / "reports/records/filter.json"
-    write(path, record("filter", schema=0))
-    with pytest.raises(DataError, match="schema 0, this bucolic reads 1: run its stage again"):
-        render(root)
+    write(path, record("filter", schema=1, details={"keywords": {"zebra": 9}}))
+    failed = record("embed", schema=1, status="failed", error={"message": "no zebra"})
+    write(root / ".work/failures/embed.json", {**failed, "pipeline_id": pipeline_id(root)})
+    text = outline(root).text
+    assert "zebra" not in text
+    assert "figures and pictures of filter, images, embed, shard, train, evaluate" in text
+    said = f"is a record of schema 1, this bucolic reads {SCHEMA}: run its stage again"
+    assert [f"{path} {said} (dvc repro -f -s filter)"] == caplog.messages
 
 
 def test_the_page_needs_no_network(root: Path):

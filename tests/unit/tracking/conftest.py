@@ -1,12 +1,10 @@
 """Fixtures: records as execute.py leaves them, and one MLflow database made once."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from bucolic.pipeline.digests import digest
@@ -68,18 +66,20 @@ def leave(home: Path) -> Leave:
 
 @pytest.fixture
 def weights(home: Path) -> Callable[[int], str]:
-    """Write a model folder as train does, all but the network; returns its digest."""
+    """Write a model folder as train does, untrained and small; returns its digest."""
 
     def write(seed: int) -> str:
-        from safetensors.numpy import save_file
+        import torch
 
-        folder = home / "models" / "current"
-        folder.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(seed).normal(size=(4, 4)).astype(np.float32)
-        save_file({"w": noise}, folder / "decoder.safetensors")
-        write_json(folder / "config.json", {"version": 1, "seed": seed})
+        from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+        from bucolic.models.cvae.model import Cvae
+        from bucolic.models.store import write_model
+
+        torch.manual_seed(seed)
+        shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
         points = [{"images_seen": step, "loss": 1.0 / step} for step in (10, 20, 30)]
-        (folder / "curves.jsonl").write_text("".join(json.dumps(p) + "\n" for p in points))
+        folder = home / "models" / "current"
+        write_model(folder, Cvae(*shapes, size_px=32, embed_dim=8), {"seed": seed}, points)
         return str(digest(folder))
 
     return write

@@ -11,6 +11,7 @@ import pytest
 
 from bucolic.base.files import this_process
 from bucolic.pipeline.digests import digest
+from bucolic.pipeline.record import SCHEMA
 from bucolic.tracking import outbox
 from bucolic.tracking.mlflow_store import PARENT, open_store
 from bucolic.tracking.outbox import Delivery, flush
@@ -109,14 +110,16 @@ def test_a_file_that_is_no_record_is_put_aside(home: Path, leave: Any):
 def test_a_record_of_another_schema_is_put_aside_with_what_to_do(
     home: Path, leave: Any, caplog: pytest.LogCaptureFixture
 ):
-    """One that waited while the code changed does not block the others, nor is it half sent."""
+    """It does not block the others; one of a later bucolic, which shares HOME, is left to that."""
     leave("filter")
-    leave("shard", schema=0, record_id="old")
+    leave("shard", schema=1, record_id="old")
+    leave("shard", schema=SCHEMA + 1, record_id="new")
     assert (1, 0) == (flush(home).sent, flush(home).waiting)
     place = home / ".work" / "outbox"
-    assert ["old.broken"] == [path.name for path in place.iterdir()]
-    said = "is a record of schema 0, this bucolic reads 1: run its stage again"
-    assert f"MLflow: {place / 'old.json'} {said}; it is now old.broken" in caplog.messages
+    assert {"old.broken", "new.json"} == {path.name for path in place.iterdir()}
+    said = f"is a record of schema 1, this bucolic reads {SCHEMA}: run its stage again"
+    told = f"MLflow: {place / 'old.json'} {said} (dvc repro -f -s shard); it is now old.broken"
+    assert [told] == [line for line in caplog.messages if "schema" in line]
 
 
 @pytest.mark.parametrize("uri", ["", "odd://x"])

@@ -17,7 +17,7 @@ import pytest
 
 from bucolic.tracking import registry
 from bucolic.tracking.outbox import flush
-from bucolic.tracking.registry import CHAMPION, MODEL
+from bucolic.tracking.registry import CHAMPION, REGISTERED
 
 Weights = Callable[[int], str]
 TEST_A, TEST_B = "a" * 32 + ".dir", "b" * 32 + ".dir"
@@ -45,7 +45,7 @@ def trained(home: Path, leave: Any, weights: Weights) -> Callable[..., None]:
 
 def champion(client: Any) -> Any:
     """The version that carries the alias."""
-    return client.get_model_version_by_alias(MODEL, CHAMPION)
+    return client.get_model_version_by_alias(REGISTERED, CHAMPION)
 
 
 def test_each_training_makes_a_version_and_a_record_sent_again_none(
@@ -55,7 +55,7 @@ def test_each_training_makes_a_version_and_a_record_sent_again_none(
     trained(1, TEST_A, attributes_all_right=0.5)
     trained(1, TEST_B, attributes_all_right=0.5)
     trained(2, TEST_A, attributes_all_right=0.5)
-    versions = client.search_model_versions(f"name = '{MODEL}'")
+    versions = client.search_model_versions(f"name = '{REGISTERED}'")
     assert len(versions) == 2
     assert len({version.tags["weights_digest"] for version in versions}) == 2
     assert len({version.tags["params_digest"] for version in versions}) == 2
@@ -75,7 +75,7 @@ def equal(home: Path, leave: Any, weights: Weights) -> str:
 
 def test_trainings_that_end_in_equal_weights_have_a_version_each(client: Any, equal: str):
     """Each says its own record and commit, and belongs to its own run."""
-    first, second = (client.get_model_version(MODEL, number) for number in "12")
+    first, second = (client.get_model_version(REGISTERED, number) for number in "12")
     assert first.tags["weights_digest"] == second.tags["weights_digest"] == equal
     assert [first.tags["record_id"], second.tags["record_id"]] == ["train-a", "train-b"]
     assert [first.tags["commit"], second.tags["commit"]] == ["a" * 40, "b" * 40]
@@ -109,7 +109,7 @@ def test_a_model_sent_with_another_commit_s_code_says_so(
         about = {"record_id": name, "git": {"commit": name * 40, "dirty": False}}
         leave("train", outputs={"models/current": ""}, **about)
         assert flush(home).sent == 1
-    tags = [client.get_model_version(MODEL, number).tags for number in "12"]
+    tags = [client.get_model_version(REGISTERED, number).tags for number in "12"]
     assert [(one["commit"][0], one["code_commit"][0]) for one in tags] == [("c", "c"), ("d", "c")]
     said = f"the model trained at commit {'d' * 40} is sent with the code of {'c' * 40}"
     assert [line for line in caplog.messages if "is sent with" in line] == [f"MLflow: {said}"]
@@ -156,6 +156,63 @@ def test_a_champion_that_cannot_be_served_gives_way_to_any_other(
     assert "can be served" in champion(client).tags["champion_because"]
 
 
+def test_of_the_others_the_best_takes_the_place_of_a_lost_champion(
+    home: Path, client: Any, trained: Callable[..., None]
+):
+    """On the champion's test data, and served; what is judged next must be better than that one."""
+    trained(1, TEST_A, attributes_all_right=0.4)
+    trained(2, TEST_A, attributes_all_right=0.6)
+    trained(3, TEST_A, attributes_all_right=0.7)
+    trained(4, TEST_A, attributes_all_right=0.65)
+    for lost in (3, 4):
+        shutil.rmtree(files_of(home, lost))
+    trained(5, TEST_A, attributes_all_right=0.1)
+    assert champion(client).tags["attributes_all_right"] == "0.6"
+    assert (
+        champion(client).tags["champion_because"] == "version 3, which was better, lost its files"
+    )
+
+
+def test_while_mlflow_does_not_say_who_is_champion_the_record_waits(
+    home: Path,
+    client: Any,
+    leave: Any,
+    weights: Weights,
+    trained: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A server that fails in between hands the alias to nobody."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    trained(1, TEST_A, attributes_all_right=0.9)
+    digest = weights(2)
+    leave("train", record_id="train2", outputs={"models/current": ""})
+    inputs = {"models/current": digest, "data/shards": TEST_A}
+    judged = {"inputs": inputs, "figures": {"metrics": {"attributes_all_right": 0.1}}}
+    leave("evaluate", started="2026-01-03T04:00:00+00:00", **judged)
+
+    def fail(*_: Any) -> None:
+        raise MlflowException("503")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "get_model_version_by_alias", fail)
+        assert (1, 1) == (flush(home).sent, flush(home).waiting)
+    assert champion(client).tags["attributes_all_right"] == "0.9"
+    assert 1 == flush(home).sent
+
+
+def test_another_stage_that_reads_the_model_judges_nothing(
+    home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
+):
+    """Such as one that exports it: scores and alias stay."""
+    trained(1, TEST_A, attributes_all_right=0.9)
+    before = client.get_model_version(REGISTERED, "1").tags
+    leave("export", inputs={"models/current": weights(1)}, figures={"files": 3})
+    assert flush(home).sent == 1
+    assert before == client.get_model_version(REGISTERED, "1").tags
+
+
 def test_a_version_that_cannot_be_served_is_never_champion(
     home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
 ):
@@ -163,12 +220,15 @@ def test_a_version_that_cannot_be_served_is_never_champion(
     trained(1, TEST_A, attributes_all_right=0.9)
     shutil.rmtree(files_of(home, 1))
     judged(leave, home, weights(1), 2, attributes_all_right=0.95)
-    assert CHAMPION not in client.get_registered_model(MODEL).aliases
+    assert CHAMPION not in client.get_registered_model(REGISTERED).aliases
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"size_px": "large"}, "describes no model that this package knows"),
+        ({"autoencoder": {"width": 48, "levels": 3}}, "describes no model that this package knows"),
+        ({"kind": ["cvae"]}, "describes no model that this package knows"),
         ({"version": 0}, "has version 0, this package reads 1"),
         ({"kind": "gan"}, "'gan' is none of"),
     ],
@@ -188,7 +248,7 @@ def test_weights_that_this_code_cannot_read_make_no_version(
     config.write_text(json.dumps({**json.loads(config.read_text()), **changed}))
     leave("train", outputs={"models/current": ""})
     assert flush(home).sent == 1
-    assert [] == list(client.search_model_versions(f"name = '{MODEL}'"))
+    assert [] == list(client.search_model_versions(f"name = '{REGISTERED}'"))
     (line,) = (line for line in caplog.messages if "no version is made" in line)
     assert said in line
     assert line.endswith("train again")
@@ -214,15 +274,15 @@ def test_scores_of_an_earlier_judgement_go(
 ):
     """A version shows what its latest judgement measured, and the user's own tags."""
     trained(1, TEST_A, attributes_all_right=0.5, r_precision=0.7, psnr_db=20.0)
-    client.set_model_version_tag(MODEL, "1", "my_note", "0.5")
+    client.set_model_version_tag(REGISTERED, "1", "my_note", "0.5")
     judged(leave, home, weights(1), 2, attributes_all_right=None, r_precision=0.6)
-    tags = client.get_model_version(MODEL, "1").tags
+    tags = client.get_model_version(REGISTERED, "1").tags
     assert tags["r_precision"] == "0.6"
     assert not {"attributes_all_right", "psnr_db"} & tags.keys()
     assert tags["my_note"] == "0.5"
     assert tags["champion_because"] == "it was before it was judged again"
     judged(leave, home, weights(1), 1, r_precision=0.1)  # waited, and arrives after the later one
-    assert client.get_model_version(MODEL, "1").tags["r_precision"] == "0.6"
+    assert client.get_model_version(REGISTERED, "1").tags["r_precision"] == "0.6"
 
 
 ALONE = """
@@ -259,11 +319,11 @@ def test_a_version_needs_no_package_of_our_name(home: Path, client: Any, leave: 
     write_model(home / "models/current", model, about, [])
     leave("train", outputs={"models/current": ""})
     assert flush(home).sent == 1
-    (version,) = client.search_model_versions(f"name = '{MODEL}'")
-    needed = mlflow_requirements(f"models:/{MODEL}/{version.version}")
+    (version,) = client.search_model_versions(f"name = '{REGISTERED}'")
+    needed = mlflow_requirements(f"models:/{REGISTERED}/{version.version}")
     assert not [line for line in needed if line.startswith("bucolic") or "+" in line]
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, f"models:/{MODEL}/{version.version}"],
+        [sys.executable, "-c", ALONE, f"models:/{REGISTERED}/{version.version}"],
         cwd="/",
         env={**without_ours(), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"},
         capture_output=True,
@@ -301,7 +361,7 @@ def test_the_version_loads_and_draws(
     fake = ModuleType("bucolic.generate")
     fake.Bucolic = FakeBucolic  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bucolic.generate", fake)
-    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{CHAMPION}")
+    model = mlflow.pyfunc.load_model(f"models:/{REGISTERED}@{CHAMPION}")
     asked = pd.DataFrame({"prompt": ["a cow", "two sheep"]})
     answer = model.predict(asked, params={"n": 3, "seed": 7, "guidance": 1.5})
     assert [row["prompt"] for row in answer] == ["a cow", "two sheep"]
@@ -323,7 +383,7 @@ def test_a_wrong_column_is_refused(client: Any, trained: Callable[..., None]):
     fake.Bucolic = FakeBucolic  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "bucolic.generate", fake)
-        model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{CHAMPION}")
+        model = mlflow.pyfunc.load_model(f"models:/{REGISTERED}@{CHAMPION}")
     with pytest.raises(MlflowException, match="prompt"):
         model.predict(pd.DataFrame({"text": ["a cow"]}))
 
@@ -336,7 +396,7 @@ class FakeBucolic:
         """Check that the folder holds what a model folder holds, and nothing else."""
         assert sorted(p.name for p in Path(folder).iterdir()) == [
             "config.json",
-            "decoder.safetensors",
+            "model.safetensors",
         ]
         return cls()
 

@@ -21,7 +21,7 @@ from PIL import Image
 from bucolic.generate import Bucolic
 from bucolic.pipeline.environment import child_environment
 from bucolic.tracking.outbox import flush
-from bucolic.tracking.registry import CHAMPION, MODEL
+from bucolic.tracking.registry import CHAMPION, REGISTERED
 from made_model import PROMPTS, write_untrained
 
 START_S = 300  # a patient limit for a busy machine; it takes 10 to 15 s on a quiet one
@@ -34,7 +34,8 @@ def model(home: Path, leave: Any) -> Path:
     write_untrained(folder)
     trained = leave("train", record_id="train", outputs={"models/current": ""})
     weights = {"models/current": trained["outputs"]["models/current"], "data/shards": "a"}
-    leave("evaluate", record_id="evaluate", started="2026-01-02T04:00:00+00:00", inputs=weights)
+    later, figures = "2026-01-02T04:00:00+00:00", {"metrics": {"r_precision": 0.5}}
+    leave("evaluate", record_id="evaluate", started=later, inputs=weights, figures=figures)
     assert flush(home).sent == 2
     return folder
 
@@ -49,7 +50,7 @@ def address(home: Path, model: Path, tmp_path: Path) -> Iterator[str]:
     environment = {**child_environment(), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
     with (tmp_path / "serve.log").open("w") as log:
         server = subprocess.Popen(
-            ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@{CHAMPION}", *place],
+            ["mlflow", "models", "serve", "-m", f"models:/{REGISTERED}@{CHAMPION}", *place],
             stdout=log,
             stderr=log,
             env=environment,
