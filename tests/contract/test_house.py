@@ -100,6 +100,15 @@ def test_each_stage_is_a_verb_with_its_line_of_help(stage: Declared):
     assert verb.short_help == stage.help
 
 
+def test_the_stages_are_the_first_verbs_in_their_order():
+    """As `bucolic --help` says, which would sort all verbs by themselves."""
+    from click import Context
+
+    from bucolic.cli import main
+
+    assert STAGES == main.list_commands(Context(main))[: len(STAGES)]
+
+
 def test_experiments_are_listed_with_the_params_of_every_section():
     """The Makefile names the columns by hand: params of all sections, and no stage's counts."""
     shown = re.search(r"^NOT_SHOWN := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

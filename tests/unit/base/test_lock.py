@@ -1,5 +1,7 @@
 """The lock of a stage."""
 
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -35,3 +37,16 @@ def test_a_second_process_is_told_which_one_the_first_is(tmp_path: Path):
     child.wait()
     with holding(path):
         assert f"{os.getpid()} on {socket.gethostname()}" == path.read_text()
+
+
+def test_a_disk_without_the_kernels_locks_is_an_error_and_no_lock_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A marker file in its place would go on holding the lock after its holder was killed."""
+
+    def without(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with pytest.raises(OSError, match="Function not implemented"), holding(tmp_path / "a.lock"):
+        pass

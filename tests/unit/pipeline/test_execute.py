@@ -18,10 +18,12 @@ from bucolic.base.runtime import Runtime
 from bucolic.base.sheet import Block
 from bucolic.base.signals import Ended, raising_ended
 from bucolic.pipeline.digests import code_digests, digest
-from bucolic.pipeline.execute import execute
+from bucolic.pipeline.execute import execute, prepare
+from bucolic.pipeline.graph import find_stage
 from bucolic.pipeline.kept import forget_old
-from bucolic.pipeline.params import Params
+from bucolic.pipeline.params import Params, parse_params
 from bucolic.pipeline.record import beginning
+from bucolic.pipeline.yaml_file import read_yaml
 from bucolic.presets import preset_text
 from project import ROOT
 
@@ -307,3 +309,13 @@ def test_the_record_says_with_how_many_threads_torch_computed(project: Path):
     finally:
         sys.modules["torch"] = loaded
     assert record_of(project)["threads"] is None
+
+
+def test_a_data_set_in_a_folder_named_like_code_is_an_input(project: Path):
+    """dataset.root src/photos: its digest is among the inputs, as that of any data set."""
+    text = DVC_YAML.replace("data/annotations,", "'${dataset.root}',")
+    write_text(project / "dvc.yaml", text)
+    write_text(project / "src/photos/captions.json", "{}")
+    params = parse_params({**read_yaml(project / "params.yaml"), "dataset": {"root": "src/photos"}})
+    found = prepare(find_stage(project, "filter"), project, params, {})
+    assert {"src/photos": digest(project / "src/photos")} == found.inputs

@@ -113,3 +113,14 @@ def test_a_checkpoint_that_cannot_be_read_for_now_costs_nothing(
             read_checkpoint(tmp_path, "prior")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_phase_whose_name_begins_with_anothers_keeps_its_own(tmp_path: Path):
+    """Checkpoints of prior and prior-fine lie side by side; neither is taken for the other's."""
+    for phase, seen in (("prior", 8), ("prior-fine", 96), ("prior-fine", 128), ("prior", 16)):
+        write_checkpoint(tmp_path, phase, PhaseState(seen), {"weights": {"x": torch.ones(1)}})
+    for phase, seen in (("prior", 16), ("prior-fine", 128)):
+        found = read_checkpoint(tmp_path, phase)
+        assert found is not None
+        assert seen == found[0].images_seen
+    assert 4 == len(list(tmp_path.glob("*.safetensors")))
