@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from bucolic.base.errors import ParamsError
 
+PARAMS_FILE = "params.yaml"
 EXPERIMENTS = "/.dvc/tmp/exps/"  # DVC's folder of checkouts for `dvc exp run --temp` and --queue
 
 

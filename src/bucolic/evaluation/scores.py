@@ -1,5 +1,6 @@
 """The figures of one set of pictures: true to the prompt, and like what is real."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from bucolic.evaluation.table import Of
 
 LEAST_PROMPTS = 200
 LEAST_IN_HALF = 50
+ENDLESS = "its value is no finite number"
 NO_PROMPT = "there is no prompt to judge"
 NO_ATTRIBUTES = "the data set has no attributes file, so what its captions state is not known"
 NOT_A_RECONSTRUCTION = "this arm does not reconstruct the test image"
@@ -87,7 +89,7 @@ class Sitting:
 def measured(sitting: Sitting, *of: Of) -> Figures:
     """The figures of all metrics that apply to what is named; see table.py.
 
-    Without a prompt, none that is of prompts is asked.
+    Without a prompt, none that is of prompts is asked; a value that is no finite number is none.
     """
     found: Figures = {}
     for metric in table.METRICS:
@@ -97,7 +99,13 @@ def measured(sitting: Sitting, *of: Of) -> Figures:
             found[metric.name] = absent(NO_PROMPT)
         else:
             found |= loaded(metric.function)(sitting)
-    return found
+    return {
+        name: figure if _is_finite(figure) else absent(ENDLESS) for name, figure in found.items()
+    }
+
+
+def _is_finite(figure: Figure) -> bool:
+    return figure.value is None or math.isfinite(figure.value)
 
 
 def attributes_all_right(sitting: Sitting) -> Figures:

@@ -278,7 +278,7 @@ def _archive_to_read(
     Where nothing is missing in the cache there is nothing to fetch, in whatever way.
     """
     missing, archive = sum(not kept.holds(image) for image in images), about.archive
-    counted = f"{images[0].source_split}: {missing:,} of {len(images):,} images are missing"
+    counted = f"{images[0].source_split}: {missing:,} of {len(images):,} images to come"
     one_by_one = f"{counted}: one by one, about {missing * COCO_IMAGE_BYTES / 1e9:.2f} GB"
     if archive is None or fetch == "files" or not missing:
         logger.info(one_by_one if missing else counted)

@@ -15,7 +15,8 @@ from typing import Any
 from bucolic.base.files import file_digest
 from bucolic.pipeline.graph import find_stage
 
-CODE = ("src/", "constraints")  # what dependencies on code and on libraries begin with
+PINS = "constraints"
+CODE = ("src/", PINS)  # what dependencies on code and on libraries begin with
 Digests = Mapping[str, str | None]
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bucolic.pipeline.digests import PINS
 from bucolic.pipeline.graph import Stage, read_graph
 from bucolic.pipeline.post import RECORDS
 from bucolic.pipeline.record import read_record
@@ -66,6 +67,6 @@ def _unlike_results(root: Path, graph: tuple[Stage, ...]) -> Iterator[str]:
 
 
 def _pins(root: Path, stage: Stage) -> dict[str, str]:
-    files = [root / dep for dep in stage.deps if dep.startswith("constraints")]
+    files = [root / dep for dep in stage.deps if dep.startswith(PINS)]
     texts = [file.read_text() for file in files if file.is_file()]
     return {name: version for text in texts for name, version in PIN.findall(text)}

@@ -15,7 +15,7 @@ from pydantic import ValidationError, create_model
 
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.loading import loaded
-from bucolic.base.places import dataset_root, find_home
+from bucolic.base.places import PARAMS_FILE, dataset_root, find_home
 from bucolic.base.section import Section
 from bucolic.clip import meadow_clip
 from bucolic.clip.config import ClipConfig, require_known
@@ -33,7 +33,6 @@ from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import name_of, read_yaml
 from bucolic.stages.filter import FilterConfig
 
-PARAMS_FILE = "params.yaml"
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a folder
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from bucolic.base.errors import BucolicError
 from bucolic.base.files import fingerprint
+from bucolic.base.places import PARAMS_FILE
 from bucolic.base.report import Summary
 from bucolic.base.runtime import torch_threads
 from bucolic.base.signals import Ended
@@ -81,7 +82,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 def pipeline_id(root: Path) -> str:
     """What all stages of one run of the pipeline share: the params and the commit."""
-    return fingerprint([digest(root / "params.yaml"), git.known_commit(root)])
+    return fingerprint([digest(root / PARAMS_FILE), git.known_commit(root)])
 
 
 def read_record(path: Path) -> dict[str, Any]:

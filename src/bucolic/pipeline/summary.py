@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bucolic.evaluation import table
 from bucolic.pipeline.stage_run import Outcome
 from bucolic.pipeline.workspace import Workspace
 
@@ -71,11 +72,12 @@ def _metrics(records: Sequence[Mapping[str, Any]]) -> list[str]:
     if not metrics:
         return []
     bounds = figures.get("bounds", {})
-    head = ["metric", "model", *bounds]
+    labels = {one.name: one.label for one in (*table.METRICS, *table.ARMS)}
+    head = ["metric", "model", *(labels.get(name, name) for name in bounds)]
     lines = [head, ["---"] * len(head)]
     for name, value in metrics.items():
         others = [_shown(bound.get(name)) for bound in bounds.values()]
-        lines.append([name, f"**{_shown(value)}**", *others])
+        lines.append([labels.get(name, name), f"**{_shown(value)}**", *others])
     return ["## Metrics", "\n".join("| " + " | ".join(line) + " |" for line in lines)]
 
 

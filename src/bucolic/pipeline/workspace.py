@@ -22,10 +22,10 @@ from typing import Any
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.files import file_digest, fingerprint, remove, write_json
 from bucolic.base.lock import waiting_for
+from bucolic.base.places import PARAMS_FILE
 from bucolic.pipeline import git
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.graph import overlap, read_graph
-from bucolic.pipeline.params import PARAMS_FILE
 from bucolic.pipeline.yaml_file import editing, read_yaml
 
 RUNS = Path(".work/runs")

@@ -10,11 +10,11 @@ from ruamel.yaml.comments import CommentedSeq
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.files import write_bytes, write_text
+from bucolic.base.places import PARAMS_FILE
 from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import editing
 
-PARAMS_FILE = "params.yaml"
-KEPT_FILE = "params.yaml.old"
+KEPT_FILE = f"{PARAMS_FILE}.old"
 
 
 def preset_text(name: str) -> str:

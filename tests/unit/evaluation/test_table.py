@@ -74,6 +74,20 @@ def test_a_declared_metric_is_measured_compared_and_shown(study: Study, tmp_path
     assert f"{real:.1f}" in page
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_value_that_is_no_finite_number_is_null_with_a_reason(
+    study: Study, monkeypatch: pytest.MonkeyPatch, value: float
+):
+    """A ratio to something that is 0 in one arm does not end the whole evaluation."""
+    monkeypatch.setattr(sys.modules[MODULE], "brightness", lambda _: {"brightness": Figure(value)})
+    found = document(
+        on_ordinary_prompts(study), on_held_out_combinations(study), study.jury, {"test_images": 9}
+    )
+    assert found["metrics"]["brightness"] is None
+    assert found["reasons"]["bounds.real.brightness"] == "its value is no finite number"
+    json.dumps(found, allow_nan=False)
+
+
 def test_no_metric_of_prompts_is_asked_without_any(study: Study):
     """A declared one that could not bear it has a reason in place of a value, as all the others."""
     prompts = choose_prompts(study.test, study.attributes, limit=3).take(np.arange(0))

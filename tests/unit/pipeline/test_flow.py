@@ -98,7 +98,7 @@ def test_one_task_per_stage_then_all_cached(run: Any, verbs: list[str], toy: Pat
     assert "cached" in table
     assert '"rows failed": 1' in table
     page = artifact("result").data
-    assert "| accuracy | **0.5** | 0.9 |" in page
+    assert "| accuracy | **0.5** | 0.9 |" in page  # what the table lacks, by its own name
     assert str(toy / "reports" / "report.html") in page
 
 

@@ -58,7 +58,8 @@ def test_null_metrics_are_left_out_and_bounds_stand_beside(tmp_path: Path):
     workspace = Workspace(tmp_path, tmp_path, "cow-12345678")
     page = result_page(workspace, done, tmp_path, tmp_path / "none.html")
     assert page.startswith("# cow, sheep\n")
-    assert "| psnr_db | **20.5** | – | 12 |" in page
-    assert "r_precision" not in page
+    assert "| metric | model | Test image | Mean image |" in page  # as the report calls them
+    assert "| Reconstruction PSNR, dB | **20.5** | – | 12 |" in page
+    assert "R-precision" not in page
     assert "`dvc exp apply cow-12345678`" in page
     assert "none.html" not in page

@@ -462,9 +462,9 @@ def test_one_more_image_is_fetched_alone(
     summary, _, _ = get(root, selection)
     assert (2, 38) == (summary.new, summary.reused)
     assert {f"/train2017/{n:012d}.jpg": 1 for n in (3, 4)} == dict(bucket.asked)
-    assert "train2017: 2 of 40 images are missing: one by one, about 0.00 GB" in caplog.messages
+    assert "train2017: 2 of 40 images to come: one by one, about 0.00 GB" in caplog.messages
     get(root, selection)
-    assert "train2017: 0 of 40 images are missing" == caplog.messages[-1]
+    assert "train2017: 0 of 40 images to come" == caplog.messages[-1]
 
 
 @pytest.mark.parametrize("fetch", ["auto", "archive"])
