@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from bucolic.pipeline.environment import child_environment
+from bucolic.pipeline.record import SCHEMA
 
 DVC_YAML = """\
 stages:
@@ -48,7 +49,7 @@ print("hello from", name, flush=True)
 if wait_s:
     print("waiting as", os.getpid(), flush=True)
     time.sleep(wait_s)
-record = {"schema": 1, "record_id": uuid.uuid4().hex, "stage": name, "status": "ok", "error": None,
+record = {"schema": SCHEMA, "record_id": uuid.uuid4().hex, "stage": name, "status": "ok", "error": None,
           "started": "2026-01-01T00:00:00Z", "duration_s": 0.1, "keywords": ["cow"],
           "rows": {"in": 3, "out": 2, "failed": 1}, "figures": {}}
 if times:
@@ -68,7 +69,7 @@ out.parent.mkdir(exist_ok=True)
 out.write_text(f"{name} of {source}\\n" + Path("params.yaml").read_text())
 Path("reports/records").mkdir(parents=True, exist_ok=True)
 Path(f"reports/records/{name}.json").write_text(json.dumps(record))
-'''
+'''.replace("SCHEMA", str(SCHEMA))
 IGNORED = "/first\n/*.txt\n/reports\n/photos/\n/.work\n/orders\n"
 
 
