@@ -49,8 +49,8 @@ print("hello from", name, flush=True)
 if wait_s:
     print("waiting as", os.getpid(), flush=True)
     time.sleep(wait_s)
-record = {"schema": SCHEMA, "record_id": uuid.uuid4().hex, "stage": name, "status": "ok", "error": None,
-          "started": "2026-01-01T00:00:00Z", "duration_s": 0.1, "keywords": ["cow"],
+record = {"schema": SCHEMA, "record_id": uuid.uuid4().hex, "stage": name, "status": "ok",
+          "error": None, "started": "2026-01-01T00:00:00Z", "duration_s": 0.1, "keywords": ["cow"],
           "rows": {"in": 3, "out": 2, "failed": 1}, "figures": {}}
 if times:
     order.write_text(json.dumps([times - 1, code, 0]))
