@@ -106,9 +106,13 @@ def _failure(root: Path, stage: str) -> dict[str, Any] | None:
 
 def _context(root: Path) -> dict[str, Any]:
     left = {stage: _read(root / RECORDS / f"{stage}.json") for stage in NAMES}
-    for stage, record in left.items():
-        if record and (problem := foreign(record)):
-            LOG.warning("%s %s", root / RECORDS / f"{stage}.json", problem)
+    if others := [stage for stage, record in left.items() if record and foreign(record)]:
+        LOG.warning(
+            "%s: %s ran with another version of bucolic, which is left out: dvc repro -f -s %s",
+            root / RECORDS,
+            ", ".join(others),
+            " ".join(others),
+        )
     upstream = {stage.name: stage.upstream for stage in read_graph(root)}
     now = current(upstream, {stage: r for stage, r in left.items() if r and not foreign(r)})
     records = {stage: left[stage] if stage in now else None for stage in NAMES}
