@@ -6,11 +6,10 @@ failed}, new, reused, device, precision, threads (torch's, which a CPU's bytes d
 without torch), figures, details (what people read beside them), git {commit, dirty}, pipeline_id,
 driver (the process whose end ends the pipeline), versions (of the libraries that decide what the
 stage writes), environment. One of a stage that failed
-early lacks what was not known yet. One of another schema is not read, and a line says so.
+early lacks what was not known yet. One of another schema is not read; the report says so.
 """
 
 import json
-import logging
 import os
 import traceback
 import uuid
@@ -30,7 +29,6 @@ from bucolic.pipeline.digests import digest
 from bucolic.pipeline.driver import driver
 
 SCHEMA = 2
-LOG = logging.getLogger(__name__)
 PASSED_ON = ("DVC_EXP_NAME", "PREFECT_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 
 
@@ -86,17 +84,12 @@ def pipeline_id(root: Path) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return a record; {} where there is none that can be read, or after a line on its schema."""
+    """Return a record; {} where there is none, or none that this bucolic can read."""
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    if not isinstance(record, dict):
-        return {}
-    if problem := foreign(record):
-        LOG.warning("%s %s", path, problem)
-        return {}
-    return record
+    return record if isinstance(record, dict) and not foreign(record) else {}
 
 
 def foreign(record: Mapping[str, Any]) -> str:
