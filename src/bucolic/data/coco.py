@@ -286,9 +286,10 @@ def require_train(captions: Mapping[SourceSplit, str]) -> None:
         raise DataError(f"no {names} in the data set: check dataset.root")
     if "train2017" not in captions:
         raise DataError(
-            f"{captions['val2017']}: val2017 is the test split and train2017 is missing: fetch it, "
-            "or rename both this file and the folder val2017 to train2017, which is then split by "
-            "a hash"
+            f"{captions['val2017']}: val2017 is the test split and captions_train2017.json is "
+            "missing beside it: put it there, unpacked, or, where there is no folder train2017, "
+            "rename both this file and the folder val2017 to train2017, which is then split by a "
+            "hash"
         )
 
 

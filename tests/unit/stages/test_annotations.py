@@ -155,8 +155,9 @@ def test_val2017_alone_is_told_and_the_advice_works(coco_folder: Path):
     with pytest.raises(DataError) as caught:
         get(coco_folder)
     assert (
-        "captions_val2017.json: val2017 is the test split and train2017 is missing: fetch it, or "
-        "rename both this file and the folder val2017 to train2017"
+        "captions_val2017.json: val2017 is the test split and captions_train2017.json is missing "
+        "beside it: put it there, unpacked, or, where there is no folder train2017, rename both "
+        "this file and the folder val2017 to train2017"
     ) in str(caught.value)
     (coco_folder / "annotations/captions_val2017.json").rename(coco_folder / NAME)
     (coco_folder / "val2017").rename(coco_folder / "train2017")
