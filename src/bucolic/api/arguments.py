@@ -21,6 +21,7 @@ from bucolic.base.errors import DataError, ParamsError
 
 COUNTS = range(1, 100_001)  # of pictures for each prompt
 STEPS = range(1, 10_001)  # of the flow
+MOST_BITS = 1024  # of a seed; Python turns no integer of over 4,300 digits into text
 SHOWN = 80  # characters of a refused value in its message
 
 
@@ -75,17 +76,17 @@ def whole_number(name: str, given: object, within: range | None = None) -> int:
     """An integer, numpy's included; 4.0 and True are none.
 
     Raises:
-        ParamsError: it is no integer, or outside of `within`.
+        ParamsError: it is no integer, outside of `within`, or without that of over 1,024 bits.
     """
-    limits = f" from {within[0]} to {within[-1]}" if within else ""
-    wanted = f"a whole number{limits}"
-    if isinstance(given, bool | np.bool_):
+    limits = f"from {within[0]} to {within[-1]}" if within else f"of at most {MOST_BITS} bits"
+    wanted = f"a whole number {limits}"
+    if _is_truth(given):
         raise _unfit(name, wanted, given)
     try:
         number = operator.index(given)  # type: ignore[arg-type] # whether it can is the question
     except TypeError:
         raise _unfit(name, wanted, given) from None
-    if within and number not in within:
+    if number not in within if within else number.bit_length() > MOST_BITS:
         raise _unfit(name, wanted, given)
     return number
 
@@ -97,7 +98,7 @@ def finite_number(name: str, given: object, *, least: float) -> float:
         ParamsError: it is none, or below `least`.
     """
     wanted = f"a finite number of at least {least:g}"
-    if isinstance(given, bool | np.bool_) or not isinstance(given, Real):
+    if _is_truth(given) or not isinstance(given, Real):
         raise _unfit(name, wanted, given)
     try:
         number = float(given)
@@ -106,6 +107,11 @@ def finite_number(name: str, given: object, *, least: float) -> float:
     if not (math.isfinite(number) and number >= least):
         raise _unfit(name, wanted, given)
     return number
+
+
+def _is_truth(given: object) -> bool:
+    """Whether it is True or False, also as numpy's or torch's scalar."""
+    return isinstance(given, bool) or str(getattr(given, "dtype", "")) in {"bool", "torch.bool"}
 
 
 def vectors_of(name: str, given: object, width: int) -> NDArray[np.float32]:
@@ -156,7 +162,11 @@ def _unfit(name: str, wanted: str, given: object) -> ParamsError:
 
 def shown(given: object) -> str:
     """What was given, as Python writes it, on one line, cut where it is long."""
-    return cut(" ".join(repr(given).split()))
+    try:
+        text = repr(given)
+    except Exception:  # noqa: BLE001 - of objects of any class, or of too long a number
+        text = f"a value of type {type(given).__name__}"
+    return cut(" ".join(text.split()))
 
 
 def cut(text: str) -> str:

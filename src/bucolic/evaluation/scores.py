@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,13 +99,16 @@ def measured(sitting: Sitting, *of: Of) -> Figures:
             found[metric.name] = absent(NO_PROMPT)
         else:
             found |= loaded(metric.function)(sitting)
-    return {
-        name: figure if _is_finite(figure) else absent(ENDLESS) for name, figure in found.items()
-    }
+    return {name: _finite(figure) for name, figure in found.items()}
 
 
-def _is_finite(figure: Figure) -> bool:
-    return figure.value is None or math.isfinite(figure.value)
+def _finite(figure: Figure) -> Figure:
+    """The figure as JSON can hold it: no value, or no interval, where one is not finite."""
+    if figure.value is not None and not math.isfinite(figure.value):
+        return absent(ENDLESS)
+    if figure.interval and not all(map(math.isfinite, figure.interval)):
+        return replace(figure, interval=None)
+    return figure
 
 
 def attributes_all_right(sitting: Sitting) -> Figures:

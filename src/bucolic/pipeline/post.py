@@ -55,10 +55,13 @@ def posted(home: Path, root: Path) -> Iterator[Path]:
 def unposted(home: Path, root: Path) -> Iterator[Path]:
     """Records in the workspace that are neither in an outbox nor known to have been sent."""
     known = {path.stem for path in (*posted(home, root), *(home / TRACKED).glob("*.json"))}
+    return (path for path in in_workspace(root) if _record_id(path) not in known)
+
+
+def in_workspace(root: Path) -> Iterator[Path]:
+    """Records that stages left in the workspace, sent or not."""
     for folder in (root / RECORDS, root / FAILURES):
-        for path in folder.glob("*.json"):
-            if _record_id(path) not in known:
-                yield path
+        yield from folder.glob("*.json")
 
 
 def _record_id(path: Path) -> str:

@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 EXPERIMENT = "bucolic"
 DRIVER = "driver"  # tag of the process whose end ends the pipeline
 ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+ALL_RUNS = 3  # mlflow.entities.ViewType.ALL, without the seconds that importing it takes
 YES, NO = {"on", "1", "true", "yes", ""}, {"off", "0", "false", "no"}
 PARENT = "mlflow.parentRunId"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # runs and curves, not chat traces
@@ -63,6 +64,12 @@ class Store:
         """Runs that carry all the tags, the latest first."""
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         return list(self.client.search_runs([self.experiment_id], wanted, max_results=1000))
+
+    def holds(self, record: described.Record) -> bool:
+        """Whether a run tells of the record, one that was deleted by hand included."""
+        wanted = f"tags.record_id = '{record['record_id']}' and tags.kind = 'stage'"
+        found = self.client.search_runs([self.experiment_id], wanted, ALL_RUNS, max_results=1)
+        return bool(found)
 
     def running(self, kind: str) -> list["Run"]:
         """Runs of a kind, `stage` or `pipeline`, that have not ended."""

@@ -8,7 +8,7 @@ others point at the run without asking MLflow.
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from bucolic.base.files import is_gone, remove, write_json
 from bucolic.models.config import CURVES_FILE
-from bucolic.pipeline.post import TRACKED, posted, unposted
+from bucolic.pipeline.post import TRACKED, in_workspace, posted, unposted
 from bucolic.pipeline.record import foreign, is_later
 from bucolic.pipeline.table import MODEL
 from bucolic.tracking import described, parent, registry
@@ -81,7 +81,8 @@ def flush(home: Path, root: Path | None = None, *, search: bool = False) -> Deli
     Args:
         home: holder of the outbox, mlflow.db and mlartifacts.
         root: a workspace, which has an outbox of its own where HOME's could not be written.
-        search: send also records of the workspace that are in no outbox and were never sent.
+        search: send also records of the workspace that are in no outbox and that MLflow has not,
+            whatever notes of former deliveries say.
     """
     root = root or home
     letters: list[_Letter] = []
@@ -89,7 +90,7 @@ def flush(home: Path, root: Path | None = None, *, search: bool = False) -> Deli
         letters = _letters(home, root, search=search)
         if not enabled():
             return Delivery(0, len(letters), OFF if letters else "")
-        if not letters and not left_open(home):
+        if not letters and not left_open(home) and not (search and any(in_workspace(root))):
             return Delivery()
         return _send_all(home, root, search=search)
     except Exception as error:  # noqa: BLE001 - tracking never breaks a run
@@ -101,9 +102,11 @@ def _send_all(home: Path, root: Path, *, search: bool) -> Delivery:
     with exclusive(home):
         letters = _letters(home, root, search=search)  # others may have sent some meanwhile
         left = left_open(home)
-        if not letters and not left:
+        if not letters and not left and not search:
             return Delivery()
         store = open_store(home)
+        if search:
+            letters = _in_order([*letters, *_lost(store, root, letters)])
         _end_killed(store)  # first: what is sent now may say that the stage was tried again
         problems = [problem for letter in letters if (problem := _deliver(store, home, letter))]
         parent.close_left(store)
@@ -142,7 +145,25 @@ def _letters(home: Path, root: Path, *, search: bool) -> list[_Letter]:
     others = unposted(home, root) if search else ()
     place = {"root": str(root)}
     found = [letter for path in others if (letter := _open(path, place, is_copy=False))]
-    return sorted([*copies, *found], key=lambda letter: letter.turn)
+    return _in_order([*copies, *found])
+
+
+def _in_order(letters: Sequence[_Letter]) -> list[_Letter]:
+    return sorted(letters, key=lambda letter: letter.turn)
+
+
+def _lost(store: Store, root: Path, letters: Sequence[_Letter]) -> list[_Letter]:
+    """Records of the workspace that were sent once and that MLflow has not now."""
+    waiting = {letter.record.get("record_id") for letter in letters}
+    place = {"root": str(root)}
+    found = [_open(path, place, is_copy=False) for path in in_workspace(root)]
+    return [
+        letter
+        for letter in found
+        if letter and not letter.unread
+        if letter.record["record_id"] not in waiting
+        if not store.holds(letter.record)
+    ]
 
 
 def _open(path: Path, place: Record, *, is_copy: bool) -> _Letter | None:

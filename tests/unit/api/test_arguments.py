@@ -192,3 +192,20 @@ def _refused(
     assert said in message
     assert "\n" not in message
     assert "torch" not in message
+
+
+@pytest.mark.parametrize("given", [10**5000, -(10**5000), torch.tensor(data=True)], ids="abc")
+@pytest.mark.parametrize("limits", [None, range(1, 10)])
+def test_a_number_that_python_will_not_write_and_a_truth_value_are_refused_in_one_line(
+    given: Any, limits: range | None
+):
+    """Python turns no integer of over 4,300 digits into text, which seeds and messages need."""
+    with pytest.raises(ParamsError, match="seed must be a whole number") as caught:
+        whole_number("seed", given, limits)
+    assert 1 == len(str(caught.value).splitlines())
+
+
+def test_what_cannot_even_be_written_is_named_by_its_type():
+    """A value whose own text fails, alone or in a list, is still refused in one line."""
+    with pytest.raises(ParamsError, match="not a value of type list"):
+        prompts_of([[10**5000]])

@@ -74,17 +74,29 @@ def test_a_declared_metric_is_measured_compared_and_shown(study: Study, tmp_path
     assert f"{real:.1f}" in page
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("figure", [Figure(float("inf")), Figure(float("nan"))])
 def test_a_value_that_is_no_finite_number_is_null_with_a_reason(
-    study: Study, monkeypatch: pytest.MonkeyPatch, value: float
+    study: Study, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ):
     """A ratio to something that is 0 in one arm does not end the whole evaluation."""
-    monkeypatch.setattr(sys.modules[MODULE], "brightness", lambda _: {"brightness": Figure(value)})
+    monkeypatch.setattr(sys.modules[MODULE], "brightness", lambda _: {"brightness": figure})
     found = document(
         on_ordinary_prompts(study), on_held_out_combinations(study), study.jury, {"test_images": 9}
     )
     assert found["metrics"]["brightness"] is None
     assert found["reasons"]["bounds.real.brightness"] == "its value is no finite number"
+    json.dumps(found, allow_nan=False)
+
+
+def test_an_interval_without_an_end_is_left_out(study: Study, monkeypatch: pytest.MonkeyPatch):
+    """The value stands by itself, and the document can be written."""
+    endless = Figure(0.5, interval=(0.1, float("inf")))
+    monkeypatch.setattr(sys.modules[MODULE], "brightness", lambda _: {"brightness": endless})
+    found = document(
+        on_ordinary_prompts(study), on_held_out_combinations(study), study.jury, {"test_images": 9}
+    )
+    assert found["metrics"]["brightness"] == 0.5
+    assert "metrics.brightness" not in found["counts"]["intervals"]
     json.dumps(found, allow_nan=False)
 
 
