@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from bucolic.clip.config import ClipConfig
-from bucolic.clip.towers import load_towers
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import write_model
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import load_towers
 
 PROMPTS = (
     "a cow",

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bucolic.clip import meadow_clip
 from bucolic.meadow.captions import GroundedCaption, choose_facts, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
+from bucolic.seeing.clip import meadow_clip
 from meadow_data import Recipe, Renders, Truth, render, say
 
 SEED = 97

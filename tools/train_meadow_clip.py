@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import measure_meadow_clip
-from bucolic.clip import meadow_clip
 from bucolic.meadow.captions import GroundedCaption, choose_facts, tellable, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
+from bucolic.seeing.clip import meadow_clip
 from meadow_data import Recipe, Truth, render, say
 from measure_meadow_clip import ALTERNATIVES as VALUES
 

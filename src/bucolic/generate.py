@@ -35,13 +35,13 @@ from bucolic.api.arguments import (
 )
 from bucolic.base.device import choose_device
 from bucolic.base.errors import DataError
-from bucolic.clip import meadow_clip
-from bucolic.clip.config import ClipConfig
-from bucolic.clip.towers import Towers, load_towers
 from bucolic.data.embeddings import check_same_towers
 from bucolic.models.model import Model
 from bucolic.models.store import read_model
 from bucolic.models.trained import TrainedModel
+from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import Towers, load_towers
 
 logger = logging.getLogger(__name__)
 Pictures = NDArray[np.uint8]

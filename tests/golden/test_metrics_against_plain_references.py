@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.intervals import wilson
-from bucolic.evaluation.metrics.kid import kid
 from bucolic.evaluation.metrics.psnr import psnr_db
 from bucolic.evaluation.metrics.r_precision import r_precision_hits
-from bucolic.evaluation.metrics.sharpness import laplacian_variance
-from bucolic.evaluation.metrics.similarity import clip_similarity
 from bucolic.evaluation.metrics.ssim import ssim
+from bucolic.seeing.metrics.intervals import wilson
+from bucolic.seeing.metrics.kid import kid
+from bucolic.seeing.metrics.sharpness import laplacian_variance
+from bucolic.seeing.metrics.similarity import clip_similarity
 
 
 def smooth_pictures(n: int, size: int, seed: int) -> np.ndarray:

@@ -17,11 +17,11 @@ from click.testing import CliRunner
 
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.cli import main
-from bucolic.clip.meadow_clip import NAME
 from bucolic.generate import Bucolic
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import write_model
+from bucolic.seeing.clip.meadow_clip import NAME
 from made_model import PROMPTS, write_untrained
 
 EMBED = 12

@@ -10,7 +10,7 @@
 import numpy as np
 
 from bucolic.data.shards import Split
-from bucolic.evaluation.metrics.similarity import normalised
+from bucolic.seeing.metrics.similarity import normalised
 
 CHUNK = 1024
 

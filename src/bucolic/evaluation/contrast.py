@@ -11,7 +11,7 @@ import numpy as np
 
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
-from bucolic.evaluation.prompts import Prompts
+from bucolic.seeing.prompts import Prompts
 
 UNSTATED = -1
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from bucolic.evaluation import table
 from bucolic.evaluation.figures import intervals, nested_values, reasons
-from bucolic.evaluation.jury import Jury
 from bucolic.evaluation.study import Findings
+from bucolic.seeing.jury import Jury
 
 
 def document(

@@ -9,17 +9,17 @@ import numpy as np
 from bucolic.base.loading import loaded
 from bucolic.evaluation import table
 from bucolic.evaluation.figures import Figure, Figures, absent
-from bucolic.evaluation.jury import Views
-from bucolic.evaluation.metrics.attributes import accuracies, agreement, all_right
-from bucolic.evaluation.metrics.intervals import bootstrap_mean_of_means, normal, wilson
-from bucolic.evaluation.metrics.kid import kid, kid_interval, on_sphere
 from bucolic.evaluation.metrics.psnr import psnr_db
 from bucolic.evaluation.metrics.r_precision import r_precision_hits
-from bucolic.evaluation.metrics.sharpness import sharpness_ratio
-from bucolic.evaluation.metrics.similarity import clip_similarity
 from bucolic.evaluation.metrics.ssim import WINDOW_PX, ssim
-from bucolic.evaluation.prompts import OF_ANIMALS, Prompts
 from bucolic.evaluation.table import Of
+from bucolic.seeing.jury import Views
+from bucolic.seeing.metrics.attributes import accuracies, agreement, all_right
+from bucolic.seeing.metrics.intervals import bootstrap_mean_of_means, normal, wilson
+from bucolic.seeing.metrics.kid import kid, kid_interval, on_sphere
+from bucolic.seeing.metrics.sharpness import sharpness_ratio
+from bucolic.seeing.metrics.similarity import clip_similarity
+from bucolic.seeing.prompts import OF_ANIMALS, Prompts
 
 LEAST_PROMPTS = 200
 LEAST_IN_HALF = 50

@@ -15,10 +15,10 @@ from bucolic.data.shards import Split
 from bucolic.evaluation.bounds import mean_picture, nearest_by_text
 from bucolic.evaluation.contrast import Contrast, derangement, distractors
 from bucolic.evaluation.figures import Figures, absent, under
-from bucolic.evaluation.jury import Jury, Views
-from bucolic.evaluation.prompts import HELD_OUT, TRIPLE, Prompts, choose_prompts, first_half
 from bucolic.evaluation.scores import Exam, Sitting, measured
 from bucolic.evaluation.table import ARMS, MODEL, RECONSTRUCTION, Arm, names
+from bucolic.seeing.jury import Jury, Views
+from bucolic.seeing.prompts import HELD_OUT, TRIPLE, Prompts, choose_prompts, first_half
 
 SHUFFLED = "shuffled_prompts"
 

@@ -17,8 +17,6 @@ from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.loading import loaded
 from bucolic.base.places import PARAMS_FILE, dataset_root, find_home
 from bucolic.base.section import Section
-from bucolic.clip import meadow_clip
-from bucolic.clip.config import ClipConfig, require_known
 from bucolic.fetching.source import (
     DatasetConfig,
     FolderSource,
@@ -31,6 +29,8 @@ from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import overlap, read_graph
 from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import name_of, read_yaml
+from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip.config import ClipConfig, require_known
 from bucolic.stages.filter import FilterConfig
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a folder

@@ -30,7 +30,7 @@ PICTURES = "reports/figures"
 HEADLINE = "reports/metrics.json"
 
 OF_DATASET = {"dataset": "bucolic.fetching.source:DatasetConfig"}
-OF_CLIP = {"clip": "bucolic.clip.config:ClipConfig"}
+OF_CLIP = {"clip": "bucolic.seeing.clip.config:ClipConfig"}
 OF_MODEL = {"model": "bucolic.models.config:ModelConfig"}
 
 

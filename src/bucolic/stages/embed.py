@@ -12,7 +12,6 @@ from bucolic.base.engine import ordered_map
 from bucolic.base.files import fingerprint, replacing
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
-from bucolic.clip.config import ClipConfig
 from bucolic.data.coco import Caption
 from bucolic.data.display import VERSION as DISPLAY_VERSION
 from bucolic.data.display import middle
@@ -27,11 +26,12 @@ from bucolic.data.embeddings import (
 from bucolic.data.images import ImageRow, decode, read_contents, read_index
 from bucolic.data.selection import read_selection
 from bucolic.data.vector_store import VectorStore
+from bucolic.seeing.clip.config import ClipConfig
 
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from bucolic.clip.towers import Towers
+    from bucolic.seeing.clip.towers import Towers
 
 STORE_KEY = (*SAME_TOWERS, "device", "versions")
 
@@ -53,7 +53,7 @@ def embed(
         DataError: an input is missing or of another format.
     """
     from bucolic.base.device import choose_device
-    from bucolic.clip.towers import load_towers
+    from bucolic.seeing.clip.towers import load_towers
 
     if clip.allow_mismatch:
         logger.warning("clip.allow_mismatch is set: scores of %s may mean little here", clip.model)

@@ -13,8 +13,8 @@ from pydantic import Field
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
-from bucolic.clip.config import ClipConfig
 from bucolic.evaluation.table import ARMS, MODEL
+from bucolic.seeing.clip.config import ClipConfig
 
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
@@ -62,13 +62,13 @@ def evaluate(
         DataError: model, shards and `clip` are not of one CLIP, or a file is missing.
     """
     from bucolic.base.device import choose_device
-    from bucolic.clip.towers import load_towers
     from bucolic.data.shards import read_index, read_split
     from bucolic.evaluation.document import document, headline
-    from bucolic.evaluation.jury import Jury
-    from bucolic.evaluation.prompts import read_all_attributes
     from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
     from bucolic.models.trained import TrainedModel
+    from bucolic.seeing.clip.towers import load_towers
+    from bucolic.seeing.jury import Jury
+    from bucolic.seeing.prompts import read_all_attributes
 
     device = choose_device(runtime.device)
     artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
@@ -101,7 +101,7 @@ def _probe(attributes: "Attributes | None") -> Any:
     """The judge of what a scene truly shows, where the data set knows it."""
     if attributes is None:
         return None
-    from bucolic.evaluation.probe import load_probe
+    from bucolic.seeing.probe import load_probe
 
     return load_probe()
 

@@ -8,9 +8,9 @@ from bucolic.base.files import replacing
 from bucolic.base.loading import loaded
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
-from bucolic.clip.config import ClipConfig
 from bucolic.models.config import ModelConfig, TrainConfig
 from bucolic.models.kinds import kind_named
+from bucolic.seeing.clip.config import ClipConfig
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bucolic.clip.config import ClipConfig
 from bucolic.data.shards import Split
 from bucolic.models.model import Model, picture_seed
+from bucolic.seeing.clip.config import ClipConfig
 from bucolic.training.guidance import Sampling, Scores, choose_sampling, match_scores
 
 if TYPE_CHECKING:
-    from bucolic.clip.towers import Towers
+    from bucolic.seeing.clip.towers import Towers
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def choose_on_val(
     """
     if len(guidances) == len(steps) == 1:
         return Sampling(guidances[0], steps[0])
-    from bucolic.clip.towers import load_towers  # noqa: PLC0415 - heavy, and not always needed
+    from bucolic.seeing.clip.towers import load_towers  # noqa: PLC0415 - heavy, and not always needed
 
     towers = load_towers(clip, model.device.type)
     judge = Judge(model, towers, val, prompts, seed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bucolic.evaluation.contrast import Contrast, derangement, distractors, normalised_text
-from bucolic.evaluation.prompts import Prompts, choose_prompts
+from bucolic.seeing.prompts import Prompts, choose_prompts
 
 
 @pytest.fixture(scope="module")

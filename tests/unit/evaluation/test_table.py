@@ -11,13 +11,13 @@ import pytest
 from bucolic.evaluation import table
 from bucolic.evaluation.document import document, headline
 from bucolic.evaluation.figures import Figure, Figures
-from bucolic.evaluation.jury import Views
-from bucolic.evaluation.prompts import choose_prompts
 from bucolic.evaluation.scores import Exam, Sitting, measured
 from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
 from bucolic.pipeline.record import SCHEMA
 from bucolic.pipeline.table import NAMES
 from bucolic.reporting.report_page import render
+from bucolic.seeing.jury import Views
+from bucolic.seeing.prompts import choose_prompts
 from bucolic.tracking import registry
 from project import ROOT
 

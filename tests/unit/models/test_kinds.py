@@ -10,8 +10,6 @@ from ruamel.yaml import YAML
 
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.runtime import Runtime
-from bucolic.clip.config import ClipConfig
-from bucolic.clip.towers import load_towers
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
 from bucolic.generate import Bucolic
@@ -22,6 +20,8 @@ from bucolic.pipeline.record import SCHEMA
 from bucolic.pipeline.table import NAMES
 from bucolic.presets import preset_text
 from bucolic.reporting.report_page import render
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import load_towers
 from bucolic.stages.train import train
 from picture_files import encoded
 from project import ROOT

@@ -16,9 +16,9 @@ from PIL import Image
 from bucolic.base.errors import DataError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
-from bucolic.clip.config import ClipConfig
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
+from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
 
 SIZE_PX, EMBED_DIM = 16, 6
@@ -74,8 +74,8 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the stage load the stand-ins."""
     monkeypatch.delenv("BUCOLIC_DEVICE", raising=False)
     for name, function, what in (
-        ("bucolic.clip.towers", "load_towers", lambda *_: StandInTowers()),
-        ("bucolic.evaluation.probe", "load_probe", StandInProbe),
+        ("bucolic.seeing.clip.towers", "load_towers", lambda *_: StandInTowers()),
+        ("bucolic.seeing.probe", "load_probe", StandInProbe),
         ("bucolic.models.trained", "TrainedModel", StandInModel),
     ):
         module = ModuleType(name)

@@ -252,7 +252,7 @@ def test_guidance_and_steps_are_chosen_on_val_by_clip(
             return np.ones((len(pictures), EMBED), np.float32)
 
     Towers.model.logit_scale = torch.zeros(())
-    monkeypatch.setattr("bucolic.clip.towers.load_towers", lambda *_: Towers())
+    monkeypatch.setattr("bucolic.seeing.clip.towers.load_towers", lambda *_: Towers())
     update = {"guidances": (3.0, 1.5), "steps": (4, 2), "judged_prompts": 2}
 
     run(shards, tmp_path, CONFIG.model_copy(update=update))

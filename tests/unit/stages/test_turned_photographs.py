@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bucolic.base.runtime import Runtime
-from bucolic.clip.config import ClipConfig
 from bucolic.data.shards import read_split
+from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.embed import embed
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images

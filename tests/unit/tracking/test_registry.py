@@ -303,11 +303,11 @@ print([picture[:8] for picture in answer[0]["pictures"]])
 
 def test_a_version_needs_no_package_of_our_name(home: Path, client: Any, leave: Any):
     """It brings its code and its CLIP: a process that cannot import ours draws with it."""
-    from bucolic.clip.config import ClipConfig
-    from bucolic.clip.towers import load_towers
     from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
     from bucolic.models.cvae.model import Cvae
     from bucolic.models.store import write_model
+    from bucolic.seeing.clip.config import ClipConfig
+    from bucolic.seeing.clip.towers import load_towers
 
     clip = ClipConfig(model="meadow-clip")
     towers = load_towers(clip, "cpu")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bucolic.evaluation.metrics.similarity import normalised
+from bucolic.seeing.metrics.similarity import normalised
 
 
 def r_precision_hits(

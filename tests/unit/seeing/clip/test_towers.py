@@ -17,8 +17,8 @@ from PIL import Image
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.files import file_digest
-from bucolic.clip.config import ClipConfig
-from bucolic.clip.towers import Towers, load_towers
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import Towers, load_towers
 
 CONFIG = {
     "embed_dim": 24,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.sharpness import laplacian_variance, sharpness_ratio
+from bucolic.seeing.metrics.sharpness import laplacian_variance, sharpness_ratio
 
 
 def test_a_linear_ramp_has_no_laplacian():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bucolic.evaluation.prompts import TRIPLE, choose_prompts, first_half, read_all_attributes
+from bucolic.seeing.prompts import TRIPLE, choose_prompts, first_half, read_all_attributes
 
 
 def test_one_prompt_an_image_of_the_asked_slice(world: Any):

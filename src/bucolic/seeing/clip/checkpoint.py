@@ -17,8 +17,8 @@ from bucolic.base.errors import (
 )
 from bucolic.base.files import file_digest
 from bucolic.base.places import find_root
-from bucolic.clip import meadow_clip
-from bucolic.clip.config import ClipConfig
+from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip.config import ClipConfig
 
 
 def weights_of(config: ClipConfig) -> str:

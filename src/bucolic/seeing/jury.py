@@ -11,7 +11,7 @@ PROBE_SIZE_PX = 64
 
 
 class Embedder(Protocol):
-    """The part of `bucolic.clip.towers.Towers` that judging needs."""
+    """The part of `bucolic.seeing.clip.towers.Towers` that judging needs."""
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -22,7 +22,7 @@ class Embedder(Protocol):
 
 
 class AttributeClassifier(Protocol):
-    """The part of `bucolic.evaluation.probe.Probe` that judging needs."""
+    """The part of `bucolic.seeing.probe.Probe` that judging needs."""
 
     def predict(self, images: np.ndarray) -> Mapping[str, Sequence[str]]:
         """Value of every attribute in uint8 [n, 3, 64, 64] pictures."""

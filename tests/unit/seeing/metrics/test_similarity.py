@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.similarity import clip_similarity, normalised
+from bucolic.seeing.metrics.similarity import clip_similarity, normalised
 
 
 def test_length_does_not_matter_and_direction_does():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.intervals import bootstrap_mean_of_means, normal, wilson
+from bucolic.seeing.metrics.intervals import bootstrap_mean_of_means, normal, wilson
 
 
 def test_wilson_stays_inside_zero_and_one():

@@ -9,9 +9,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from bucolic.base.errors import BucolicError, ParamsError, TransientError
 from bucolic.base.files import file_digest
-from bucolic.clip import meadow_clip
-from bucolic.clip.checkpoint import loading_error, weights_digest, weights_of
-from bucolic.clip.config import ClipConfig
+from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
+from bucolic.seeing.clip.config import ClipConfig
 
 TAGGED = ClipConfig(model="ViT-B-32", pretrained="laion2b_s34b_b79k")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.attributes import accuracies, agreement, all_right
+from bucolic.seeing.metrics.attributes import accuracies, agreement, all_right
 
 SEEN = {"species": ["cow", "cow", "sheep", "none"], "sky": ["blue", "grey", "blue", "blue"]}
 STATED = [

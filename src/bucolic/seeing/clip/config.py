@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.section import Section
-from bucolic.clip.meadow_clip import NAME
+from bucolic.seeing.clip.meadow_clip import NAME
 
 Precision = Literal["fp32", "bf16"]
 ELSEWHERE = ("hf-hub:", "local-dir:")  # a model that brings its own configuration

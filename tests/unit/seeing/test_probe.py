@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from bucolic.base.errors import DataError
-from bucolic.evaluation.probe import FIGURES, WEIGHTS, load_probe
 from bucolic.meadow.draw import draw_scene
 from bucolic.meadow.scenes import ATTRIBUTES, Scene, sample_scene
+from bucolic.seeing.probe import FIGURES, WEIGHTS, load_probe
 
 FRESH = 900
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bucolic.clip import meadow_clip
 from bucolic.meadow.captions import choose_facts, write_caption
 from bucolic.meadow.draw import draw_scene
 from bucolic.meadow.scenes import Scene, sample_scene
+from bucolic.seeing.clip import meadow_clip
 
 Judge = Callable[[list[Scene], list[str]], np.ndarray]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.kid import kid, kid_interval, on_sphere
+from bucolic.seeing.metrics.kid import kid, kid_interval, on_sphere
 
 
 def test_the_mean_over_many_pairs_of_samples_is_zero():

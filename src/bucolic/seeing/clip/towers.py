@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from bucolic.clip import meadow_clip
-from bucolic.clip.checkpoint import loading_error, weights_digest, weights_of
-from bucolic.clip.config import ClipConfig
+from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
+from bucolic.seeing.clip.config import ClipConfig
 
 IMAGE_ROWS = 64
 TEXT_ROWS = 128
