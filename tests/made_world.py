@@ -72,6 +72,25 @@ class WorldTowers:
         arrays = [np.asarray(picture).transpose(2, 0, 1) for picture in pictures]
         return np.stack([code(read(array)) for array in arrays])
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of captions, which are written as `name value` pairs."""
+        words = [text.split() for text in texts]
+        return np.stack([code(dict(zip(w[::2], w[1::2], strict=True))) for w in words])
+
+
+class BlurredTowers(WorldTowers):
+    """A judge that sees the same, in vectors of another width, and never tells the ground."""
+
+    provenance: ClassVar[dict[str, Any]] = {"model": "judge", "weights_sha256": "fedcba98" * 2}
+
+    def embed_images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Vectors without the last fact."""
+        return super().embed_images(pictures)[:, :-3]
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors without the last fact."""
+        return super().embed_texts(texts)[:, :-3]
+
 
 class WorldProbe:
     """A probe that is never wrong."""
@@ -92,6 +111,25 @@ class PerfectArtist:
         return np.stack(
             [[draw(decode(vector), generator) for _ in range(n)] for vector in text_vectors]
         )
+
+    def draw_of_images(self, image_vectors: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """Pictures of the facts of images."""
+        return self.draw(image_vectors, n=1, seed=seed)[:, 0]
+
+    def noised(
+        self, images: np.ndarray, image_vectors: np.ndarray, *, level: float, seed: int = 0
+    ) -> np.ndarray | None:
+        """The pictures, whatever the level, which has no meaning here."""
+        assert len(images) == len(image_vectors)
+        assert (level >= 0, seed) == (True, 0)
+        return images
+
+    def likelihood(
+        self, images: np.ndarray, image_vectors: np.ndarray, *, seed: int = 0
+    ) -> dict[str, np.ndarray] | None:
+        """It has none."""
+        assert len(images) == len(image_vectors)
+        assert seed == 0
 
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
         """Almost the images."""

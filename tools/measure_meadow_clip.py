@@ -1,15 +1,19 @@
-"""Measure meadow-clip, as it ships, on scenes that training never drew; writes figures.json.
+"""Measure a shipped CLIP on scenes that training never drew; writes its figures.json.
+
+`python tools/measure_meadow_clip.py [meadow-judge]`.
 
 - two_alternative: for each attribute, how often the true caption beats the same caption with that
   one attribute changed. Recall hides blindness: a model can find its caption among a thousand by
   the scenery alone and not know a cow from a sheep.
 - readout: accuracy of a linear map, and of a small network, from image embeddings to an attribute.
-- r_precision: a picture's caption against 99 others that contradict it; ties are misses.
+- r_precision: a picture's caption against 99 others that contradict it; ties are misses. In its
+  hard form 10 of them are the caption itself with one stated attribute changed.
 - modality_gap: distance of the centroids of pictures and captions on the unit sphere, its square
   as a share of E|image - text|^2, and the cosines within pairs.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +26,7 @@ from torch.nn import functional
 
 from bucolic.meadow.captions import GroundedCaption, choose_facts, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
-from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip.shipped import MEADOW_CLIP, SHIPPED, Shipped, register
 from meadow_data import Recipe, Renders, Truth, render, say
 
 SEED = 97
@@ -30,6 +34,7 @@ SCENES = 5000
 READOUT_TRAIN = 4000
 RECALL_SCENES = 1000
 CHANGES = 400
+HARD = 10
 READOUTS = ("species", "count", "colour")
 # Values that one value of a changed caption may take in scenes of the same setting.
 ALTERNATIVES = {
@@ -40,9 +45,9 @@ ALTERNATIVES = {
 }
 
 
-def main() -> None:
+def main(shipped: Shipped) -> None:
     """Render, embed, measure, write."""
-    clip = Clip()
+    clip = Clip(shipped)
     scenes = render(Recipe(SEED), SCENES)
     rng = np.random.default_rng(SEED)
     images = clip.images(scenes.pictures)
@@ -52,27 +57,27 @@ def main() -> None:
         "two_alternative": two_alternative(clip, images, scenes.truths, rng),
         "readout": {name: readout(images, scenes.truths, name) for name in READOUTS},
         "recall_at_1_of_1000": recall(images[:RECALL_SCENES], texts[:RECALL_SCENES]),
-        "r_precision": r_precision(images, texts, captions, rng),
+        "r_precision": r_precision(clip, images, texts, captions, scenes.truths),
         "modality_gap": modality_gap(clip, images, texts, scenes, rng),
         "scenes": SCENES,
         "seed": SEED,
         "parameters": clip.parameters,
     }
     say(json.dumps(figures, indent=2))
-    meadow_clip.FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+    shipped.figures.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
 
 
 class Clip:
     """The shipped model, as open_clip's factory loads it."""
 
-    def __init__(self) -> None:
-        meadow_clip.register()
+    def __init__(self, shipped: Shipped) -> None:
+        register()
         self._model, _, preprocess = open_clip.create_model_and_transforms(
-            meadow_clip.NAME, pretrained=str(meadow_clip.WEIGHTS)
+            shipped.name, pretrained=str(shipped.weights)
         )
         self._model.eval()
         self._normalise = preprocess.transforms[-1]
-        self._tokenize = open_clip.get_tokenizer(meadow_clip.NAME)
+        self._tokenize = open_clip.get_tokenizer(shipped.name)
         self.parameters = sum(p.numel() for p in self._model.parameters())
 
     @torch.inference_mode()
@@ -163,17 +168,37 @@ def recall(images: Tensor, texts: Tensor) -> dict[str, float]:
 
 
 def r_precision(
-    images: Tensor, texts: Tensor, captions: Sequence[GroundedCaption], rng: np.random.Generator
-) -> float:
+    clip: Clip,
+    images: Tensor,
+    texts: Tensor,
+    captions: Sequence[GroundedCaption],
+    truths: Sequence[Truth],
+) -> dict[str, float]:
     """Top 1 of 100 where every other caption contradicts the picture's own."""
-    hits = []
+    rng = np.random.default_rng(SEED)
+    hits: dict[str, list[bool]] = {"random": [], "hard": []}
     for row in range(RECALL_SCENES):
         says = captions[row].states
         order = rng.permutation(len(captions))
         false = [other for other in order if _contradicts(captions[other].states, says)][:99]
         scores = texts[[row, *false]] @ images[row]
-        hits.append(bool((scores[0] > scores[1:]).all()))
-    return round(float(np.mean(hits)), 4)
+        near = clip.texts(near_misses(truths[row], tuple(says), rng)) @ images[row]
+        hits["random"].append(bool((scores[0] > scores[1:]).all()))
+        hard = torch.cat([scores[: 100 - len(near)], near])
+        hits["hard"].append(bool((hard[0] > hard[1:]).all()))
+    return {kind: round(float(np.mean(found)), 4) for kind, found in hits.items()}
+
+
+def near_misses(truth: Truth, facts: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """At most 10 captions that state the same facts, one of them falsely."""
+    changed = [
+        dict(truth) | {name: value}
+        for name in facts
+        for value in ALTERNATIVES.get(name, ATTRIBUTES[name])
+        if value != truth[name] and truth[name] in ALTERNATIVES.get(name, ATTRIBUTES[name])
+    ]
+    chosen = rng.permutation(len(changed))[:HARD]
+    return [write_caption(changed[at], facts, rng).text for at in chosen]
 
 
 def _contradicts(other: Truth, says: Truth) -> bool:
@@ -198,4 +223,4 @@ def modality_gap(
 
 
 if __name__ == "__main__":
-    main()
+    main(SHIPPED[sys.argv[1]] if sys.argv[1:] else MEADOW_CLIP)

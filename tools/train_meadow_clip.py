@@ -1,6 +1,7 @@
-"""Train meadow-clip on freshly drawn scenes and write its weights into the package.
+"""Train a shipped CLIP on freshly drawn scenes and write its weights into the package.
 
-`python tools/train_meadow_clip.py` takes 25 minutes or so on one quiet core. The scenes hold all
+`python tools/train_meadow_clip.py [--model meadow-judge]` takes 25 to 40 minutes on one quiet
+core; meadow-judge has other seeds, another architecture and a third, shorter stage. The scenes hold all
 combinations of colour, species and ground: the CLIP must know what the generative models have
 never seen. Captions that state the same facts share the target, since each is true of the other's
 picture. The second stage adds near misses, captions with one fact changed (as in NegCLIP,
@@ -26,7 +27,7 @@ from torch.nn import functional
 import measure_meadow_clip
 from bucolic.meadow.captions import GroundedCaption, choose_facts, tellable, write_caption
 from bucolic.meadow.scenes import ATTRIBUTES
-from bucolic.seeing.clip import meadow_clip
+from bucolic.seeing.clip import shipped
 from meadow_data import Recipe, Truth, render, say
 from measure_meadow_clip import ALTERNATIVES as VALUES
 
@@ -63,44 +64,56 @@ class Stage:
     near_misses: int
 
 
-STAGES = (
-    Stage(seed=71, steps=450, horizon=900, peak_lr=1.5e-3, near_misses=0),
-    Stage(seed=75, steps=500, horizon=500, peak_lr=1.2e-3, near_misses=128),
-)
+STAGES = {
+    shipped.MEADOW_CLIP.name: (
+        Stage(seed=71, steps=450, horizon=900, peak_lr=1.5e-3, near_misses=0),
+        Stage(seed=75, steps=500, horizon=500, peak_lr=1.2e-3, near_misses=128),
+    ),
+    shipped.MEADOW_JUDGE.name: (
+        Stage(seed=171, steps=450, horizon=900, peak_lr=1.5e-3, near_misses=0),
+        Stage(seed=175, steps=520, horizon=520, peak_lr=1.2e-3, near_misses=128),
+        Stage(seed=179, steps=180, horizon=180, peak_lr=8e-4, near_misses=192),
+    ),
+}
 
 
 def main() -> None:
     """Render, train, save and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stages", type=int, nargs="+", default=list(range(len(STAGES))))
+    parser.add_argument("--model", choices=list(STAGES), default=shipped.MEADOW_CLIP.name)
+    parser.add_argument("--stages", type=int, nargs="+", help="all unless named")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    torch.manual_seed(0)
+    model = shipped.SHIPPED[given.model]
+    stages = STAGES[model.name]
+    torch.manual_seed(0 if model == shipped.MEADOW_CLIP else stages[0].seed)
     write_merges()
-    meadow_clip.register()
-    for number in given.stages:
-        pretrained = str(meadow_clip.WEIGHTS) if number else None
-        model = open_clip.create_model(meadow_clip.NAME, pretrained=pretrained)
-        words = Trainer(model, STAGES[number]).train()
-        save(model, words if number == 0 else words | meadow_clip.vocabulary())
-    measure_meadow_clip.main()
+    shipped.register()
+    for number in given.stages or range(len(stages)):
+        pretrained = str(model.weights) if number else None
+        towers = open_clip.create_model(model.name, pretrained=pretrained)
+        words = Trainer(towers, model, stages[number]).train()
+        save(towers, model)
+        if model == shipped.MEADOW_CLIP:
+            write_words(words if number == 0 else words | shipped.vocabulary())
+    measure_meadow_clip.main(model)
 
 
 def write_merges() -> None:
     """Write CLIP's first merges, as its tokenizer reads them."""
     lines = gzip.decompress(Path(open_clip.tokenizer.default_bpe()).read_bytes()).decode()
     kept = "\n".join(lines.split("\n")[: MERGE_COUNT + 1])
-    meadow_clip.MERGES.write_bytes(gzip.compress(kept.encode(), mtime=0))
+    shipped.MERGES.write_bytes(gzip.compress(kept.encode(), mtime=0))
 
 
 class Trainer:
     """Symmetric InfoNCE (Radford et al. 2021, arXiv:2103.00020) with shared targets."""
 
-    def __init__(self, model: Any, stage: Stage) -> None:
+    def __init__(self, model: Any, which: shipped.Shipped, stage: Stage) -> None:
         self.model = model
         self.stage = stage
-        self._tokenize = open_clip.get_tokenizer(meadow_clip.NAME)
+        self._tokenize = open_clip.get_tokenizer(which.name)
         self._rng = np.random.default_rng(stage.seed)
         self._optimizer = torch.optim.AdamW(_groups(model), lr=stage.peak_lr, betas=(0.9, 0.98))
 
@@ -113,7 +126,7 @@ class Trainer:
         for step, rows in zip(range(self.stage.steps), batches, strict=False):
             truths = [scenes.truths[row] for row in rows]
             captions = [self._caption(truth) for truth in truths]
-            words.update(w for c in captions for w in meadow_clip.words_of(c.text))
+            words.update(w for c in captions for w in shipped.words_of(c.text))
             self._set_lr(step)
             loss, hits = self._take_step(scenes.pictures[rows], truths, captions)
             if step % 20 == 19:
@@ -205,17 +218,21 @@ def _one(choices: Sequence[str], rng: np.random.Generator) -> str:
     return choices[int(rng.integers(len(choices)))]
 
 
-def save(model: nn.Module, words: set[str]) -> None:
-    """Write the weights in half precision, and the words that training saw."""
+def save(model: nn.Module, which: shipped.Shipped) -> None:
+    """Write the weights in half precision."""
     halves = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
         if name != "attn_mask"
     }
-    save_file(halves, meadow_clip.WEIGHTS, metadata={"trained_on": meadow_clip.TRAINED_ON})
-    meadow_clip.WEIGHTS.chmod(0o644)
-    meadow_clip.VOCABULARY.write_text("\n".join(sorted(words)) + "\n", encoding="utf-8")
-    say(f"wrote {meadow_clip.WEIGHTS} ({meadow_clip.WEIGHTS.stat().st_size:,} bytes)")
+    save_file(halves, which.weights, metadata={"trained_on": shipped.TRAINED_ON})
+    which.weights.chmod(0o644)
+    say(f"wrote {which.weights} ({which.weights.stat().st_size:,} bytes)")
+
+
+def write_words(words: set[str]) -> None:
+    """Write the words that training saw."""
+    shipped.VOCABULARY.write_text("\n".join(sorted(words)) + "\n", encoding="utf-8")
 
 
 def _normalised(pictures: Tensor) -> Tensor:

@@ -220,6 +220,22 @@ def report() -> None:
 
 
 @main.command()
+@click.argument("first")
+@click.argument("second", required=False)
+def compare(first: str, second: str | None) -> None:
+    """Compare two evaluated runs prompt by prompt: FIRST with SECOND, or with the workspace.
+
+    Each is a commit, an experiment as `dvc exp show` names it, or a verdicts.parquet.
+    """
+    from bucolic.reporting.comparison import differences, lines, verdicts_at
+
+    root = find_root(Path.cwd())
+    found = differences(verdicts_at(root, first), verdicts_at(root, second))
+    for line in lines(found):
+        click.echo(line)
+
+
+@main.command()
 @click.argument("prompts", nargs=-1, required=True)
 @click.option("-n", "count", default=4, show_default=True, help="Pictures for each prompt.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the pictures.")

@@ -39,8 +39,8 @@ from bucolic.data.embeddings import check_same_towers
 from bucolic.models.model import Model
 from bucolic.models.store import read_model
 from bucolic.models.trained import TrainedModel
-from bucolic.seeing.clip import meadow_clip
 from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.shipped import SHIPPED, unknown_words
 from bucolic.seeing.clip.towers import Towers, load_towers
 
 logger = logging.getLogger(__name__)
@@ -148,8 +148,8 @@ class Bucolic:
             ParamsError: a prompt is empty or no text, or a number no number or out of range.
         """
         texts, request = prompts_of(prompts), self._request(n, seed, guidance, steps)
-        if self.config["clip_config"]["model"] == meadow_clip.NAME:
-            _warn_of_unknown_words(texts)
+        if (clip := self.config["clip_config"]["model"]) in SHIPPED:
+            _warn_of_unknown_words(texts, clip)
         return self._draw(self.towers.embed_texts(texts), request)
 
     @drawing_modes()
@@ -216,8 +216,8 @@ class Bucolic:
         return self._trained.draw(vectors, **vars(request))
 
 
-def _warn_of_unknown_words(prompts: Sequence[str]) -> None:
+def _warn_of_unknown_words(prompts: Sequence[str], clip: str) -> None:
     for prompt in prompts:
-        if unknown := meadow_clip.unknown_words(prompt):
+        if unknown := unknown_words(prompt):
             words = cut(", ".join(unknown))
-            logger.warning("%s: %s never learnt %s", shown(prompt), meadow_clip.NAME, words)
+            logger.warning("%s: %s never learnt %s", shown(prompt), clip, words)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bucolic.data.verdicts import read_verdicts
 from project import STAGES, Project, copy_project
 
 BEFORE_TRAIN = ("data/annotations", "data/selection.parquet", "data/images", "data/embeddings")
@@ -47,13 +48,28 @@ def test_a_second_run_runs_nothing(project: Project):
 def test_figures_are_finite_or_null_with_a_reason(project: Project):
     """evaluate.json holds no NaN, and what could not be measured says why."""
     found = json.loads((project.root / "reports/evaluate.json").read_text())
-    assert {"metrics", "heldout_combinations", "bounds", "counts", "reasons"} == set(found)
+    assert set(found) == {
+        *("metrics", "best_of", "heldout_combinations", "bounds", "counts", "reasons"),
+        *("memorisation", "diversity", "condition_use", "likelihood", "denoising"),
+    }
+    assert 0 < found["likelihood"]["bits_per_dim"] < 20
     for name, value in found["metrics"].items():
         if isinstance(value, float):
             assert math.isfinite(value), name
     assert 0 < found["metrics"]["psnr_db"] < 60
     assert found["metrics"]["r_precision"] is None
     assert any("200" in reason for reason in found["reasons"].values())
+
+
+def test_every_picture_has_a_verdict_and_every_candidate_its_figures(project: Project):
+    """A row a prompt and draw in both slices; val's figures, and one candidate that was chosen."""
+    found = json.loads((project.root / "reports/evaluate.json").read_text())
+    rows = read_verdicts(project.root / "reports/verdicts.parquet").to_pylist()
+    prompts = found["counts"]["prompts"] + found["counts"]["heldout_combinations"]["prompts"]
+    assert len(rows) == found["counts"]["draws"] * prompts
+    judged = json.loads((project.root / "reports/sampling.json").read_text())
+    assert [candidate["chosen"] for candidate in judged["candidates"]].count(True) == 1
+    assert {"match", "kid", "sharpness", "attributes_all_right"} <= set(judged["candidates"][0])
 
 
 def test_reordered_keywords_rerun_filter_alone(project: Project, words: list[str]):

@@ -6,6 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from bucolic.evaluation.metrics.cmmd import cmmd
+from bucolic.evaluation.metrics.copying import c_t
+from bucolic.evaluation.metrics.coverage import density_and_coverage
+from bucolic.evaluation.metrics.fid import frechet_distance
 from bucolic.evaluation.metrics.psnr import psnr_db
 from bucolic.evaluation.metrics.r_precision import r_precision_hits
 from bucolic.evaluation.metrics.ssim import ssim
@@ -131,3 +135,61 @@ def test_cosine_and_r_precision_equal_the_loop():
 def test_wilson_gives_the_published_interval():
     """81 of 263: the example of Newcombe 1998 (method 3), 0.2553 to 0.3662."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def unit_vectors(n: int, seed: int) -> np.ndarray:
+    """Vectors of length 1 around one direction, float64 [n, 6]."""
+    vectors = np.random.default_rng(seed).normal(size=(n, 6)) + np.array([2, 0, 0, 0, 0, 0])
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_fid_equals_the_formula_with_a_general_matrix_root():
+    """The trace of (S1 S2)^(1/2) by scipy's root of a matrix that is not symmetric."""
+    linalg = pytest.importorskip("scipy.linalg")
+    left, right = unit_vectors(40, 0), unit_vectors(50, 1) * 1.5
+    one, two = (np.cov(vectors.T) for vectors in (left, right))
+    gap = left.mean(0) - right.mean(0)
+    expected = gap @ gap + np.trace(one + two - 2 * linalg.sqrtm(one @ two).real)
+    assert frechet_distance(left, right) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(left, left) == pytest.approx(0, abs=1e-9)
+
+
+def test_cmmd_equals_the_sum_over_pairs():
+    """Every pair of different vectors by hand, times 1,000."""
+    left, right = unit_vectors(9, 2), unit_vectors(7, 3)
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return math.exp(-sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) / 200)
+
+    def within(vectors: np.ndarray) -> float:
+        pairs = itertools.permutations(range(len(vectors)), 2)
+        values = [kernel(vectors[i], vectors[j]) for i, j in pairs]
+        return sum(values) / len(values)
+
+    across = [kernel(x, y) for x in left for y in right]
+    expected = 1000 * (within(left) + within(right) - 2 * sum(across) / len(across))
+    assert cmmd(3 * left, right) == pytest.approx(expected, abs=1e-9)
+
+
+def test_density_and_coverage_equal_the_count_of_balls():
+    """Each real vector's ball to its fifth neighbour, and who lies in it, by hand."""
+    made, real = unit_vectors(11, 4), unit_vectors(12, 5)
+    held = 0
+    covered = 0
+    for centre in real:
+        radius = sorted(math.dist(centre, other) for other in real)[5]
+        inside = sum(math.dist(centre, vector) < radius for vector in made)
+        held += inside
+        covered += inside > 0
+    found = density_and_coverage(made, 2 * real)
+    assert found == pytest.approx((held / (5 * len(made)), covered / len(real)))
+
+
+def test_c_t_equals_the_count_of_pairs():
+    """How often a held-out distance is the larger, ties half, against its mean and spread."""
+    generator = np.random.default_rng(6)
+    generated, held_out = generator.integers(0, 9, 30) / 9, generator.integers(0, 9, 20) / 9
+    pairs = itertools.product(generated, held_out)
+    u = sum((other > own) + 0.5 * (other == own) for own, other in pairs)
+    expected = (u - 300) / math.sqrt(30 * 20 * 51 / 12)
+    assert c_t(generated, held_out) == pytest.approx(expected)

@@ -21,14 +21,14 @@ from bucolic.generate import Bucolic
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import write_model
-from bucolic.seeing.clip.meadow_clip import NAME
+from bucolic.seeing.clip.shipped import MEADOW_CLIP
 from made_model import PROMPTS, write_untrained
 
 EMBED = 12
-CLIP = {"model": NAME, "weights_sha256": "abc", "preprocessing": "resize"}
+CLIP = {"model": MEADOW_CLIP.name, "weights_sha256": "abc", "preprocessing": "resize"}
 CONTENT: dict[str, Any] = {
     "clip": CLIP,
-    "clip_config": {"model": NAME, "pretrained": None},
+    "clip_config": {"model": MEADOW_CLIP.name, "pretrained": None},
     "sampling": {"guidance": 2.0, "steps": 2},
 }
 
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 def model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bucolic:
     """The model, with towers that need no weights."""
     monkeypatch.setattr("bucolic.generate.load_towers", lambda *_: Towers())
-    monkeypatch.setattr("bucolic.generate.meadow_clip.unknown_words", lambda _: [])
+    monkeypatch.setattr("bucolic.generate.unknown_words", lambda _: [])
     return Bucolic.from_pretrained(folder, device="cpu")
 
 
@@ -192,7 +192,7 @@ def test_words_that_clip_never_learnt_are_named(
     model: Bucolic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """The prompt and its unknown words stand in a warning; the picture is drawn all the same."""
-    monkeypatch.setattr("bucolic.generate.meadow_clip.unknown_words", lambda _: ["zeppelin"])
+    monkeypatch.setattr("bucolic.generate.unknown_words", lambda _: ["zeppelin"])
 
     with caplog.at_level(logging.WARNING):
         pictures = model.generate(["a cow and a zeppelin"])

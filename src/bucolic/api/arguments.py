@@ -78,16 +78,17 @@ def whole_number(name: str, given: object, within: range | None = None) -> int:
     Raises:
         ParamsError: it is no integer, outside of `within`, or without that of over 1,024 bits.
     """
-    limits = f"from {within[0]} to {within[-1]}" if within else f"of at most {MOST_BITS} bits"
-    wanted = f"a whole number {limits}"
+    wanted = "a whole number" + (f" from {within[0]} to {within[-1]}" if within else "")
     if _is_truth(given):
         raise _unfit(name, wanted, given)
     try:
         number = operator.index(given)  # type: ignore[arg-type] # whether it can is the question
     except TypeError:
         raise _unfit(name, wanted, given) from None
-    if number not in within if within else number.bit_length() > MOST_BITS:
+    if within and number not in within:
         raise _unfit(name, wanted, given)
+    if number.bit_length() > MOST_BITS:
+        raise _unfit(name, f"{wanted} of at most {MOST_BITS} bits", given)
     return number
 
 

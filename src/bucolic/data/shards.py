@@ -19,6 +19,7 @@ rows.parquet, version 1, says what became of every image that could be read, ord
 | copy_of | int64, nullable | that image's id; a copy within one split is ok and stays |
 """
 
+import hashlib
 import io
 import json
 import re
@@ -200,6 +201,18 @@ def read_split(folder: Path, split: SplitName) -> Split:
             "run the shard stage again"
         )
     return _collate(samples, index)
+
+
+def content_digest(split: Split) -> str:
+    """sha256 of a split's pictures and captions with their ids: what a model is judged on.
+
+    Vectors are no part of it: another CLIP sees the same pictures.
+    """
+    digest = hashlib.sha256()
+    for array in (split.image_ids, split.images, split.caption_ids, split.caption_rows):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(json.dumps(split.captions).encode())
+    return digest.hexdigest()
 
 
 def _members(sample: Sample) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bucolic.data.shards import Split
 from bucolic.seeing.prompts import Prompts
 
 UNSTATED = -1
+HARD = 10  # distractors that differ in one fact
 
 
 class Contrast:
@@ -30,9 +31,31 @@ class Contrast:
         if self._codes is None:
             other_image = self._image_rows != self._image_rows[caption_row]
             return np.asarray(other_image & (self._texts != self._texts[caption_row]))
+        return self._differences(caption_row)[0] > 0
+
+    def near_misses(self, caption_row: int) -> np.ndarray:
+        """Captions that differ from the one at `caption_row` in one fact and agree in all others.
+
+        Facts that only one of the two states do not count, but the more of the caption's facts a
+        near miss states, the nearer it is.
+
+        Returns:
+            int64 [k], caption rows, the nearest first; empty without attributes.
+        """
+        if self._codes is None:
+            return np.empty(0, np.int64)
+        differing, agreeing = self._differences(caption_row)
+        rows = np.flatnonzero((differing == 1) & (agreeing > 0))
+        nearest_first: np.ndarray = rows[np.argsort(-agreeing[rows], kind="stable")]
+        return nearest_first
+
+    def _differences(self, caption_row: int) -> tuple[np.ndarray, np.ndarray]:
+        """In how many stated facts each caption differs from one, and agrees with it: int [m]."""
+        assert self._codes is not None
         says = self._codes[caption_row]
         both_state = (self._codes != UNSTATED) & (says != UNSTATED)
-        return np.asarray(np.any(both_state & (self._codes != says), axis=1))
+        same = self._codes == says
+        return (both_state & ~same).sum(axis=1), (both_state & same).sum(axis=1)
 
 
 def normalised_text(text: str) -> str:
@@ -57,9 +80,10 @@ def _codes(test: Split, attributes: Attributes) -> np.ndarray:
 def distractors(
     contrast: Contrast, prompts: Prompts, caption_ids: np.ndarray, *, seed: int, number: int = 99
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw captions that contradict each prompt.
+    """Draw captions that contradict each prompt, the nearest misses among them.
 
-    Each draw depends on the seed and the prompt's caption id alone.
+    At most 10 are hard: they differ in one fact and agree in the others, so that scenery alone
+    does not find a caption. Each draw depends on the seed and the prompt's caption id alone.
 
     Args:
         contrast: the split's contradictions.
@@ -73,11 +97,13 @@ def distractors(
     """
     kept, drawn = [], []
     for index, caption in enumerate(prompts.caption_rows):
-        candidates = np.flatnonzero(contrast.contradicting(int(caption)))
-        if len(candidates) >= number:
+        hard = contrast.near_misses(int(caption))[:HARD]
+        others = np.setdiff1d(np.flatnonzero(contrast.contradicting(int(caption))), hard)
+        if len(hard) + len(others) >= number:
             generator = np.random.default_rng([seed, int(caption_ids[caption])])
             kept.append(index)
-            drawn.append(generator.choice(candidates, number, replace=False))
+            chosen = generator.choice(others, number - len(hard), replace=False)
+            drawn.append(np.concatenate([hard, chosen]))
     return np.array(kept, dtype=np.int64), np.array(drawn, dtype=np.int64).reshape(-1, number)
 
 

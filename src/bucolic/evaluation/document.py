@@ -1,15 +1,17 @@
 """The content of reports/evaluate.json, and of reports/metrics.json, which DVC compares runs by.
 
-`metrics`, `heldout_combinations` (with its own `bounds`) and `bounds` hold figures, null where one
-does not apply; `reasons` says why, by dotted name; `counts` says what stands behind them: prompts,
-judges, and 95 % intervals by dotted name.
+`metrics`, `best_of`, `heldout_combinations` (with its own `bounds`) and `bounds` hold figures, null
+where one does not apply, as do `memorisation` (whose `controls` say which copies were caught),
+`diversity`, `condition_use`, `likelihood` and `denoising`. `reasons` says why, by dotted name;
+`counts` says what stands behind them: prompts, judges, and, by dotted name, 95 % intervals and the
+number of independent items (n).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from bucolic.evaluation import table
-from bucolic.evaluation.figures import intervals, nested_values, reasons
+from bucolic.evaluation.figures import intervals, nested_values, reasons, sizes
 from bucolic.evaluation.study import Findings
 from bucolic.seeing.jury import Jury
 
@@ -25,8 +27,12 @@ def document(
         **ordinary.counts,
         "heldout_combinations": held_out.counts,
         "intervals": intervals(figures),
+        "n": sizes(figures),
     }
-    return {**nested_values(figures), "counts": counts, "reasons": reasons(figures)}
+    content = {**nested_values(figures), "counts": counts, "reasons": reasons(figures)}
+    if ordinary.controls:
+        content["memorisation"]["controls"] = dict(ordinary.controls)
+    return content
 
 
 def headline(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -44,9 +50,15 @@ def headline(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def _judges(jury: Jury) -> dict[str, Any]:
     drawn = jury.probe is not None
-    return {
-        "judge": f"{jury.name}, the CLIP that the model is conditioned on",
-        "kid_encoder": f"{jury.name}, embeddings at length sqrt(d)",
-        "attribute_judge": "bucolic.meadow's probe, trained on real renders" if drawn else None,
-        "pictures": "drawings" if drawn else "photographs",
+    own = f"{jury.name}, the CLIP that the model is conditioned on"
+    judge = own if jury.judge is None else f"{jury.judge_name}, which no model is trained with"
+    probe = "the probe, trained on real renders"
+    judges = {
+        "r_precision": judge,
+        "r_precision_own_clip": own,
+        "clip_similarity": own,
+        "kid": f"{jury.name}, embeddings at length sqrt(d)",
+        **dict.fromkeys(("fid", "cmmd", "density", "coverage", "memorisation", "diversity"), judge),
+        **({"attributes_all_right": probe, "attribute_accuracy": probe} if drawn else {}),
     }
+    return {"judges": judges, "pictures": "drawings" if drawn else "photographs"}

@@ -18,11 +18,13 @@ class Figure:
         value: the number; None where it does not apply.
         reason: why there is none, in words for a reader of the report.
         interval: 95 % interval of the value, where one was computed.
+        n: independent items behind it: prompts, or pictures where there is none.
     """
 
     value: float | None
     reason: str | None = None
     interval: tuple[float, float] | None = None
+    n: int | None = None
 
     def __post_init__(self) -> None:
         assert (self.value is None) == (self.reason is not None), "either a value or a reason"
@@ -65,3 +67,8 @@ def intervals(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
         for name, figure in figures.items()
         if figure.interval is not None
     }
+
+
+def sizes(figures: Mapping[str, Figure]) -> dict[str, int]:
+    """Dotted name to the number of independent items behind it, where that is known."""
+    return {name: figure.n for name, figure in figures.items() if figure.n is not None}

@@ -4,8 +4,8 @@ Nothing is chosen here: guidance, steps and weights are the model's own, fixed o
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +13,15 @@ import numpy as np
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.bounds import mean_picture, nearest_by_text
+from bucolic.evaluation.condition_use import condition_use
 from bucolic.evaluation.contrast import Contrast, derangement, distractors
+from bucolic.evaluation.denoising import denoising
+from bucolic.evaluation.diversity import PROMPTS, SAMPLES, diversity
 from bucolic.evaluation.figures import Figures, absent, under
-from bucolic.evaluation.scores import Exam, Sitting, measured
-from bucolic.evaluation.table import ARMS, MODEL, RECONSTRUCTION, Arm, names
+from bucolic.evaluation.likelihood import likelihood
+from bucolic.evaluation.memorisation import memorisation
+from bucolic.evaluation.scores import Exam, Sitting, cosines, measured
+from bucolic.evaluation.table import ARMS, BEST_OF, MODEL, RECONSTRUCTION, Arm, names
 from bucolic.seeing.jury import Jury, Views
 from bucolic.seeing.prompts import HELD_OUT, TRIPLE, Prompts, choose_prompts, first_half
 
@@ -32,6 +37,19 @@ class Artist(Protocol):
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
         """Decoded posterior means, uint8 [n, 3, s, s]."""
 
+    def draw_of_images(self, image_vectors: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """A picture drawn from each picture's own embedding, uint8 [n, 3, s, s]."""
+
+    def noised(
+        self, images: np.ndarray, image_vectors: np.ndarray, *, level: float, seed: int = 0
+    ) -> np.ndarray | None:
+        """Pictures through latents with noise on them."""
+
+    def likelihood(
+        self, images: np.ndarray, image_vectors: np.ndarray, *, seed: int = 0
+    ) -> Mapping[str, np.ndarray] | None:
+        """Parts of the bound on the log likelihood, in nats."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -43,6 +61,7 @@ class Study:
         artist: the trained model.
         jury: who looks at the pictures.
         limit: most prompts of either slice.
+        draws: pictures of each prompt.
         seed: seed of generation, distractors, derangement and bootstrap.
     """
 
@@ -52,6 +71,7 @@ class Study:
     artist: Artist
     jury: Jury
     limit: int
+    draws: int
     seed: int
 
 
@@ -63,17 +83,21 @@ class Findings:
         figures: dotted name to figure.
         counts: how many prompts, pictures and judgements stand behind them.
         prompts: p texts.
-        arms: arm to its uint8 [p, 3, s, s]; "model" is the model's.
+        arms: arm to its uint8 [p, 3, s, s]; of the model the first draw of each prompt.
+        sitting: all of the model's pictures before the jury; None where there is no prompt.
+        controls: by name, whether a test of memorisation caught what it must catch.
     """
 
     figures: Figures
     counts: dict[str, Any]
     prompts: tuple[str, ...]
     arms: dict[str, np.ndarray]
+    sitting: Sitting | None = None
+    controls: Mapping[str, bool] = field(default_factory=dict)
 
 
 def on_ordinary_prompts(study: Study) -> Findings:
-    """Judge the model and its five bounds on scenes of the training distribution."""
+    """Judge the model and its bounds on scenes of the training distribution."""
     prompts = choose_prompts(study.test, study.attributes, limit=study.limit)
     if not len(prompts):
         prefixes = [arm.place for arm in ARMS]
@@ -81,14 +105,13 @@ def on_ordinary_prompts(study: Study) -> Findings:
     contrast = Contrast(study.test, study.attributes)
     exam = _exam(study, contrast, prompts)
     half = first_half(study.test.image_ids[prompts.image_rows])
-    arms = _arms(study, prompts) | _pixel_bounds(study, prompts)
+    arms = _arms(study, exam) | _pixel_bounds(study, prompts)
+    sittings = {arm.name: _sitting(arm, arms, exam, half) for arm in ARMS if arm.name in arms}
     pictures, others = derangement(contrast, prompts, seed=study.seed)
+    sittings[SHUFFLED] = Sitting(sittings[MODEL].firsts.take(pictures), exam.take(others))
     figures: Figures = {}
     for arm in ARMS:
-        if arm.name == SHUFFLED:
-            found = _shuffled_figures(arms[MODEL], exam, pictures, others)
-        else:
-            found = _arm_figures(arm, arms, exam, half)
+        found = measured(sittings[arm.name], "prompts", "reconstructions", "pictures")
         figures |= under(arm.place, found)
     halves = {"generated": int(half.sum()), "reference": int((~half).sum())}
     counts = {
@@ -96,7 +119,35 @@ def on_ordinary_prompts(study: Study) -> Findings:
         "kid_pictures": halves,
         "shuffled_prompts": len(pictures),
     }
-    return _findings(study, prompts, figures, counts, arms)
+    return _with_more(study, _findings(study, figures, counts, sittings), sittings[MODEL])
+
+
+def _with_more(study: Study, found: Findings, sitting: Sitting) -> Findings:
+    """The same with what is asked of the model alone: memory, variety, and what decides."""
+    seed, test = study.seed, study.test
+    of_test = study.artist, test.images, test.image_vectors, seed
+    memory = memorisation(sitting, study.train.images, study.jury, seed)
+    prompts = sitting.exam.prompts.take(_firsts(sitting)[:PROMPTS])
+    texts = test.caption_vectors[prompts.caption_rows]
+    varied = study.artist.draw(texts, n=SAMPLES, seed=seed + 1)
+    figures = {
+        **under("memorisation", memory.figures),
+        **under("diversity", diversity(varied, prompts, test, study.attributes, study.jury)),
+        **under("condition_use", condition_use(*of_test)),
+        **under("likelihood", likelihood(*of_test)),
+        **under("denoising", _denoising(study, sitting)),
+    }
+    return replace(found, figures=found.figures | figures, controls=memory.controls)
+
+
+def _denoising(study: Study, sitting: Sitting) -> Figures:
+    prompts = sitting.exam.prompts.take(_firsts(sitting))
+    return denoising(study.artist, study.test, prompts, study.attributes, study.jury, study.seed)
+
+
+def _firsts(sitting: Sitting) -> np.ndarray:
+    """The row of each prompt's first picture."""
+    return np.arange(0, len(sitting.exam.prompts), sitting.exam.draws)
 
 
 def on_held_out_combinations(study: Study) -> Findings:
@@ -109,19 +160,19 @@ def on_held_out_combinations(study: Study) -> Findings:
         reason = "the test split has no image of a held-out combination"
         return _nothing([arm.held_out_place for arm in judged], reason, names("prompts"))
     exam = _exam(study, Contrast(study.test, study.attributes), prompts)
-    arms = _arms(study, prompts)
+    arms = _arms(study, exam)
+    sittings = {arm.name: _sitting(arm, arms, exam) for arm in judged}
     figures: Figures = {}
     for arm in judged:
-        found = measured(Sitting(arms[arm.name], exam), "prompts")
-        figures |= under(arm.held_out_place, found)
-    return _findings(study, prompts, figures, _counts(exam, arms[MODEL]), arms)
+        figures |= under(arm.held_out_place, measured(sittings[arm.name], "prompts"))
+    return _findings(study, figures, _counts(exam, arms[MODEL]), sittings)
 
 
 def _exam(study: Study, contrast: Contrast, prompts: Prompts) -> Exam:
     asked, rivals = distractors(contrast, prompts, study.test.caption_ids, seed=study.seed)
     return Exam(
         prompts=prompts,
-        caption_vectors=study.test.caption_vectors,
+        captions=study.jury.read(study.test.captions, study.test.caption_vectors),
         asked=asked,
         rivals=rivals,
         attributes_known=study.attributes is not None,
@@ -129,16 +180,24 @@ def _exam(study: Study, contrast: Contrast, prompts: Prompts) -> Exam:
     )
 
 
-def _arms(study: Study, prompts: Prompts) -> dict[str, Views]:
+def _arms(study: Study, exam: Exam) -> dict[str, Views]:
     """The pictures that answer a prompt: the model's, the true one, the nearest in training."""
+    prompts = exam.prompts
     texts = study.test.caption_vectors[prompts.caption_rows]
-    drawn = study.artist.draw(texts, n=1, seed=study.seed)[:, 0]
+    drawn = study.artist.draw(texts, n=study.draws, seed=study.seed)
     pictures = {
-        MODEL: drawn,
+        MODEL: drawn.reshape(-1, *drawn.shape[2:]),
         "real": study.test.images[prompts.image_rows],
         "retrieval": study.train.images[nearest_by_text(study.train, texts)],
     }
-    return {arm: study.jury.look(drawn) for arm, drawn in pictures.items()}
+    arms = {arm: study.jury.look(shown) for arm, shown in pictures.items()}
+    return arms | {BEST_OF: _picked(arms[MODEL], exam.repeated(study.draws))}
+
+
+def _picked(drawn: Views, exam: Exam) -> Views:
+    """Of each prompt's draws the one nearest to it by the conditioning CLIP."""
+    best = cosines(drawn, exam).reshape(-1, exam.draws).argmax(axis=1)
+    return drawn.take(np.arange(len(best)) * exam.draws + best)
 
 
 def _pixel_bounds(study: Study, prompts: Prompts) -> dict[str, Views]:
@@ -152,16 +211,20 @@ def _pixel_bounds(study: Study, prompts: Prompts) -> dict[str, Views]:
     }
 
 
-def _arm_figures(arm: Arm, arms: dict[str, Views], exam: Exam, half: np.ndarray) -> Figures:
-    sitting = Sitting(arms[arm.name], exam, arms["real"], arms.get(arm.rebuilt), half)
-    return measured(sitting, "prompts", "reconstructions", "pictures")
-
-
-def _shuffled_figures(
-    drawn: Views, exam: Exam, pictures: np.ndarray, others: np.ndarray
-) -> Figures:
-    sitting = Sitting(drawn.take(pictures), exam.take(others))
-    return measured(sitting, "prompts", "reconstructions", "pictures")
+def _sitting(
+    arm: Arm, arms: dict[str, Views], exam: Exam, half: np.ndarray | None = None
+) -> Sitting:
+    """An arm's pictures; without halves, those that prompts alone are asked of."""
+    views = arms[arm.name]
+    draws = len(views.pictures) // len(exam.prompts)
+    return Sitting(
+        views,
+        exam.repeated(draws),
+        real=None if half is None else arms["real"],
+        rebuilt=arms.get(arm.rebuilt),
+        half=half,
+        picked=arm.name == BEST_OF,
+    )
 
 
 def _nothing(prefixes: Iterable[str], reason: str, metrics: Iterable[str]) -> Findings:
@@ -182,11 +245,9 @@ def _counts(exam: Exam, views: Views) -> dict[str, Any]:
 
 
 def _findings(
-    study: Study,
-    prompts: Prompts,
-    figures: Figures,
-    counts: dict[str, Any],
-    arms: dict[str, Views],
+    study: Study, figures: Figures, counts: dict[str, Any], sittings: dict[str, Sitting]
 ) -> Findings:
-    texts = tuple(study.test.captions[row] for row in prompts.caption_rows)
-    return Findings(figures, counts, texts, {arm: views.pictures for arm, views in arms.items()})
+    rows = sittings["real"].exam.prompts.caption_rows
+    texts = tuple(study.test.captions[row] for row in rows)
+    shown = {arm: sitting.firsts.pictures for arm, sitting in sittings.items()}
+    return Findings(figures, counts, texts, shown, sittings[MODEL])

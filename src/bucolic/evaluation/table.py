@@ -1,7 +1,7 @@
 """The metrics, and the arms whose pictures are measured, each declared once.
 
 From this table follow the figures of evaluate.json, DVC's headline, rows and columns of the report,
-the grid of bounds, what settles the champion, and, held to it by a test, README's list. It imports
+the grid of bounds, and, held to it by a test, README's list. It imports
 no metric: whoever shows figures needs no numpy.
 """
 
@@ -27,7 +27,6 @@ class Metric:
             it under dotted names.
         decimals: shown.
         is_headline: whether DVC compares runs by it.
-        settles: whether a higher value makes a champion; the first that was measured does.
         parts: the dotted name under which it returns parts, which the report shows below it; ""
             for none.
     """
@@ -40,7 +39,6 @@ class Metric:
     function: str
     decimals: int = 3
     is_headline: bool = False
-    settles: bool = False
     parts: str = ""
 
 
@@ -49,7 +47,8 @@ class Arm:
     """A set of pictures that is judged: the model's, or a bound of what can be reached.
 
     Attributes:
-        name: its key below `bounds` in evaluate.json; the model's stand under `metrics`.
+        name: its key below `bounds` in evaluate.json; the model's stand under `metrics`, those of
+            the best of its draws under `best_of`.
         label: of its column in the report.
         caption: of its row in the grid of bounds; "" where it is not shown there.
         rebuilt: the arm whose pictures stand for the test image pixel by pixel; "" for none.
@@ -65,7 +64,8 @@ class Arm:
     @property
     def place(self) -> str:
         """Where its figures stand in evaluate.json."""
-        return "metrics" if self.name == MODEL else f"bounds.{self.name}"
+        places = {MODEL: "metrics", BEST_OF: BEST_OF}
+        return places.get(self.name, f"bounds.{self.name}")
 
     @property
     def held_out_place(self) -> str:
@@ -74,6 +74,7 @@ class Arm:
 
 
 MODEL = "model"
+BEST_OF = "best_of"
 HELD_OUT = "heldout_combinations"
 RECONSTRUCTION = "decode_from_posterior"
 ARMS = (
@@ -81,6 +82,8 @@ ARMS = (
     Arm(RECONSTRUCTION, "Its reconstruction", "its reconstruction", rebuilt=RECONSTRUCTION),
     # The model is credited with the reconstructions of its own networks.
     Arm(MODEL, "Model", "drawn from the prompt", rebuilt=RECONSTRUCTION, of_held_out=True),
+    # Of a prompt's draws the one that the conditioning CLIP finds nearest, as unCLIP keeps one.
+    Arm(BEST_OF, "Best of its draws", of_held_out=True),
     Arm("retrieval", "Nearest training image", "nearest training image", of_held_out=True),
     Arm("shuffled_prompts", "Shuffled prompts"),
     Arm("mean_image", "Mean image", "mean training image", rebuilt="mean_image"),
@@ -96,7 +99,6 @@ METRICS = (
         of="prompts",
         function=f"{SCORES}:attributes_all_right",
         is_headline=True,
-        settles=True,
     ),
     Metric(
         name="attribute_accuracy",
@@ -112,11 +114,21 @@ METRICS = (
         name="r_precision",
         label="R-precision",
         better="higher is better",
-        meaning="Share of pictures nearer to their own prompt than to 99 that contradict it.",
+        meaning=(
+            "Share of pictures nearer to their own prompt than to 99 that contradict it, 10 of "
+            "them in one fact, by a CLIP that no model was trained with."
+        ),
         of="prompts",
         function=f"{SCORES}:r_precision",
         is_headline=True,
-        settles=True,
+    ),
+    Metric(
+        name="r_precision_own_clip",
+        label="R-precision by its own CLIP",
+        better="higher is better",
+        meaning="The same by the CLIP that the model is conditioned on, which flatters it.",
+        of="prompts",
+        function=f"{SCORES}:r_precision_own_clip",
     ),
     Metric(
         name="clip_similarity",
@@ -162,6 +174,39 @@ METRICS = (
         function=f"{SCORES}:distance",
         decimals=4,
         is_headline=True,
+    ),
+    Metric(
+        name="fid",
+        label="FID",
+        better="lower is better",
+        meaning="Fréchet distance by the judge; compare it with the test images' own at this n.",
+        of="pictures",
+        function=f"{SCORES}:frechet",
+        decimals=4,
+    ),
+    Metric(
+        name="cmmd",
+        label="CMMD",
+        better="lower is better",
+        meaning="Distance of means, nearly, by the judge; unbiased. It does not see repetition.",
+        of="pictures",
+        function=f"{SCORES}:cmmd_distance",
+    ),
+    Metric(
+        name="density",
+        label="Density",
+        better="higher is better",
+        meaning="How far generated pictures lie among real ones; 1 is expected of real ones.",
+        of="pictures",
+        function=f"{SCORES}:density",
+    ),
+    Metric(
+        name="coverage",
+        label="Coverage",
+        better="higher is better",
+        meaning="Share of real pictures with a generated one among their neighbours.",
+        of="pictures",
+        function=f"{SCORES}:coverage",
     ),
 )
 

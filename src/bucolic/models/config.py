@@ -39,7 +39,7 @@ class TrainConfig(Section):
         text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
             of the picture's own embedding.
         validations: how often each phase is validated.
-        guidances: candidates, chosen from on val; one candidate is taken as it is.
+        guidances: candidates, chosen from on val.
         steps: candidates for the number of sampling steps, chosen from on val.
         judged_prompts: val captions that the candidates are judged by.
     """

@@ -9,7 +9,7 @@ Dimensions: n pictures, s picture side in px, e embedding.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -43,6 +43,13 @@ class Model(nn.Module, ABC):
         """Where it computes."""
         return self.conditioning.image_mean.device
 
+    def placed(self, device: str) -> Self:
+        """The model on a torch device, its kernels laid out channels last.
+
+        Convolutions compute in that layout at once, which saves a third of their time on a CPU.
+        """
+        return self.to(torch.device(device)).to(memory_format=torch.channels_last)
+
     @torch.inference_mode()
     def conditions_of_texts(self, vectors: NDArray[np.float32]) -> Tensor:
         """Conditions [n, e] of raw text embeddings [n, e], on the CPU."""
@@ -75,6 +82,44 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def reconstruct(self, pictures: Tensor, conditions: Tensor) -> Tensor:
         """Pictures uint8 [n, 3, s, s] through the model and back, under conditions [n, e]."""
+
+    def likelihood(
+        self,
+        pictures: Tensor,  # noqa: ARG002 - a kind that has a likelihood overrides this
+        conditions: Tensor,  # noqa: ARG002
+        seeds: Sequence[int],  # noqa: ARG002
+    ) -> Mapping[str, Tensor] | None:
+        """Parts of a bound on the log likelihood, where the kind has one.
+
+        Args:
+            pictures: uint8 [n, 3, s, s].
+            conditions: [n, e].
+            seeds: of what the estimates draw, one a picture.
+
+        Returns:
+            By name a float32 [n], in nats: `reconstruction`, -log p(x|z,c) of pixel values in
+            [0, 1]; `kl_standard_normal`, of the posterior to N(0, I); `kl_latent_prior`, to p(z|c).
+            And `means` [n, d], what the posterior's units say. None for a kind without a bound.
+        """
+        return None
+
+    def noised(
+        self,
+        pictures: Tensor,  # noqa: ARG002 - see likelihood
+        conditions: Tensor,  # noqa: ARG002
+        seeds: Sequence[int],  # noqa: ARG002
+        *,
+        level: float,  # noqa: ARG002
+    ) -> Tensor | None:
+        """Pictures uint8 [n, 3, s, s] from latents of pictures with noise on them.
+
+        Args:
+            pictures: uint8 [n, 3, s, s].
+            conditions: [n, e].
+            seeds: of the noise, one a picture.
+            level: its standard deviation, in units of the latents' own. None without latents.
+        """
+        return None
 
     def in_batches(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Apply `function` to batches of equal, padded size; the result is on the CPU."""

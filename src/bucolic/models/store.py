@@ -1,7 +1,7 @@
-"""models/current/: a trained model on disk, version 1.
+"""models/current/: a trained model on disk, version 2.
 
 - model.safetensors: every tensor of the `Model` under its own name, float32: the networks' averaged
-  weights, the embeddings' means, the ridge map. Nothing is unpickled.
+  weights, the embeddings' means, the ridge map, the likelihood's sigma. Nothing is unpickled.
 - config.json: version; clip, the provenance of the embeddings it was trained on; clip_config, what
   loads those towers; kind, where it is not the default; size_px; embed_dim; the shapes of its
   networks; sampling, the guidance and steps chosen on val; training, how much it has seen.
@@ -25,7 +25,7 @@ from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND, WEIGHT
 from bucolic.models.kinds import kind_named
 from bucolic.models.model import Model
 
-VERSION = 1
+VERSION = 2
 
 
 def write_model(
@@ -72,7 +72,7 @@ def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
         raise DataError(
             f"{weights} does not fit {CONFIG_FILE} ({_line(error)}): train again"
         ) from None
-    return model.to(torch.device(device)).eval(), config
+    return model.placed(device).eval(), config
 
 
 def require_readable(folder: Path) -> None:

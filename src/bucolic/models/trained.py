@@ -71,6 +71,39 @@ class TrainedModel:
         )
         return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
 
+    def draw_of_images(self, image_vectors: Vectors, *, seed: int = 0) -> Pictures:
+        """A picture for each raw picture embedding [n, e], as sampling was chosen on val.
+
+        Picture i depends on (seed, i) and its embedding alone; uint8 [n, 3, s, s].
+        """
+        seeds = [picture_seed(seed, "of image", i) for i in range(len(image_vectors))]
+        conditions = self.model.conditions_of_images(image_vectors)
+        return self.model.draw(conditions, seeds, **self.config["sampling"]).numpy()
+
+    def noised(
+        self, images: Pictures, image_vectors: Vectors, *, level: float, seed: int = 0
+    ) -> Pictures | None:
+        """Pictures [n, 3, s, s] through latents with noise on them; see `Model.noised`."""
+        seeds = [picture_seed(seed, "noised", i) for i in range(len(images))]
+        conditions = self.model.conditions_of_images(image_vectors)
+        found = self.model.noised(torch.from_numpy(images), conditions, seeds, level=level)
+        return None if found is None else found.numpy()
+
+    def likelihood(
+        self, images: Pictures, image_vectors: Vectors, *, seed: int = 0
+    ) -> dict[str, NDArray[np.float32]] | None:
+        """Parts of the bound on the log likelihood; see `Model.likelihood`.
+
+        Args:
+            images: uint8 [n, 3, s, s].
+            image_vectors: float32 [n, e], their raw embeddings.
+            seed: of what the estimates draw.
+        """
+        seeds = [picture_seed(seed, "likelihood", i) for i in range(len(images))]
+        conditions = self.model.conditions_of_images(image_vectors)
+        found = self.model.likelihood(torch.from_numpy(images), conditions, seeds)
+        return None if found is None else {name: part.numpy() for name, part in found.items()}
+
     def reconstruct(self, images: Pictures, image_vectors: Vectors) -> Pictures:
         """Pictures [n, 3, s, s] through the model and back under their own embeddings [n, e]."""
         conditions = self.model.conditions_of_images(image_vectors)

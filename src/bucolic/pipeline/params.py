@@ -6,7 +6,7 @@ other way round.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import overlap, read_graph
 from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import name_of, read_yaml
-from bucolic.seeing.clip import meadow_clip
 from bucolic.seeing.clip.config import ClipConfig, require_known
+from bucolic.seeing.clip.shipped import SHIPPED
 from bucolic.stages.filter import FilterConfig
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a folder
@@ -127,10 +127,24 @@ def _least_content(whole: type[Params], section: str) -> str:
 
 
 def _check_clip(params: Params, project: Path) -> None:
-    """Refuse a CLIP that is none, or trained on drawings alone for photographs."""
-    clip = params.clip
-    require_known(clip)
-    if clip.model != meadow_clip.NAME or clip.allow_mismatch:
+    """Refuse a CLIP or a judge that is none, or trained on drawings alone for photographs."""
+    for place, clip in _named_clips(params):
+        _check_towers(clip, place, params, project)
+
+
+def _named_clips(params: Params) -> Iterator[tuple[str, ClipConfig]]:
+    """Each CLIP that params name, with its place: a section, or a key of one."""
+    for name, section in params:
+        if isinstance(section, ClipConfig):
+            yield name, section
+        else:
+            found = ((key, value) for key, value in section if isinstance(value, ClipConfig))
+            yield from ((f"{name}.{key}", clip) for key, clip in found)
+
+
+def _check_towers(clip: ClipConfig, place: str, params: Params, project: Path) -> None:
+    require_known(clip, place)
+    if clip.model not in SHIPPED or clip.allow_mismatch:
         return
     try:
         source = read_source(dataset_root(project, params.dataset.root))
@@ -139,8 +153,8 @@ def _check_clip(params: Params, project: Path) -> None:
     if not isinstance(source, MeadowSource):
         kind = "a folder" if isinstance(source, FolderSource) else "COCO"
         raise ParamsError(
-            f"params.yaml: clip.model: {clip.model} was trained on drawings and {kind} may hold "
-            "photographs: name an open_clip model, or set clip.allow_mismatch: true"
+            f"params.yaml: {place}.model: {clip.model} was trained on drawings and {kind} may hold "
+            f"photographs: name an open_clip model, or set {place}.allow_mismatch: true"
         )
 
 

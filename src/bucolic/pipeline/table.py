@@ -26,6 +26,8 @@ EMBEDDINGS = "data/embeddings"
 SHARDS = "data/shards"
 MODEL = "models/current"
 CURVES = "reports/curves"
+SAMPLING = "reports/sampling.json"
+VERDICTS = "reports/verdicts.parquet"
 PICTURES = "reports/figures"
 HEADLINE = "reports/metrics.json"
 
@@ -122,8 +124,8 @@ STAGES = (
         name="train",
         help="Train the model, phase by phase; go on when killed.",
         function="train",
-        ins=(SHARDS,),
-        outs=(MODEL, CURVES),
+        ins=(SHARDS, ANNOTATIONS),
+        outs=(MODEL, CURVES, SAMPLING),
         sections={**OF_MODEL, **_own("train", "TrainConfig")},
         streams=True,
     ),
@@ -132,7 +134,7 @@ STAGES = (
         help="Judge the model on held-out prompts, each figure between its bounds.",
         function="evaluate",
         ins=(MODEL, SHARDS, ANNOTATIONS),
-        outs=(),
+        outs=(VERDICTS,),
         sections={**_own("evaluate", "EvaluateConfig"), **OF_CLIP},
         shown=(PICTURES, HEADLINE),
     ),

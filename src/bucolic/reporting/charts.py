@@ -83,6 +83,7 @@ def short(value: float) -> str:
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], curve: Curve) -> Chart | None:
+    """The chart of one quantity of a phase over images seen, on either side."""
     series = {
         side: [
             (float(row["images_seen"]), float(row[f"{side}_{curve.quantity}"]))
@@ -91,6 +92,23 @@ def _chart(rows: Sequence[Mapping[str, Any]], curve: Curve) -> Chart | None:
         ]
         for side, _ in SIDES
     }
+    return line_chart(curve.title, curve.better, dict(SIDES), series)
+
+
+def line_chart(
+    title: str,
+    better: str,
+    labels: Mapping[str, str],
+    series: Mapping[str, Sequence[tuple[float, float]]],
+) -> Chart | None:
+    """A chart of several lines; None where there is no point.
+
+    Args:
+        title: what is shown.
+        better: its direction, "lower" or "higher".
+        labels: by style of a line, what it is called.
+        series: by style, the points (x, y) of a line, x from 0.
+    """
     points = [point for values in series.values() for point in values]
     if not points:
         return None
@@ -100,12 +118,12 @@ def _chart(rows: Sequence[Mapping[str, Any]], curve: Curve) -> Chart | None:
     y_scale = _Scale(y_marks[0], y_marks[-1], HEIGHT_PX - BOTTOM_PX, TOP_PX)
     lines = tuple(
         Line(side, label, _points(series[side], x_scale, y_scale), series[side][-1][1])
-        for side, label in SIDES
+        for side, label in labels.items()
         if series[side]
     )
     return Chart(
-        title=curve.title,
-        better=curve.better,
+        title=title,
+        better=better,
         lines=lines,
         x_ticks=tuple(Tick(x_scale.at(mark), short(mark)) for mark in x_marks),
         y_ticks=tuple(Tick(y_scale.at(mark), short(mark)) for mark in y_marks),

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from bucolic.base.errors import DataError
 from bucolic.base.files import write_text
+from bucolic.data.verdicts import read_verdicts
 from bucolic.evaluation import table
 from bucolic.evaluation.table import Metric
 from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND
@@ -29,10 +30,39 @@ from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
 from bucolic.pipeline.record import foreign, pipeline_id
 from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
-from bucolic.pipeline.table import MODEL, NAMES, PICTURES
-from bucolic.reporting.charts import Chart, training_charts
+from bucolic.pipeline.table import MODEL, NAMES, PICTURES, SAMPLING, VERDICTS
+from bucolic.reporting.charts import Chart, line_chart, training_charts
+from bucolic.reporting.verdict_tables import confusions, prompt_lines, verdicts_of
 
 FAILURES_SHOWN = 20
+DENOISED = {"val": "species", "train": "count", "third": "colour"}
+MORE_DECIMALS = 3
+OF_MODEL = {
+    "memorisation.copied_share": "Share of copies: nearer to a training picture than 99 % of "
+    "held-out ones are, less the 1 % expected",
+    "memorisation.c_t_z": "C_T, z: positive where pictures are nearer to training than held-out "
+    "ones; within 2 of 0 by chance",
+    "diversity.of_draws": "Mean cosine distance of two of 16 pictures of one prompt",
+    "diversity.of_real": "The same of real pictures that meet the prompt",
+    "diversity.ratio": "Diversity over that of real pictures",
+    "likelihood.bits_per_dim": "Bits for a pixel value, at most: reconstruction and KL to p(z|c)",
+    "likelihood.bits_per_dim_standard_normal": "The same with the KL to N(0, I)",
+    "likelihood.kl_standard_normal_nats": "KL of the posterior to N(0, I), nats",
+    "likelihood.kl_latent_prior_nats": "KL of the posterior to p(z|c), nats",
+    "likelihood.active_units_share": "Share of latent units that say something about a picture",
+    "condition_use.shuffled_condition_drop_db": "Reconstruction lost, dB, with another's condition",
+    "condition_use.resampled_latent_drop_db": "Reconstruction lost, dB, with the latent left to "
+    "chance",
+}
+SAMPLED = {
+    "match": "Match, log probability",
+    "attributes_all_right": "All attributes right",
+    "species": "Species",
+    "count": "Count",
+    "colour": "Colour",
+    "kid": "KID",
+    "sharpness": "Sharpness",
+}
 LOG = logging.getLogger(__name__)
 
 MODEL_FIRST = sorted(table.ARMS, key=lambda arm: arm.name != table.MODEL)
@@ -52,6 +82,7 @@ class Cell:
 
     text: str
     interval: str = ""
+    n: int | None = None
     note: int | None = None
 
 
@@ -127,6 +158,7 @@ def _context(root: Path) -> dict[str, Any]:
         "stages": [_stage(stage, records[stage], failures[stage]) for stage in NAMES],
         "earlier": [stage for stage in NAMES if left[stage] and stage not in now],
         "charts": _charts(root, model) if model else [],
+        "sampling": _sampling(_read(root / SAMPLING)) if model else None,
         "counts": _keyword_counts(records["filter"]),
         "images": _failed_images(figures["images"], records["images"]),
         "duplicates": _duplicates(records["shard"]),
@@ -185,7 +217,7 @@ def _mismatch(records: Mapping[str, dict[str, Any] | None]) -> bool:
 
 def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
-        return {"evaluation": None, "samples": None, "comparison": None}
+        return {"evaluation": None, "samples": None, "comparison": None, "verdicts": None}
     tables = _Tables(found)
     of_prompts = [metric for metric in table.METRICS if metric.of == "prompts"]
     drawn = found["counts"].get("pictures") == "drawings"
@@ -198,12 +230,56 @@ def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
         "has_held_out": bool(found["counts"].get("heldout_combinations", {}).get("prompts")),
         "notes": tables.notes,
         "counts": found["counts"],
+        "of_model": tables.named(OF_MODEL),
+        "denoising": _denoising(found),
+        "controls": found.get("memorisation", {}).get("controls", {}),
+        "judges": _by_judge(found["counts"].get("judges", {})),
     }
     return {
         "evaluation": evaluation,
         "samples": _inlined(folder / "samples.png"),
         "comparison": _inlined(folder / "bounds.png") if drawn else None,
+        "verdicts": _verdicts(root / VERDICTS),
     }
+
+
+def _verdicts(path: Path) -> dict[str, Any] | None:
+    """Confusions and prompts; None where the file is not there."""
+    if not path.is_file():
+        return None
+    verdicts = verdicts_of(read_verdicts(path))
+    return {"confusions": confusions(verdicts), "prompts": prompt_lines(verdicts)}
+
+
+def _sampling(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The candidates of guidance and steps, with the figures that all of them have."""
+    if found is None:
+        return None
+    candidates = found["candidates"]
+    shown = [name for name in SAMPLED if any(c.get(name) is not None for c in candidates)]
+    return {**found, "names": {name: SAMPLED[name] for name in shown}}
+
+
+def _denoising(found: dict[str, Any]) -> Chart | None:
+    """Accuracies by the noise on true latents, in per cent; None where they were not measured."""
+    levels = {
+        int(name.split("_")[1]) / 100: shares for name, shares in found.get("denoising", {}).items()
+    }
+    series = {
+        style: [(level, share[name]) for level, share in levels.items() if share[name] is not None]
+        for style, name in DENOISED.items()
+    }
+    labels = {style: name for style, name in DENOISED.items() if series[style]}
+    return line_chart("Seen of true latents by the noise on them", "higher", labels, series)
+
+
+def _by_judge(judges: Mapping[str, str]) -> dict[str, list[str]]:
+    """The labels of the metrics that each judge gave."""
+    labels = {metric.name: metric.label for metric in table.METRICS}
+    by_judge: dict[str, list[str]] = {}
+    for name, judge in judges.items():
+        by_judge.setdefault(judge, []).append(labels.get(name, name))
+    return by_judge
 
 
 class _Tables:
@@ -213,6 +289,7 @@ class _Tables:
         self._found = found
         self._reasons: dict[str, str] = found["reasons"]
         self._intervals: dict[str, list[float]] = found["counts"].get("intervals", {})
+        self._sizes: dict[str, int] = found["counts"].get("n", {})
         self.notes: list[str] = []
 
     def rows(self, metrics: Sequence[Metric], arms: Sequence[str]) -> list[Row]:
@@ -223,6 +300,11 @@ class _Tables:
             if metric.parts:
                 rows += [Row(m, self._cells(m, arms), indented=True) for m in self._parts(metric)]
         return rows
+
+    def named(self, labels: Mapping[str, str]) -> list[tuple[str, Cell]]:
+        """A line for each figure of the model alone that is there, or has a reason not to be."""
+        known = [name for name in labels if name in self._reasons or self._value(name) is not None]
+        return [(labels[name], self._cell(name, MORE_DECIMALS)) for name in known]
 
     def _parts(self, metric: Metric) -> list[Metric]:
         """A row for each part that was measured of the model."""
@@ -237,14 +319,18 @@ class _Tables:
         return tuple(self._cell(f"{arm}.{metric.name}", metric.decimals) for arm in arms)
 
     def _cell(self, name: str, decimals: int) -> Cell:
-        value: Any = self._found
-        for level in name.split("."):
-            value = value.get(level) if isinstance(value, dict) else None
-        if not isinstance(value, int | float):
+        value = self._value(name)
+        if value is None:
             return Cell("none", note=self._note(self._reasons.get(name)))
         ends = self._intervals.get(name)
         interval = f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}" if ends else ""
-        return Cell(f"{value:.{decimals}f}", interval)
+        return Cell(f"{value:.{decimals}f}", interval, self._sizes.get(name))
+
+    def _value(self, name: str) -> float | None:
+        value: Any = self._found
+        for level in name.split("."):
+            value = value.get(level) if isinstance(value, dict) else None
+        return value if isinstance(value, int | float) else None
 
     def _note(self, reason: str | None) -> int:
         reason = reason or "not measured"

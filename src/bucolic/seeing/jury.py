@@ -1,4 +1,4 @@
-"""Who looks at the pictures: a CLIP for all data sets, and the attribute probe for drawn scenes."""
+"""Who looks at the pictures: CLIPs for all data sets, and the attribute probe for drawn scenes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ class Embedder(Protocol):
     def embed_images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         """Raw embeddings, float32 [n, e]."""
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Raw embeddings, float32 [n, e]."""
+
 
 class AttributeClassifier(Protocol):
     """The part of `bucolic.seeing.probe.Probe` that judging needs."""
@@ -34,28 +37,51 @@ class Views:
 
     Attributes:
         pictures: uint8 [p, 3, s, s].
-        vectors: float32 [p, e], raw CLIP embeddings of these very pixels.
+        vectors: float32 [p, e], raw embeddings of these very pixels by the conditioning CLIP.
         seen: attribute to value in each picture; None without a probe.
+        judged: float32 [p, j], likewise by the judge; None without one.
     """
 
     pictures: np.ndarray
     vectors: np.ndarray
     seen: Mapping[str, Sequence[str]] | None
+    judged: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> "Views":
         """The pictures at `rows`, in that order; rows may repeat."""
         seen = self.seen and {
             name: [values[row] for row in rows] for name, values in self.seen.items()
         }
-        return Views(self.pictures[rows], self.vectors[rows], seen)
+        judged = None if self.judged is None else self.judged[rows]
+        return Views(self.pictures[rows], self.vectors[rows], seen, judged)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Texts as the jury sees them: raw embeddings, one row a text.
+
+    Attributes:
+        own: float32 [m, e], by the conditioning CLIP.
+        judged: float32 [m, j], by the judge; None without one.
+    """
+
+    own: np.ndarray
+    judged: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Jury:
-    """CLIP towers, and the probe where the true attributes are known."""
+    """Those who look.
+
+    Attributes:
+        towers: the CLIP that models are conditioned on.
+        probe: reads attributes, where the data set knows the true ones.
+        judge: a CLIP that no model was trained with, where there is one.
+    """
 
     towers: Embedder
     probe: AttributeClassifier | None
+    judge: Embedder | None = None
 
     def look(self, pictures: np.ndarray) -> Views:
         """Embed and classify uint8 [p, 3, s, s] pictures.
@@ -66,13 +92,37 @@ class Jury:
         images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
         vectors = self.towers.embed_images(images)
         seen = None if self.probe is None else self.probe.predict(_at_probe_size(images))
-        return Views(pictures, vectors, seen)
+        judged = None if self.judge is None else self.judge.embed_images(images)
+        return Views(pictures, vectors, seen, judged)
+
+    def facts(self, pictures: np.ndarray) -> Mapping[str, Sequence[str]]:
+        """What the probe, which must be there, sees in uint8 [p, 3, s, s] pictures."""
+        assert self.probe is not None
+        images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
+        return self.probe.predict(_at_probe_size(images))
+
+    def judged(self, pictures: np.ndarray) -> np.ndarray:
+        """Raw embeddings of uint8 [p, 3, s, s] by the judge, or by the only CLIP there is."""
+        images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
+        return (self.judge or self.towers).embed_images(images)
+
+    def read(self, texts: Sequence[str], vectors: np.ndarray) -> Captions:
+        """Texts whose embeddings [m, e] by the conditioning CLIP are there already."""
+        return Captions(vectors, None if self.judge is None else self.judge.embed_texts(texts))
 
     @property
     def name(self) -> str:
-        """The CLIP and the first digits of its weights' digest."""
-        provenance = self.towers.provenance
-        return f"{provenance['model']} ({provenance['weights_sha256'][:12]})"
+        """The conditioning CLIP and the first digits of its weights' digest."""
+        return _named(self.towers)
+
+    @property
+    def judge_name(self) -> str:
+        """The judge's, or the only CLIP's where there is no other."""
+        return _named(self.judge or self.towers)
+
+
+def _named(towers: Embedder) -> str:
+    return f"{towers.provenance['model']} ({towers.provenance['weights_sha256'][:12]})"
 
 
 def _at_probe_size(images: Sequence[Image.Image]) -> np.ndarray:

@@ -20,26 +20,33 @@ if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
     from bucolic.data.coco import Attributes
     from bucolic.evaluation.study import Findings
+    from bucolic.seeing.clip.towers import Towers
 
 ORDINARY_SHOWN, HELD_OUT_SHOWN, COMPARED = 12, 4, 5
 
 
 class EvaluateConfig(Section):
-    """How many prompts, and the seed of every draw.
+    """How many prompts and draws, the seed of every draw, and who judges.
 
     Attributes:
-        prompts: most prompts of either slice; one picture is drawn for each.
+        prompts: most prompts of either slice.
+        draws: pictures of each prompt; `best_of` picks one of them.
         seed: seed of generation, distractors, derangement and bootstrap.
+        judge: a CLIP that judges beside the one that the model is conditioned on. Where none is
+            named, drawn scenes have meadow-judge, and photographs the conditioning CLIP alone.
     """
 
     prompts: int = Field(default=500, ge=1)
+    draws: int = Field(default=4, ge=1, le=100)
     seed: int = Field(default=0, ge=0)
+    judge: ClipConfig | None = None
 
 
 def evaluate(
     model: Path,
     shards: Path,
     annotations: Path,
+    verdicts: Path,
     *,
     config: EvaluateConfig,
     clip: ClipConfig,
@@ -51,8 +58,9 @@ def evaluate(
         model: folder of the trained model.
         shards: folder of shards; test is judged, train serves the bounds.
         annotations: folder of annotation files, read for the attributes alone.
-        config: number of prompts and seed.
-        clip: the CLIP that embedded the shards; it is the judge as well.
+        verdicts: Parquet file to write, see data/verdicts.py.
+        config: numbers of prompts and draws, seed, judge.
+        clip: the CLIP that embedded the shards, and that the model is conditioned on.
         runtime: device and places.
 
     Returns:
@@ -62,13 +70,15 @@ def evaluate(
         DataError: model, shards and `clip` are not of one CLIP, or a file is missing.
     """
     from bucolic.base.device import choose_device
-    from bucolic.data.shards import read_index, read_split
+    from bucolic.data.shards import content_digest, read_index, read_split
+    from bucolic.data.verdicts import write_verdicts
     from bucolic.evaluation.document import document, headline
     from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
+    from bucolic.evaluation.verdicts import verdict_rows
     from bucolic.models.trained import TrainedModel
     from bucolic.seeing.clip.towers import load_towers
     from bucolic.seeing.jury import Jury
-    from bucolic.seeing.prompts import read_all_attributes
+    from bucolic.seeing.prompts import HELD_OUT, ORDINARY, read_all_attributes
 
     device = choose_device(runtime.device)
     artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
@@ -79,18 +89,27 @@ def evaluate(
         train=read_split(shards, "train"),
         attributes=attributes,
         artist=artist,
-        jury=Jury(towers, _probe(attributes)),
+        jury=Jury(towers, _probe(attributes), _judge(config, clip, device)),
         limit=config.prompts,
+        draws=config.draws,
         seed=config.seed,
     )
     ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
     images = len(study.test.image_ids)
-    about = {"test_images": images, "sampling": artist.config["sampling"]}
+    about = {
+        "test_images": images,
+        "sampling": artist.config["sampling"],
+        "draws": config.draws,
+        "seed": config.seed,
+    }
+    sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
+    write_verdicts(verdicts, verdict_rows(study.test, sittings))
     content = document(ordinary, held_out, study.jury, about)
     return Summary(
         Rows(images, images),
         content,
         headline(content),
+        details={"test_digest": content_digest(study.test)},
         sheets=dict(_sheets(ordinary, held_out, drawn=attributes is not None)),
         device=device,
         precision=clip.precision,
@@ -104,6 +123,17 @@ def _probe(attributes: "Attributes | None") -> Any:
     from bucolic.seeing.probe import load_probe
 
     return load_probe()
+
+
+def _judge(config: EvaluateConfig, clip: ClipConfig, device: str) -> "Towers | None":
+    """A CLIP that the model was not trained with; for drawings it ships in the package."""
+    from bucolic.seeing.clip.shipped import SHIPPED
+    from bucolic.seeing.clip.towers import load_towers
+
+    others = [ClipConfig(model=name) for name in SHIPPED if name != clip.model]
+    shipped = others[0] if clip.model in SHIPPED else None
+    chosen = config.judge or shipped
+    return None if chosen is None else load_towers(chosen, device)
 
 
 def _require_one_clip(

@@ -1,10 +1,14 @@
-"""train: shards in, models/current/ out; the phases of a kind of model, one after the other."""
+"""train: shards in, models/current/ out; the phases of a kind of model, one after the other.
+
+reports/sampling.json says how guidance and steps were chosen: what val's pictures are worth with
+each candidate.
+"""
 
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bucolic.base.files import replacing
+from bucolic.base.files import replacing, write_json
 from bucolic.base.loading import loaded
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
@@ -20,14 +24,16 @@ if TYPE_CHECKING:
     from bucolic.models.model import Model
     from bucolic.training.context import TrainingContext
     from bucolic.training.data import Chance
-    from bucolic.training.guidance import Sampling
+    from bucolic.training.guidance import Choice
     from bucolic.training.loop import Recipe
 
 
-def train(
+def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     shards: Path,
+    annotations: Path,
     out: Path,
     curves: Path,
+    sampling: Path,
     *,
     model: ModelConfig,
     config: TrainConfig,
@@ -40,8 +46,10 @@ def train(
 
     Args:
         shards: data/shards, see data/shards.py.
+        annotations: folder of annotation files, read for the attributes of val's scenes alone.
         out: folder to write, see models/store.py.
         curves: folder to write, see training/curves.py.
+        sampling: JSON file to write, see training/judge.py.
         model: kind and shapes of the networks.
         config: budgets and recipe.
         runtime: workplace.
@@ -52,6 +60,7 @@ def train(
             training diverged.
     """
     from bucolic.base.device import choose_device
+    from bucolic.data.shards import content_digest
     from bucolic.models.store import write_model
     from bucolic.training.build import new_model, open_context, read_data
     from bucolic.training.curves import reached, spent, write_curves
@@ -66,19 +75,21 @@ def train(
         chance = _chance(config, network.noise_shape)
         context = open_context(network, splits, chance, world, device)
         rows, networks = _trained(kind, context, config, runtime)
-        sampling = _chosen(network, splits["val"], clip, config)
-        figures = reached(rows, kind, sampling) | {"text_cosine": cosine}
-        details = spent(rows, networks)
+        choice, judged = _chosen(network, splits["val"], annotations, clip, config)
+        figures = reached(rows, kind, choice) | {"text_cosine": cosine}
+        judged_on = {"val_digest": content_digest(splits["val"]), "val_judge": judged["judge"]}
+        details = spent(rows, networks) | judged_on
         if world.leads:
             about = {
                 "clip": index.clip,
                 "clip_config": clip.model_dump(),
-                "sampling": asdict(sampling),
+                "sampling": asdict(choice.sampling),
                 "training": {"precision": config.precision, "images_seen": details["images_seen"]},
             }
             with replacing(out) as folder:
                 write_model(folder, network, about, rows, kind=model.kind)
             write_curves(curves, rows)
+            write_json(sampling, judged)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     return Summary(
@@ -103,16 +114,19 @@ def _trained(
     return rows, networks
 
 
-def _chosen(network: "Model", val: "Split", clip: ClipConfig, config: TrainConfig) -> "Sampling":
+def _chosen(
+    network: "Model", val: "Split", annotations: Path, clip: ClipConfig, config: TrainConfig
+) -> "tuple[Choice, dict[str, Any]]":
+    from bucolic.seeing.prompts import read_all_attributes
     from bucolic.training.judge import choose_on_val
 
     return choose_on_val(
         network,
         val,
+        read_all_attributes(annotations),
         clip,
-        guidances=config.guidances,
-        steps=config.steps,
-        prompts=config.judged_prompts,
+        candidates=(config.guidances, config.steps),
+        limit=config.judged_prompts,
         seed=config.seed,
     )
 

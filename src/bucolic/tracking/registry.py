@@ -6,10 +6,11 @@ pipeline, or else the newest.
 
 A version brings the code that reads it, so weights that this code cannot read make none.
 
-The rule for the alias `champion`, applied when evaluate reports on a version: against a champion
-judged on the same test data the higher score wins, a tie leaves things as they are; against one
-judged on other data the figures do not compare, and the newest takes the alias. The score is
-attributes_all_right, else r_precision, whichever is the first that is not null. A version whose
+The rule for the alias `champion`, applied when evaluate reports on a version: it is settled by what
+train measured on val, so that test stays what nothing is chosen on. Against a champion with the
+same val pictures and captions, and the same judge, the higher score wins, a tie leaves things as
+they are; else the scores do not compare, and the newest takes the alias. The score is
+val_attributes_all_right, else val_match, whichever is the first that both have. A version whose
 files are gone, or that was sent without its code, is never champion, and gives way to any other.
 """
 
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import bucolic
 from bucolic.base.errors import DataError
-from bucolic.evaluation import table
 from bucolic.pipeline.git import known_commit
 from bucolic.pipeline.libraries import public_version
 from bucolic.pipeline.table import MODEL, SHARDS
@@ -42,11 +42,13 @@ Draws pictures for prompts, conditioned on CLIP embeddings.
 
 A version is a training; its tags say which data, params and commit the weights came from, which
 commit's code is shipped with them, and what evaluate measured. `champion` is the best on the
-newest test data."""
+newest val data; test chooses nothing."""
 EXAMPLE = "two cows under a blue sky"
 JUDGED = "judged"  # when evaluate started whose scores a version carries
 SCORED = "scores"  # names of the tags that are these scores
 REASON = "champion_because"
+SETTLING = ("val_attributes_all_right", "val_match")  # the first that both have settles
+VAL = ("val_digest", "val_judge")  # of what, and by whom, these were measured
 # Not the package of our name, which anybody may register: the model brings its own code.
 NEEDED = ("mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy", "pydantic")
 CODE = Path(bucolic.__path__[0])
@@ -88,10 +90,20 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
         "code_commit": str(commits[1]),
         "pipeline_id": record["pipeline_id"],
         "record_id": record["record_id"],
+        **_measured_on_val(record),
     }
     version = mlflow.register_model(uri, REGISTERED, tags=tags).version
     store.client.update_registered_model(REGISTERED, DESCRIPTION)
     return str(version)
+
+
+def _measured_on_val(record: described.Record) -> dict[str, str]:
+    """The scores that settle the champion, and what they are of."""
+    figures, details = record.get("figures") or {}, record.get("details") or {}
+    scores = {
+        name: str(figures[name]) for name in SETTLING if described.is_number(figures.get(name))
+    }
+    return scores | {name: str(details[name]) for name in VAL if name in details}
 
 
 def judges(record: described.Record) -> bool:
@@ -112,14 +124,13 @@ def judge(store: Store, record: described.Record) -> None:
         return
     if record["started"] < version.tags.get(JUDGED, ""):
         return  # a record that waited: the version carries the scores of a later judgement
-    metrics, test_data = _metrics(record), str(record["inputs"].get(SHARDS))
-    _write_scores(store, version, record, metrics, test_data)
+    _write_scores(store, version, record, _metrics(record))
     champion = _champion(store, besides=version)
     if champion and champion.version == version.version:
         _explain(store, version, "it was before it was judged again")
     elif not _is_whole(version):
         return
-    elif reason := _reason(metrics, test_data, champion.tags if champion else None):
+    elif reason := _reason(version.tags, champion.tags if champion else None):
         store.client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
         _explain(store, version, reason)
 
@@ -133,17 +144,16 @@ def _write_scores(
     version: "ModelVersion",
     record: described.Record,
     metrics: dict[str, Any],
-    test_data: str,
 ) -> None:
     """Put the scores in place of those of an earlier judgement."""
     numbers = {name: value for name, value in metrics.items() if described.is_number(value)}
     scores = {described.fit_name(name): str(value) for name, value in numbers.items()}
-    former = version.tags.get(SCORED, ",".join(_settling())).split(",")
+    former = version.tags.get(SCORED, "none").split(",")
     for name in former:
         if name in version.tags and name not in scores:
             store.client.delete_model_version_tag(REGISTERED, version.version, name)
     about = {
-        "test_digest": test_data,
+        "test_digest": str((record.get("details") or {}).get("test_digest")),
         JUDGED: record["started"],
         SCORED: ",".join(scores) or "none",
     }
@@ -151,22 +161,22 @@ def _write_scores(
         store.client.set_model_version_tag(REGISTERED, version.version, name, value)
 
 
-def _reason(metrics: dict[str, Any], test_data: str, champion: dict[str, str] | None) -> str | None:
-    """Why a version should take the alias; None where it should not."""
+def _reason(mine: dict[str, str], champion: dict[str, str] | None) -> str | None:
+    """Why a version with these tags should take the alias; None where it should not."""
     if champion is None:
         return "no other that was evaluated can be served"
-    if champion.get("test_digest") != test_data:
-        return "the newest; the former champion was judged on other test data"
-    name = next((s for s in _settling() if described.is_number(metrics.get(s))), None)
-    if name is None or name not in champion:
+    if not _comparable(mine, champion):
+        return "the newest; the former champion was judged on other val data"
+    name = next((score for score in SETTLING if score in mine and score in champion), None)
+    if name is None:
         return "the newest; the two have no score in common"
-    mine, theirs = float(metrics[name]), float(champion[name])
-    return f"{name} {mine:.4f} against {theirs:.4f}" if mine > theirs else None
+    better = float(mine[name]) > float(champion[name])
+    return f"{name} {float(mine[name]):.4f} against {float(champion[name]):.4f}" if better else None
 
 
-def _settling() -> list[str]:
-    """Names of the scores that settle the champion, the first that was measured."""
-    return [metric.name for metric in table.METRICS if metric.settles]
+def _comparable(mine: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether two versions were judged on the same val pictures, by the same judge."""
+    return all(mine.get(name) == other.get(name) is not None for name in VAL)
 
 
 def _evaluated(store: Store, record: described.Record) -> "ModelVersion | None":
@@ -217,12 +227,14 @@ def _named(store: Store) -> "ModelVersion | None":
 
 
 def _heir(store: Store, champion: "ModelVersion", besides: "ModelVersion") -> "ModelVersion | None":
-    """The best of the others that were judged on the champion's test data and can be served."""
-    name = next((s for s in _settling() if s in champion.tags), "")
+    """The best of the others that were judged on the champion's val data and can be served."""
+    name = next((score for score in SETTLING if score in champion.tags), "")
     others = [
         version
-        for version in _versions(store, test_digest=champion.tags.get("test_digest"))
-        if version.version not in (champion.version, besides.version) and name in version.tags
+        for version in _versions(store)
+        if _comparable(version.tags, champion.tags)
+        if version.version not in (champion.version, besides.version)
+        if name in version.tags and JUDGED in version.tags
     ]
     best_first = sorted(others, key=lambda v: (float(v.tags[name]), int(v.version)), reverse=True)
     return next(filter(_is_whole, best_first), None)

@@ -60,7 +60,7 @@ def open_context(
     """Everything that the phases need, on the training device."""
     data = {name: training_data(split, model.conditioning) for name, split in splits.items()}
     return TrainingContext(
-        model=model.to(torch.device(device)),
+        model=model.placed(device),
         data={name: part.to(device) for name, part in data.items()},
         captions=splits["val"].captions,
         chance=chance,

@@ -15,7 +15,7 @@ from torch import nn
 from bucolic.base.files import replacing, write_text
 from bucolic.base.loading import loaded
 from bucolic.models.kinds import Kind
-from bucolic.training.guidance import Sampling
+from bucolic.training.guidance import Choice
 
 SIDES = ("train", "val")
 
@@ -35,15 +35,17 @@ def write_curves(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
             write_text(written / f"{phase}-{quantity}.csv", _table(rows, quantity))
 
 
-def reached(curves: Sequence[Mapping[str, Any]], kind: Kind, sampling: Sampling) -> dict[str, Any]:
+def reached(curves: Sequence[Mapping[str, Any]], kind: Kind, choice: Choice) -> dict[str, Any]:
     """What the kept weights reached on val, with the guidance and steps that were chosen there.
 
     Args:
         curves: every validation of all phases, as in curves.jsonl.
         kind: says what of them is a figure.
-        sampling: the frozen choice.
+        choice: the frozen one, with what val's pictures are worth with it.
     """
-    return {**loaded(kind.reached)(_best(curves)), **asdict(sampling)}
+    figures = choice.verdicts[choice.sampling].figures
+    on_val = {f"val_{name}": value for name, value in figures.items() if value is not None}
+    return {**loaded(kind.reached)(_best(curves)), **asdict(choice.sampling), **on_val}
 
 
 def spent(

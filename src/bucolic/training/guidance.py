@@ -7,7 +7,7 @@ from the same noise, so the error is that of paired differences.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,31 +30,55 @@ class Sampling:
         return f"guidance {self.guidance:g}, {self.steps} steps"
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the pictures of one candidate are worth.
+
+    Attributes:
+        scores: one number for each prompt, larger is better; these decide.
+        figures: other numbers on the same pictures, to look at; None where one does not apply.
+        intervals: 95 % intervals of those figures that have one.
+    """
+
+    scores: Scores
+    figures: Mapping[str, float | None]
+    intervals: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that was taken, and what all that were judged are worth."""
+
+    sampling: Sampling
+    verdicts: Mapping[Sampling, Verdict]
+
+
 def choose_sampling(
-    score: Callable[[Sampling], Scores],
+    judge: Callable[[Sampling], Verdict],
     *,
     guidances: Sequence[float],
     steps: Sequence[int],
-) -> Sampling:
+) -> Choice:
     """Choose the weakest guidance at the most steps, then the fewest steps at that guidance.
 
     Args:
-        score: one number for each prompt, larger is better, for the pictures drawn so.
+        judge: draws with a candidate, and looks at the pictures.
         guidances: candidates.
         steps: candidates.
     """
-    scores: dict[Sampling, Scores] = {}
+    verdicts: dict[Sampling, Verdict] = {}
 
     def cheapest(candidates: list[Sampling]) -> Sampling:
         for candidate in candidates:
-            if candidate not in scores:
-                scores[candidate] = score(candidate)
-                mean = scores[candidate].mean()
+            if candidate not in verdicts:
+                verdicts[candidate] = judge(candidate)
+                mean = verdicts[candidate].scores.mean()
                 logger.info("%s: log probability of val's prompts %.2f", candidate, mean)
-        return candidates[first_within_error([scores[c] for c in candidates])]
+        return candidates[first_within_error([verdicts[c].scores for c in candidates])]
 
     guidance = cheapest([Sampling(g, max(steps)) for g in sorted(guidances)]).guidance
-    return cheapest([Sampling(guidance, s) for s in sorted(steps)])
+    sampling = cheapest([Sampling(guidance, s) for s in sorted(steps)])
+    return Choice(sampling, verdicts)
 
 
 def first_within_error(scores: Sequence[Scores]) -> int:

@@ -206,4 +206,4 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=ADAM_BETAS)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=ADAM_BETAS, fused=True)

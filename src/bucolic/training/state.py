@@ -94,12 +94,20 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
     """Put stored tensors back into an optimiser built over the same parameters."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     states: dict[int, Tensors] = {}
     for key, tensor in tensors.items():
         number, name = key.split("/")
-        states.setdefault(int(number), {})[name] = tensor.clone()
+        states.setdefault(int(number), {})[name] = _laid_out_like(parameters[int(number)], tensor)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": states, "param_groups": groups})
+
+
+def _laid_out_like(parameter: Tensor, stored: Tensor) -> Tensor:
+    """A copy in the parameter's memory layout, which a fused optimiser takes for granted."""
+    if stored.shape != parameter.shape:
+        return stored.clone()
+    return torch.empty_like(parameter, dtype=stored.dtype, device=stored.device).copy_(stored)
 
 
 def _checkpoints(folder: Path, phase: str) -> list[Path]:

@@ -23,6 +23,7 @@ def study(world: World) -> Study:
         artist=PerfectArtist(),
         jury=Jury(WorldTowers(), WorldProbe()),
         limit=250,
+        draws=2,
         seed=0,
     )
 

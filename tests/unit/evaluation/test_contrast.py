@@ -88,3 +88,34 @@ def test_without_attributes_other_image_and_other_text_is_asked(world: Any):
 def test_texts_are_compared_by_their_words():
     """Case, punctuation and spaces do not make another text."""
     assert normalised_text("Two  Cows, in a field.") == "two cows in a field"
+
+
+def test_ten_distractors_are_near_misses(world: Any, prompts: Prompts):
+    """They differ in one stated fact and agree in another; the first ten alone must."""
+    contrast = Contrast(world.test, world.attributes)
+    _, rivals = distractors(contrast, prompts, world.test.caption_ids, seed=0)
+    for caption, others in zip(prompts.caption_rows, rivals[:, :10], strict=True):
+        mine = says(world, caption)
+        for other in others:
+            theirs = says(world, other)
+            shared = mine.keys() & theirs.keys()
+            assert sum(mine[name] != theirs[name] for name in shared) == 1
+            assert len(shared) > 1
+
+
+def test_near_misses_that_state_more_of_the_same_come_first(world: Any, prompts: Prompts):
+    """The nearest one agrees in as many facts as any."""
+    contrast = Contrast(world.test, world.attributes)
+    caption = int(prompts.caption_rows[0])
+    mine = says(world, caption)
+    agreeing = [
+        sum(mine.get(name) == value for name, value in says(world, int(row)).items())
+        for row in contrast.near_misses(caption)
+    ]
+    assert agreeing == sorted(agreeing, reverse=True)
+    assert contrast.near_misses(caption).size > 10
+
+
+def test_without_attributes_there_are_no_near_misses(world: Any):
+    """Nothing says what a caption states."""
+    assert Contrast(world.test, None).near_misses(0).size == 0

@@ -135,7 +135,19 @@ def test_the_document_is_the_same_twice(study: Study, ordinary: Findings, held_o
     again = document(on_ordinary_prompts(study), on_held_out_combinations(study), study.jury, {})
     first = document(ordinary, held_out, study.jury, {})
     assert again == first
-    assert set(first) == {"metrics", "heldout_combinations", "bounds", "counts", "reasons"}
+    assert set(first) == {
+        "metrics",
+        "best_of",
+        "heldout_combinations",
+        "bounds",
+        "memorisation",
+        "diversity",
+        "condition_use",
+        "likelihood",
+        "denoising",
+        "counts",
+        "reasons",
+    }
     assert set(first["bounds"]) == {
         "real",
         "decode_from_posterior",
@@ -143,6 +155,6 @@ def test_the_document_is_the_same_twice(study: Study, ordinary: Findings, held_o
         "shuffled_prompts",
         "mean_image",
     }
-    assert "world (0123456789ab)" in first["counts"]["judge"]
+    assert "world (0123456789ab)" in first["counts"]["judges"]["kid"]
     low, high = first["counts"]["intervals"]["metrics.r_precision"]
     assert 0.98 < low < high == 1.0

@@ -18,7 +18,6 @@ from bucolic.pipeline.table import NAMES
 from bucolic.reporting.report_page import render
 from bucolic.seeing.jury import Views
 from bucolic.seeing.prompts import choose_prompts
-from bucolic.tracking import registry
 from project import ROOT
 
 MODULE = "metric_of_a_test"
@@ -44,7 +43,6 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> table.Metric:
         function=f"{MODULE}:brightness",
         decimals=1,
         is_headline=True,
-        settles=True,
     )
     monkeypatch.setattr(table, "METRICS", (*table.METRICS, metric))
     return metric
@@ -109,8 +107,3 @@ def test_no_metric_of_prompts_is_asked_without_any(study: Study):
     found = measured(Sitting(views, exam), "prompts")
     assert {figure.reason for figure in found.values()} == {"there is no prompt to judge"}
     assert set(found) == set(table.names("prompts"))
-
-
-def test_a_declared_metric_may_settle_the_champion():
-    """The registry asks the table which scores do."""
-    assert registry._settling() == ["attributes_all_right", "r_precision", "brightness"]

@@ -81,10 +81,12 @@ def test_a_second_kind_trains_is_stored_loaded_drawn_from_and_reported(
 ):
     """From params.yaml to the report: no line outside its own file knows it."""
     parsed = parse_params(params(train=TRAIN))
-    outs = tmp_path / "models/current", tmp_path / "reports/curves"
+    reports = tmp_path / "reports"
+    outs = tmp_path / "models/current", reports / "curves", reports / "sampling.json"
     runtime = Runtime(tmp_path / "work", tmp_path / "cache", device="cpu")
     runtime.work.mkdir()
-    summary = train(shards, *outs, model=parsed.model, config=parsed.train, runtime=runtime)
+    ins = shards, tmp_path / "annotations"  # without attributes
+    summary = train(*ins, *outs, model=parsed.model, config=parsed.train, runtime=runtime)
     assert summary.figures["val_distance"] < 0.02
     assert summary.details["images_seen"] == {"painter": 6400}
     assert json.loads((outs[0] / "config.json").read_text())["kind"] == "toy"
@@ -128,7 +130,7 @@ def test_a_kind_that_is_no_name_is_refused_with_its_type():
 
 def test_a_model_of_a_kind_that_is_gone_is_one_line(tmp_path: Path):
     """A folder that a later or another checkout wrote."""
-    (tmp_path / "config.json").write_text('{"version": 1, "kind": "flow9"}')
+    (tmp_path / "config.json").write_text('{"version": 2, "kind": "flow9"}')
     (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     with pytest.raises(DataError, match=r"model\.kind: 'flow9' is none of cvae, toy: train again"):
         Bucolic.from_pretrained(tmp_path, "cpu")

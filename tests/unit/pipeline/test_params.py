@@ -211,6 +211,23 @@ def test_a_clip_that_open_clip_cannot_load_is_refused_before_anything_is_fetched
     assert (said or "is valid") in output
 
 
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        ("{model: ViT-B-33}", "evaluate.judge.model: ViT-B-33 is none of open_clip's"),
+        ("{model: ViT-B-32}", "evaluate.judge.pretrained: ViT-B-32 needs a tag"),
+        ("{model: ViT-B-32, pretrained: openai}", None),
+        ("{modle: ViT-B-32}", "evaluate.judge.modle"),
+    ],
+)
+def test_a_judge_is_checked_like_the_clip(project: Path, judge: str, said: str | None):
+    """Its name and its weights, before hours are spent on what it would judge."""
+    text = preset_text("meadow").replace("  prompts: 500", f"  prompts: 500\n  judge: {judge}")
+    code, output = check(project, text.encode())
+    assert code == (2 if said else 0), output
+    assert (said or "is valid") in output
+
+
 def test_a_section_that_a_preset_does_not_name_is_all_defaults(monkeypatch: pytest.MonkeyPatch):
     """A stage that is declared anew has its section in every preset; DVC asks for it by name."""
     added = replace(STAGES[-1], name="palette", sections={"palette": "palette:PaletteConfig"})

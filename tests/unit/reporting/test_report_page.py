@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from bucolic.evaluation.table import ARMS, METRICS, MODEL
+from bucolic.data.verdicts import write_verdicts
+from bucolic.evaluation.table import ARMS, METRICS
 from bucolic.pipeline.record import SCHEMA, pipeline_id
 from bucolic.pipeline.table import NAMES
 from bucolic.reporting.report_page import render
@@ -20,11 +21,16 @@ VALUES = {
     "attributes_all_right": 0.612,
     "attribute_accuracy": 0.701,
     "r_precision": 0.644,
+    "r_precision_own_clip": 0.655,
     "clip_similarity": 0.512,
     "psnr_db": 27.94,
     "ssim": 0.871,
     "sharpness_ratio": 0.52,
     "kid": 0.0123,
+    "fid": 0.0456,
+    "cmmd": 1.289,
+    "density": 0.918,
+    "coverage": 0.877,
 }
 CLIP = {
     "model": "meadow-clip",
@@ -84,23 +90,34 @@ def record(stage: str, **more: Any) -> dict[str, Any]:
 def evaluation(pictures: str = "drawings") -> dict[str, Any]:
     """A complete evaluate.json, with one figure that does not apply."""
     figures = {**VALUES, "attributes": {"species": 0.74, "count": 0.61, "colour": 0.75}}
-    bounds = {arm.name: dict(figures) for arm in ARMS if arm.name != MODEL}
+    bounds = {arm.name: dict(figures) for arm in ARMS if arm.place.startswith("bounds.")}
     bounds["real"]["psnr_db"] = None
     return {
         "metrics": figures,
+        "best_of": figures,
         "bounds": bounds,
+        "memorisation": {"copied_share": 0.0042, "controls": {"half_copies": True}},
+        "diversity": {"of_draws": 0.311, "ratio": None},
+        "denoising": {
+            f"noise_{level}_percent": {"species": 1 - level / 200, "count": 0.9, "colour": None}
+            for level in (0, 40, 100)
+        },
         "heldout_combinations": {**figures, "bounds": {"real": figures, "retrieval": figures}},
         "counts": {
             "prompts": 500,
             "test_images": 812,
-            "judge": "meadow-clip (fefefefefefe)",
-            "kid_encoder": "meadow-clip (fefefefefefe)",
-            "attribute_judge": "the probe",
+            "draws": 4,
+            "seed": 0,
+            "judges": {"r_precision": "meadow-judge (feee)", "kid": "meadow-clip (fefe)"},
+            "n": {"metrics.r_precision": 441},
             "pictures": pictures,
             "heldout_combinations": {"prompts": 240},
             "intervals": {"metrics.r_precision": [0.601, 0.685]},
         },
-        "reasons": {"bounds.real.psnr_db": "some pictures equal their references"},
+        "reasons": {
+            "bounds.real.psnr_db": "some pictures equal their references",
+            "diversity.ratio": "no prompt is met by two real test pictures",
+        },
     }
 
 
@@ -156,7 +173,70 @@ def test_the_page_shows_every_figure_with_its_interval_and_its_reason(root: Path
         assert metric.label in text
         assert f"{VALUES[metric.name]:.{metric.decimals}f}" in text
     assert "0.601 to 0.685" in text
+    assert "n 441" in text
+    assert "R-precision: meadow-judge (feee); KID: meadow-clip (fefe)." in " ".join(text.split())
     assert "some pictures equal their references" in text
+    assert "0.004" in text
+    assert "half copies caught" in text
+    assert "no prompt is met by two real test pictures" in text
+
+
+def test_the_page_draws_what_noise_on_true_latents_costs(root: Path):
+    """One line for each attribute that was measured, ending where it ends."""
+    page = render(root).read_text()
+    chart = page[page.index("Seen of true latents") :]
+    assert "species end at 0.5; count end at 0.9" in chart[: chart.index("</figure>")]
+    assert "colour" not in chart[: chart.index("</figure>")]
+
+
+def verdict(prompt: int, draw: int, seen: str, **more: Any) -> dict[str, Any]:
+    """A row of verdicts.parquet on a prompt that states a cow."""
+    row = {
+        "slice": "ordinary",
+        "prompt": prompt,
+        "draw": draw,
+        "image_id": 7,
+        "caption_id": 70,
+        "text": f"a cow, number {prompt}",
+        "stated": [("species", "cow")],
+        "seen": [("species", seen), ("sky", "blue")],
+        "all_right": seen == "cow",
+        "r_precision": None,
+        "r_precision_own_clip": None,
+        "clip_similarity": 0.5,
+    }
+    return row | more
+
+
+def test_the_page_tells_what_is_taken_for_what_and_which_prompts_fail(root: Path):
+    """Confusions over all draws of ordinary prompts; the prompt that fails most comes first."""
+    rows = [verdict(0, draw, "cow") for draw in range(2)]
+    rows += [verdict(1, 0, "sheep"), verdict(1, 1, "cow")]
+    rows += [verdict(0, 0, "alpaca", slice="heldout", text="held out")]
+    write_verdicts(root / "reports/verdicts.parquet", rows)
+    text = outline(root).text
+    matrix = text[text.index("What is taken for what") : text.index("Prompt by prompt")]
+    assert "".join(matrix.split()).endswith("Speciescowsheepcow31")
+    lines = text[text.index("Prompt by prompt") :]
+    assert lines.index("a cow, number 1") < lines.index("a cow, number 0")
+    assert "1 of 2" in lines
+    assert "sheep for cow (1)" in lines
+    assert "held out" not in lines[: lines.index("Stages")]
+
+
+def test_the_page_shows_how_guidance_and_steps_were_chosen(root: Path):
+    """All candidates with their figures on val; what none of them has is left out."""
+    candidate = {"guidance": 2.0, "steps": 4, "match": -1.25, "kid": None, "sharpness": 0.4}
+    other = candidate | {"guidance": 3.0, "match": -1.5, "chosen": False, "intervals": {}}
+    chosen = candidate | {"chosen": True, "intervals": {"match": [-1.31, -1.19]}}
+    found = {"candidates": [chosen, other], "prompts": 128, "judge": "meadow-clip (fefe)"}
+    write(root / "reports/sampling.json", found)
+    text = outline(root).text
+    section = text[text.index("How guidance and steps were chosen") : text.index("Theme")]
+    assert "On 128 prompts" in section
+    assert "-1.31" in section
+    assert section.count("chosen") == 2  # the heading's, and the row's
+    assert "KID" not in section
 
 
 def test_the_head_names_what_made_it_and_how_to_make_it_again(root: Path):

@@ -35,6 +35,10 @@ class StandInTowers:
         arrays = [np.asarray(picture, np.float32) for picture in pictures]
         return np.stack([np.concatenate([a.mean((0, 1)), a.std((0, 1))]) for a in arrays])
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Float32 [n, 6]."""
+        return np.stack([np.full(EMBED_DIM, len(text), np.float32) for text in texts])
+
 
 class StandInProbe:
     """Sees cows everywhere."""
@@ -62,6 +66,25 @@ class StandInModel:
         """Noise, uint8 [p, n, 3, 16, 16]."""
         shape = (len(text_vectors), n, 3, SIZE_PX, SIZE_PX)
         return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+    def draw_of_images(self, image_vectors: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """Noise, uint8 [n, 3, 16, 16]."""
+        return self.draw(image_vectors, n=1, seed=seed)[:, 0]
+
+    def noised(
+        self, images: np.ndarray, image_vectors: np.ndarray, *, level: float, seed: int = 0
+    ) -> np.ndarray | None:
+        """The pictures, whatever the level, which has no meaning here."""
+        assert len(images) == len(image_vectors)
+        assert (level >= 0, seed) == (True, 0)
+        return images
+
+    def likelihood(
+        self, images: np.ndarray, image_vectors: np.ndarray, *, seed: int = 0
+    ) -> dict[str, np.ndarray] | None:
+        """It has none."""
+        assert len(images) == len(image_vectors)
+        assert seed == 0
 
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
         """The images, inverted."""
@@ -112,7 +135,7 @@ def root(tmp_path: Path) -> Path:
     }
     write_index(shards, ShardIndex(SIZE_PX, PROVENANCE, splits))
     (tmp_path / "model").mkdir()
-    config = {"version": 1, "clip": PROVENANCE, "sampling": {"guidance": 2.0, "steps": 16}}
+    config = {"version": 2, "clip": PROVENANCE, "sampling": {"guidance": 2.0, "steps": 16}}
     (tmp_path / "model/config.json").write_text(json.dumps(config))
     (tmp_path / "annotations").mkdir()
     return tmp_path
@@ -124,6 +147,7 @@ def run(root: Path) -> Summary:
         root / "model",
         root / "shards",
         root / "annotations",
+        root / "verdicts.parquet",
         config=EvaluateConfig(prompts=6),
         clip=ClipConfig(),
         runtime=Runtime(work=root / "work", cache=root / "cache", device="cpu"),
@@ -197,7 +221,7 @@ def test_drawings_are_judged_by_the_probe_and_compared(root: Path):
 @pytest.mark.usefixtures("stand_ins")
 def test_a_model_of_another_clip_is_refused(root: Path):
     """One line that says which of them is of another CLIP."""
-    config = {"version": 1, "clip": {**PROVENANCE, "weights_sha256": "cd" * 32}}
+    config = {"version": 2, "clip": {**PROVENANCE, "weights_sha256": "cd" * 32}}
     (root / "model/config.json").write_text(json.dumps(config))
     with pytest.raises(DataError, match="the model was made with another CLIP"):
         run(root)

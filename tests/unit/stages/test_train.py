@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.stages.train import train
 
-EMBED = 12
+EMBED = 128
 CLIP = {
-    "model": "ViT-B-32",
+    "model": "meadow-clip",
     "pretrained": None,
     "weights_sha256": "ab" * 32,
     "precision": "fp32",
@@ -111,8 +112,9 @@ def run(
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     runtime = Runtime(work, folder / "cache", device="cpu", sink=sink or Sink())
-    outs = folder / "current", folder / "curves"
-    return train(shards, *outs, model=MODEL, config=config, runtime=runtime)
+    annotations = folder / "annotations"  # without attributes
+    outs = folder / "current", folder / "curves", folder / "sampling.json"
+    return train(shards, annotations, *outs, model=MODEL, config=config, runtime=runtime)
 
 
 def read_bytes(folder: Path) -> dict[str, bytes]:
@@ -137,10 +139,10 @@ def test_a_model_is_written_with_its_provenance(undisturbed: tuple[Path, Summary
 
     assert sorted(read_bytes(folder)) == ["config.json", "curves.jsonl", "model.safetensors"]
     assert config["clip"] == CLIP
-    assert config["clip_config"]["model"] == "ViT-B-32"
+    assert config["clip_config"]["model"] == "meadow-clip"
     assert config["sampling"] == {"guidance": 2.0, "steps": 2}
     assert config["training"]["images_seen"] == {"autoencoder": 96, "prior": 240}
-    assert (config["version"], config["size_px"], config["embed_dim"]) == (1, 32, EMBED)
+    assert (config["version"], config["size_px"], config["embed_dim"]) == (2, 32, EMBED)
     assert (summary.rows.into, summary.rows.out, summary.rows.failed) == (23, 23, 0)
 
 
@@ -238,7 +240,7 @@ def test_unfit_shards_are_refused_in_one_line(tmp_path: Path):
 def test_guidance_and_steps_are_chosen_on_val_by_clip(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """With several candidates the towers judge val's pictures, and the choice is frozen."""
+    """The towers judge val's pictures drawn with each candidate, and the choice is frozen."""
     torch = pytest.importorskip("torch")
     seen: list[int] = []
 
@@ -246,20 +248,26 @@ def test_guidance_and_steps_are_chosen_on_val_by_clip(
         """Embeds a picture by its mean colour; sure of nothing, so the cheapest choice wins."""
 
         model = torch.nn.Module()
+        provenance: ClassVar = {"model": "of mean colours", "weights_sha256": "0" * 64}
 
         def embed_images(self, pictures: list[Image.Image]) -> np.ndarray:
             seen.append(len(pictures))
             return np.ones((len(pictures), EMBED), np.float32)
 
     Towers.model.logit_scale = torch.zeros(())
-    monkeypatch.setattr("bucolic.seeing.clip.towers.load_towers", lambda *_: Towers())
+    monkeypatch.setattr("bucolic.training.judge.load_towers", lambda *_: Towers())
     update = {"guidances": (3.0, 1.5), "steps": (4, 2), "judged_prompts": 2}
 
     run(shards, tmp_path, CONFIG.model_copy(update=update))
 
     config = json.loads((tmp_path / "current/config.json").read_text())
     assert config["sampling"] == {"guidance": 1.5, "steps": 2}
-    assert seen == [2, 2, 2]
+    assert seen == [2, 2, 2, 2]  # val's own pictures, once, and those of three candidates
+    judged = json.loads((tmp_path / "sampling.json").read_text())
+    found = [(c["guidance"], c["steps"], c["chosen"], c["kid"]) for c in judged["candidates"]]
+    assert found == [(1.5, 4, False, None), (3.0, 4, False, None), (1.5, 2, True, None)]
+    assert [c["match"] for c in judged["candidates"]] == pytest.approx([np.log(0.5)] * 3, abs=1e-3)
+    assert (judged["prompts"], judged["judge"]) == (2, "of mean colours (000000000000)")
 
 
 def test_two_processes_train_one_model(shards: Path, tmp_path: Path):

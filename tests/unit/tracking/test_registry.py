@@ -20,23 +20,31 @@ from bucolic.tracking.outbox import flush
 from bucolic.tracking.registry import CHAMPION, REGISTERED
 
 Weights = Callable[[int], str]
-TEST_A, TEST_B = "a" * 32 + ".dir", "b" * 32 + ".dir"
+SHARDS = "c" * 32 + ".dir"
+VAL_A, VAL_B = "a" * 64, "b" * 64
 
 
 @pytest.fixture
 def trained(home: Path, leave: Any, weights: Weights) -> Callable[..., None]:
-    """Train (weights by seed) and evaluate (scores, test data), and send both records."""
+    """Train (weights by seed, val's data and scores) and evaluate, and send both records."""
 
-    def run(seed: int, test_data: str, **metrics: float | None) -> None:
+    def run(seed: int, val_data: str, judge: str = "meadow-clip", **scores: float | None) -> None:
         digest = weights(seed)
-        params = {"train": {"seed": seed}}
-        leave("train", record_id=f"train{seed}", outputs={"models/current": ""}, params=params)
+        leave(
+            "train",
+            record_id=f"train{seed}",
+            outputs={"models/current": ""},
+            params={"train": {"seed": seed}},
+            figures={f"val_{name}": value for name, value in scores.items()},
+            details={"val_digest": val_data, "val_judge": judge},
+        )
         leave(
             "evaluate",
-            record_id=f"evaluate{seed}{test_data}",
+            record_id=f"evaluate{seed}{val_data}",
             started="2026-01-02T04:00:00+00:00",
-            inputs={"models/current": digest, "data/shards": test_data},
-            figures={"metrics": metrics},
+            inputs={"models/current": digest, "data/shards": SHARDS},
+            figures={"metrics": scores},
+            details={"test_digest": "d" * 64},
         )
         assert flush(home).sent == 2
 
@@ -52,9 +60,9 @@ def test_each_training_makes_a_version_and_a_record_sent_again_none(
     client: Any, trained: Callable[..., None]
 ):
     """The first training's record is sent twice; each version says what it came from."""
-    trained(1, TEST_A, attributes_all_right=0.5)
-    trained(1, TEST_B, attributes_all_right=0.5)
-    trained(2, TEST_A, attributes_all_right=0.5)
+    trained(1, VAL_A, attributes_all_right=0.5)
+    trained(1, VAL_B, attributes_all_right=0.5)
+    trained(2, VAL_A, attributes_all_right=0.5)
     versions = client.search_model_versions(f"name = '{REGISTERED}'")
     assert len(versions) == 2
     assert len({version.tags["weights_digest"] for version in versions}) == 2
@@ -87,7 +95,7 @@ def test_of_equal_weights_the_pipelines_own_version_is_judged(
     home: Path, client: Any, leave: Any, equal: str, pipeline: str, number: int
 ):
     """Evaluate reads bytes alone: they are its pipeline's, or else the newest that has them."""
-    inputs = {"models/current": equal, "data/shards": TEST_A}
+    inputs = {"models/current": equal, "data/shards": SHARDS}
     figures = {"metrics": {"r_precision": 0.5}}
     leave("evaluate", inputs=inputs, figures=figures, pipeline_id=pipeline)
     assert flush(home).sent == 1
@@ -115,23 +123,43 @@ def test_a_model_sent_with_another_commit_s_code_says_so(
     assert [line for line in caplog.messages if "is sent with" in line] == [f"MLflow: {said}"]
 
 
-def test_the_better_of_two_on_the_same_test_is_champion(client: Any, trained: Callable[..., None]):
-    """On the same test data the higher score wins, a lower one does not, nor does a tie."""
-    trained(1, TEST_A, attributes_all_right=0.5)
-    trained(2, TEST_A, attributes_all_right=0.6)
+def test_the_better_of_two_on_the_same_val_is_champion(client: Any, trained: Callable[..., None]):
+    """On the same val data the higher score wins, a lower one does not, nor does a tie."""
+    trained(1, VAL_A, attributes_all_right=0.5)
+    trained(2, VAL_A, attributes_all_right=0.6)
     best = champion(client)
-    assert best.tags["champion_because"] == "attributes_all_right 0.6000 against 0.5000"
-    trained(3, TEST_A, attributes_all_right=0.55)
-    trained(4, TEST_A, attributes_all_right=0.6)
+    assert best.tags["champion_because"] == "val_attributes_all_right 0.6000 against 0.5000"
+    trained(3, VAL_A, attributes_all_right=0.55)
+    trained(4, VAL_A, attributes_all_right=0.6)
     assert champion(client).version == best.version
 
 
-def test_other_test_data_makes_the_newest_champion(client: Any, trained: Callable[..., None]):
-    """Scores on different test data do not compare: the newest takes the alias and says so."""
-    trained(1, TEST_A, attributes_all_right=0.9)
-    trained(2, TEST_B, attributes_all_right=0.1)
+def test_figures_on_test_choose_nothing(
+    home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
+):
+    """Better on test and worse on val is no champion, and the version still shows both."""
+    trained(1, VAL_A, attributes_all_right=0.6)
+    trained(2, VAL_A, attributes_all_right=0.5)
+    judged(leave, home, weights(2), 1, attributes_all_right=0.99)
+    assert 1 == int(champion(client).version)
+    tags = client.get_model_version(REGISTERED, "2").tags
+    shown = ("attributes_all_right", "val_attributes_all_right", "test_digest")
+    assert ["0.99", "0.5", "None"] == [tags[name] for name in shown]
+
+
+def test_scores_of_another_judge_do_not_compare(client: Any, trained: Callable[..., None]):
+    """CLIPs give different marks: the newest takes the alias."""
+    trained(1, VAL_A, "meadow-clip (0123)", match=-1.0)
+    trained(2, VAL_A, "meadow-clip (4567)", match=-2.0)
+    assert champion(client).tags["val_match"] == "-2.0"
+
+
+def test_other_val_data_makes_the_newest_champion(client: Any, trained: Callable[..., None]):
+    """Scores on different val data do not compare: the newest takes the alias and says so."""
+    trained(1, VAL_A, attributes_all_right=0.9)
+    trained(2, VAL_B, attributes_all_right=0.1)
     assert champion(client).tags["attributes_all_right"] == "0.1"
-    assert "other test data" in champion(client).tags["champion_because"]
+    assert "other val data" in champion(client).tags["champion_because"]
 
 
 def files_of(home: Path, number: int) -> Path:
@@ -149,9 +177,9 @@ def test_a_champion_that_cannot_be_served_gives_way_to_any_other(
     home: Path, client: Any, trained: Callable[..., None], lost: str
 ):
     """Its files were removed by hand, or it was sent without its code: a lower score takes over."""
-    trained(1, TEST_A, attributes_all_right=0.9)
+    trained(1, VAL_A, attributes_all_right=0.9)
     shutil.rmtree(files_of(home, 1) / lost)
-    trained(2, TEST_A, attributes_all_right=0.1)
+    trained(2, VAL_A, attributes_all_right=0.1)
     assert champion(client).tags["attributes_all_right"] == "0.1"
     assert "can be served" in champion(client).tags["champion_because"]
 
@@ -159,14 +187,14 @@ def test_a_champion_that_cannot_be_served_gives_way_to_any_other(
 def test_of_the_others_the_best_takes_the_place_of_a_lost_champion(
     home: Path, client: Any, trained: Callable[..., None]
 ):
-    """On the champion's test data, and served; what is judged next must be better than that one."""
-    trained(1, TEST_A, attributes_all_right=0.4)
-    trained(2, TEST_A, attributes_all_right=0.6)
-    trained(3, TEST_A, attributes_all_right=0.7)
-    trained(4, TEST_A, attributes_all_right=0.65)
+    """On the champion's val data, and served; what is judged next must be better than that one."""
+    trained(1, VAL_A, attributes_all_right=0.4)
+    trained(2, VAL_A, attributes_all_right=0.6)
+    trained(3, VAL_A, attributes_all_right=0.7)
+    trained(4, VAL_A, attributes_all_right=0.65)
     for lost in (3, 4):
         shutil.rmtree(files_of(home, lost))
-    trained(5, TEST_A, attributes_all_right=0.1)
+    trained(5, VAL_A, attributes_all_right=0.1)
     assert champion(client).tags["attributes_all_right"] == "0.6"
     assert (
         champion(client).tags["champion_because"] == "version 3, which was better, lost its files"
@@ -185,10 +213,10 @@ def test_while_mlflow_does_not_say_who_is_champion_the_record_waits(
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    trained(1, TEST_A, attributes_all_right=0.9)
+    trained(1, VAL_A, attributes_all_right=0.9)
     digest = weights(2)
     leave("train", record_id="train2", outputs={"models/current": ""})
-    inputs = {"models/current": digest, "data/shards": TEST_A}
+    inputs = {"models/current": digest, "data/shards": SHARDS}
     judged = {"inputs": inputs, "figures": {"metrics": {"attributes_all_right": 0.1}}}
     leave("evaluate", started="2026-01-03T04:00:00+00:00", **judged)
 
@@ -206,7 +234,7 @@ def test_another_stage_that_reads_the_model_judges_nothing(
     home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
 ):
     """Such as one that exports it: scores and alias stay."""
-    trained(1, TEST_A, attributes_all_right=0.9)
+    trained(1, VAL_A, attributes_all_right=0.9)
     before = client.get_model_version(REGISTERED, "1").tags
     leave("export", inputs={"models/current": weights(1)}, figures={"files": 3})
     assert flush(home).sent == 1
@@ -217,7 +245,7 @@ def test_a_version_that_cannot_be_served_is_never_champion(
     home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
 ):
     """The only version loses its files: judged again, it loses the alias."""
-    trained(1, TEST_A, attributes_all_right=0.9)
+    trained(1, VAL_A, attributes_all_right=0.9)
     shutil.rmtree(files_of(home, 1))
     judged(leave, home, weights(1), 2, attributes_all_right=0.95)
     assert CHAMPION not in client.get_registered_model(REGISTERED).aliases
@@ -229,7 +257,7 @@ def test_a_version_that_cannot_be_served_is_never_champion(
         ({"size_px": "large"}, "describes no model that this package knows"),
         ({"autoencoder": {"width": 48, "levels": 3}}, "describes no model that this package knows"),
         ({"kind": ["cvae"]}, "describes no model that this package knows"),
-        ({"version": 0}, "has version 0, this package reads 1"),
+        ({"version": 0}, "has version 0, this package reads 2"),
         ({"kind": "gan"}, "'gan' is none of"),
     ],
 )
@@ -255,15 +283,15 @@ def test_weights_that_this_code_cannot_read_make_no_version(
 
 
 def test_a_null_score_gives_way_to_the_next(client: Any, trained: Callable[..., None]):
-    """Without attributes (photographs) R-precision decides."""
-    trained(1, TEST_A, attributes_all_right=None, r_precision=0.7)
-    trained(2, TEST_A, attributes_all_right=None, r_precision=0.6)
-    assert champion(client).tags["r_precision"] == "0.7"
+    """Without attributes (photographs) the match by CLIP decides."""
+    trained(1, VAL_A, attributes_all_right=None, match=-0.7)
+    trained(2, VAL_A, attributes_all_right=None, match=-0.9)
+    assert champion(client).tags["val_match"] == "-0.7"
 
 
 def judged(leave: Any, home: Path, digest: str, minute: int, **metrics: float | None) -> None:
     """Evaluate the version of these weights, and send the record."""
-    inputs = {"models/current": digest, "data/shards": TEST_A}
+    inputs = {"models/current": digest, "data/shards": SHARDS}
     times = {"started": f"2026-01-03T04:{minute:02}:00+00:00", "record_id": f"again{minute}"}
     leave("evaluate", inputs=inputs, figures={"metrics": metrics}, **times)
     assert flush(home).sent == 1
@@ -273,7 +301,7 @@ def test_scores_of_an_earlier_judgement_go(
     home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
 ):
     """A version shows what its latest judgement measured, and the user's own tags."""
-    trained(1, TEST_A, attributes_all_right=0.5, r_precision=0.7, psnr_db=20.0)
+    trained(1, VAL_A, attributes_all_right=0.5, r_precision=0.7, psnr_db=20.0)
     client.set_model_version_tag(REGISTERED, "1", "my_note", "0.5")
     judged(leave, home, weights(1), 2, attributes_all_right=None, r_precision=0.6)
     tags = client.get_model_version(REGISTERED, "1").tags
@@ -357,7 +385,7 @@ def test_the_version_loads_and_draws(
     import pandas as pd
     from PIL import Image
 
-    trained(1, TEST_A, attributes_all_right=0.5)
+    trained(1, VAL_A, attributes_all_right=0.5)
     fake = ModuleType("bucolic.generate")
     fake.Bucolic = FakeBucolic  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bucolic.generate", fake)
@@ -378,7 +406,7 @@ def test_a_wrong_column_is_refused(client: Any, trained: Callable[..., None]):
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
-    trained(1, TEST_A, attributes_all_right=0.5)
+    trained(1, VAL_A, attributes_all_right=0.5)
     fake = ModuleType("bucolic.generate")
     fake.Bucolic = FakeBucolic  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:

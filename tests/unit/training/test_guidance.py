@@ -3,6 +3,7 @@ import pytest
 
 from bucolic.training.guidance import (
     Sampling,
+    Verdict,
     choose_sampling,
     first_within_error,
     match_scores,
@@ -15,14 +16,17 @@ def test_the_weakest_guidance_as_good_as_the_best_is_taken():
     means = {1.0: 0.0, 2.0: 1.0, 3.0: 1.001}
     asked: list[Sampling] = []
 
-    def score(sampling: Sampling) -> np.ndarray:
+    def judge(sampling: Sampling) -> Verdict:
         asked.append(sampling)
         own = 0.1 * (-1.0) ** np.arange(200) * (sampling.guidance == 3)
-        return means[sampling.guidance] - (sampling.steps < 8) + noise + own
+        scores = means[sampling.guidance] - (sampling.steps < 8) + noise + own
+        return Verdict(scores, {"steps": sampling.steps}, {})
 
-    chosen = choose_sampling(score, guidances=(3.0, 1.0, 2.0), steps=(16, 4, 8))
+    choice = choose_sampling(judge, guidances=(3.0, 1.0, 2.0), steps=(16, 4, 8))
 
-    assert chosen == Sampling(2.0, 8)
+    assert choice.sampling == Sampling(2.0, 8)
+    assert list(choice.verdicts) == asked
+    assert choice.verdicts[choice.sampling].figures == {"steps": 8}
     assert len(asked) == len(set(asked)) == 5
     assert {sampling.steps for sampling in asked[:3]} == {16}
 

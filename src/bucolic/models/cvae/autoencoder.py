@@ -37,6 +37,11 @@ class Posterior:
         """Reparameterised draw for standard normal noise of the latents' shape."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
+    def entropy(self) -> Tensor:
+        """Entropy of q(z|x) in nats, summed over the latents: [b]."""
+        per_latent = 0.5 * (self.log_variance + math.log(2 * math.pi) + 1)
+        return per_latent.flatten(1).sum(1)
+
     def kl(self) -> Tensor:
         """KL(q(z|x) || N(0, I)) in nats, summed over the latents: [b]."""
         variance = self.log_variance.exp()
@@ -114,12 +119,19 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder of the CVAE."""
+    """Encoder and decoder of the CVAE, and the likelihood's sigma once they are trained."""
+
+    log_sigma: Tensor
 
     def __init__(self, config: AutoencoderConfig, embed_dim: int) -> None:
         super().__init__()
         self.encoder = Encoder(config)
         self.decoder = Decoder(config, embed_dim)
+        self.register_buffer("log_sigma", torch.zeros(()))
+
+    def set_sigma(self, squared_error: Tensor) -> None:
+        """Take the optimal sigma for a mean squared error over train pictures."""
+        self.log_sigma.copy_(optimal_sigma(squared_error).log())
 
     def reconstruct(self, pictures: Tensor, condition: Tensor) -> Tensor:
         """Decode the posterior means of pictures [b, 3, s, s] under their condition [b, e]."""
@@ -143,6 +155,13 @@ class Elbo:
     squared_error: Tensor
     sigma: Tensor
     kl_nats: Tensor
+
+
+def gaussian_nats(means: Tensor, pictures: Tensor, log_sigma: Tensor) -> Tensor:
+    """-log p(x|z,c) of pictures [b, 3, s, s] about means, summed over pixel values: [b]."""
+    scaled = (pictures - means) / log_sigma.exp()
+    per_value = 0.5 * scaled.square() + log_sigma + 0.5 * math.log(2 * math.pi)
+    return per_value.flatten(1).sum(1)
 
 
 def optimal_sigma(squared_error: Tensor) -> Tensor:

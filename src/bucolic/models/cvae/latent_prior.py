@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bucolic.models.cvae.config import PriorConfig
+from bucolic.models.flow import follow, log_likelihood
 from bucolic.models.layers import (
     ConditionEmbedding,
     ResidualBlock,
@@ -24,6 +25,7 @@ from bucolic.models.layers import (
 )
 
 TIME_FREQUENCIES = 32
+LIKELIHOOD_STEPS = 16
 FASTEST_RADIANS = 200.0  # of the quickest feature over the unit interval
 
 
@@ -95,21 +97,36 @@ class LatentPrior(nn.Module):
         return functional.mse_loss(velocity, latents - noise, reduction="none").flatten(1).mean(1)
 
     def sample(self, noise: Tensor, condition: Tensor, *, guidance: float, steps: int) -> Tensor:
-        """Latents [b, z, h, h] reached from noise of that shape in Heun steps of equal length.
+        """Latents [b, z, h, h] reached from noise of that shape; see `flow.follow`.
 
         Args:
             noise: standard normal, where the flow starts.
             condition: [b, e].
             guidance: 1 follows the condition, more exaggerates what the condition changes.
-            steps: Heun steps, of 2 network function evaluations (NFE) each, 4 when guided.
+            steps: of equal length; steps + 1 network function evaluations (NFE), and as many
+                without the condition when guided.
         """
-        points, length = noise, 1 / steps
-        for step in range(steps):
-            begin = self._velocity(points, step * length, condition, guidance)
-            end_points = points + length * begin
-            end = self._velocity(end_points, (step + 1) * length, condition, guidance)
-            points = points + 0.5 * length * (begin + end)
+        points = follow(
+            lambda points, time: self._velocity(points, time, condition, guidance), noise, steps
+        )
         return points * self.latent_std + self.latent_mean
+
+    def log_likelihood(self, latents: Tensor, condition: Tensor, probes: Tensor) -> Tensor:
+        """Log density in nats of raw latents [b, z, h, h] under condition [b, e]: [b].
+
+        Args:
+            latents: as the encoder gives them.
+            condition: [b, e].
+            probes: of the latents' shape, each value -1 or 1; see `flow.log_likelihood`.
+        """
+        normalised = log_likelihood(
+            lambda points, time: self._velocity(points, time, condition, guidance=1),
+            self.normalise(latents),
+            probes,
+            LIKELIHOOD_STEPS,
+        )
+        positions = latents[0, 0].numel()
+        return normalised - positions * self.latent_std.log().sum()
 
     def _velocity(self, points: Tensor, time: float, condition: Tensor, guidance: float) -> Tensor:
         times = points.new_full((len(points),), time)

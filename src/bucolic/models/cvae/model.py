@@ -5,17 +5,17 @@ Each picture's noise is drawn from its own seed.
 Dimensions: n pictures, s picture side in px, z latent channels, h = s/8 latent side, e embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
 from bucolic.base.errors import ParamsError
-from bucolic.models.cvae.autoencoder import Autoencoder
+from bucolic.models.cvae.autoencoder import Autoencoder, gaussian_nats
 from bucolic.models.cvae.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.latent_prior import LatentPrior
-from bucolic.models.model import Model, noise_of, to_uint8, to_unit
+from bucolic.models.model import Model, noise_of, picture_seed, to_uint8, to_unit
 
 
 class Cvae(Model):
@@ -65,6 +65,56 @@ class Cvae(Model):
         """Pictures uint8 [n, 3, s, s] of latents [n, z, h, h] under conditions [n, e]."""
         return self.in_batches(self._decode, latents, conditions)
 
-    def _decode(self, latents: Tensor, conditions: Tensor) -> Tensor:
+    def noised(
+        self, pictures: Tensor, conditions: Tensor, seeds: Sequence[int], *, level: float
+    ) -> Tensor:
+        """See `Model.noised`."""
+        noise = torch.stack([noise_of(seed, self.noise_shape) for seed in seeds])
+        spread = self.prior.latent_std.cpu()
+        return self.decode(self.encode(pictures) + level * spread * noise, conditions)
+
+    def squared_error(self, pictures: Tensor, conditions: Tensor, seed: int) -> Tensor:
+        """Mean over pixel values of one posterior sample's error, which sets the optimal sigma."""
+        seeds = [picture_seed(seed, "sigma", row) for row in range(len(pictures))]
+        noise = torch.stack([noise_of(s, self.noise_shape) for s in seeds])
+
+        def errors(batch: Tensor, conditions: Tensor, noise: Tensor) -> Tensor:
+            posterior = self.autoencoder.encoder(to_unit(batch))
+            decoded = self._decoded(posterior.sample(noise), conditions)
+            return (decoded - to_unit(batch)).square().flatten(1).mean(1)
+
+        with torch.inference_mode():
+            return self.in_batches(errors, pictures, conditions, noise).mean()
+
+    @torch.no_grad()  # no inference mode, in which nothing could be derived
+    def likelihood(
+        self, pictures: Tensor, conditions: Tensor, seeds: Sequence[int]
+    ) -> Mapping[str, Tensor]:
+        """See `Model.likelihood`; one posterior sample a picture, and one probe of the flow."""
+        noise = torch.stack([noise_of(seed, self.noise_shape) for seed in seeds])
+        probes = torch.stack([noise_of(picture_seed(s, "probe"), self.noise_shape) for s in seeds])
+
+        def parts(batch: Tensor, conditions: Tensor, noise: Tensor, probes: Tensor) -> Tensor:
+            posterior = self.autoencoder.encoder(to_unit(batch))
+            latents = posterior.sample(noise)
+            columns = [
+                gaussian_nats(
+                    self._decoded(latents, conditions), to_unit(batch), self.autoencoder.log_sigma
+                ),
+                posterior.kl(),
+                -posterior.entropy()
+                - self.prior.log_likelihood(latents, conditions, probes.sign()),
+            ]
+            return torch.cat([torch.stack(columns, 1), posterior.mean.flatten(1)], dim=1)
+
+        found = self.in_batches(parts, pictures, conditions, noise, probes)
+        names = ("reconstruction", "kl_standard_normal", "kl_latent_prior")
+        return {**dict(zip(names, found.T, strict=False)), "means": found[:, len(names) :]}
+
+    def _decoded(self, latents: Tensor, conditions: Tensor) -> Tensor:
         kept = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
-        return to_uint8(self.autoencoder.decoder(latents, conditions, kept))
+        pictures: Tensor = self.autoencoder.decoder(latents, conditions, kept)
+        return pictures
+
+    def _decode(self, latents: Tensor, conditions: Tensor) -> Tensor:
+        return to_uint8(self._decoded(latents, conditions))

@@ -26,6 +26,7 @@ from bucolic.models.phases import (
 SHOWN_ROWS = 2
 SHOWN_GUIDANCE = 2.0
 SHOWN_STEPS = 6
+SIGMA_ROWS = 1024  # train pictures whose error sets the optimal sigma
 
 
 def _cvae(context: Context) -> Cvae:
@@ -67,8 +68,11 @@ def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
 
 
 def prior_phase(context: Context) -> Phase[LatentPrior]:
-    """The flow over the latents of the autoencoder as it is now; sets their statistics."""
+    """The flow over the autoencoder's latents as they are now; sets sigma and their statistics."""
     model = _cvae(context)
+    train = context.data["train"]
+    seen = train.pictures[:SIGMA_ROWS], train.image_conditions[:SIGMA_ROWS]
+    model.autoencoder.set_sigma(model.squared_error(*seen, context.seed))
     raw = {split: _latents(model, data.pictures) for split, data in context.data.items()}
     model.prior.set_statistics(raw["train"].plain)
     latents = {split: _normalised(model.prior, found) for split, found in raw.items()}

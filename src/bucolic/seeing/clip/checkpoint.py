@@ -17,8 +17,8 @@ from bucolic.base.errors import (
 )
 from bucolic.base.files import file_digest
 from bucolic.base.places import find_root
-from bucolic.seeing.clip import meadow_clip
 from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.shipped import SHIPPED
 
 
 def weights_of(config: ClipConfig) -> str:
@@ -27,8 +27,8 @@ def weights_of(config: ClipConfig) -> str:
     Raises:
         ParamsError: no weights named for a model whose weights do not ship in the package.
     """
-    if config.model == meadow_clip.NAME:
-        return str(meadow_clip.WEIGHTS)
+    if shipped := SHIPPED.get(config.model):
+        return str(shipped.weights)
     if config.pretrained is None:
         tags = open_clip.list_pretrained_tags_by_model(config.model)
         raise ParamsError(f"clip.pretrained: {config.model} needs one of {tags} or a weights file")
@@ -65,7 +65,7 @@ def weights_digest(config: ClipConfig, model: Any) -> str:
 def _file_digest(path: Path, config: ClipConfig) -> str:
     digest = file_digest(path)
     # DVC sees params and not this file: with its digest among them, other weights rerun the stage.
-    if config.model != meadow_clip.NAME and config.pretrained_sha256 != digest:
+    if config.model not in SHIPPED and config.pretrained_sha256 != digest:
         raise ParamsError(f"clip.pretrained_sha256: to use {path} as it is now, set it to {digest}")
     return digest
 

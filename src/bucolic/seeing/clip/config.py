@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.section import Section
-from bucolic.seeing.clip.meadow_clip import NAME
+from bucolic.seeing.clip.shipped import MEADOW_CLIP, SHIPPED
 
 Precision = Literal["fp32", "bf16"]
 ELSEWHERE = ("hf-hub:", "local-dir:")  # a model that brings its own configuration
@@ -28,27 +28,35 @@ class ClipConfig(Section):
             scores then mean little.
     """
 
-    model: str = "meadow-clip"
+    model: str = MEADOW_CLIP.name
     pretrained: str | None = None
     pretrained_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     precision: Precision = "fp32"
     allow_mismatch: bool = False
 
 
-def require_known(config: ClipConfig) -> None:
+def require_known(config: ClipConfig, place: str = "clip") -> None:
     """Refuse, without importing open_clip, what it could load no towers for.
+
+    Args:
+        config: which CLIP.
+        place: where params.yaml names it.
 
     Raises:
         ParamsError: no such architecture, or no weights named for one.
     """
-    if config.model == NAME or config.model.startswith(ELSEWHERE):
+    if config.model in SHIPPED or config.model.startswith(ELSEWHERE):
         return
-    names = [NAME, *_architectures()]
+    names = [*SHIPPED, *_architectures()]
     if config.model.replace("/", "-") not in names:
-        near = get_close_matches(config.model, names, n=3) or [NAME, "ViT-B-32"]
-        raise ParamsError(f"clip.model: {config.model} is none of open_clip's: {', '.join(near)}?")
+        near = get_close_matches(config.model, names, n=3) or [MEADOW_CLIP.name, "ViT-B-32"]
+        raise ParamsError(
+            f"{place}.model: {config.model} is none of open_clip's: {', '.join(near)}?"
+        )
     if config.pretrained is None:
-        raise ParamsError(f"clip.pretrained: {config.model} needs a tag or a file of its weights")
+        raise ParamsError(
+            f"{place}.pretrained: {config.model} needs a tag or a file of its weights"
+        )
 
 
 def _architectures() -> list[str]:

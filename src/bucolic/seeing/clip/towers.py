@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from bucolic.seeing.clip import meadow_clip
 from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
 from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.shipped import SHIPPED, TRAINED_ON, register
 
 IMAGE_ROWS = 64
 TEXT_ROWS = 128
@@ -130,8 +130,8 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
 
 
 def _made(config: ClipConfig, device: str) -> tuple[Any, Any, Any]:
-    if config.model == meadow_clip.NAME:
-        meadow_clip.register()
+    if config.model in SHIPPED:
+        register()
     pretrained = weights_of(config)
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(
@@ -143,7 +143,6 @@ def _made(config: ClipConfig, device: str) -> tuple[Any, Any, Any]:
 
 
 def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str) -> dict[str, Any]:
-    drawings = config.model == meadow_clip.NAME
     packages = ("open_clip_torch", "torch", "torchvision", "pillow")
     return {
         "model": config.model,
@@ -153,7 +152,7 @@ def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str)
         "precision": config.precision,
         "device": torch.device(device).type,
         "embed_dim": _embed_dim(model),
-        "trained_on": "drawings" if drawings else "photographs",
+        "trained_on": TRAINED_ON if config.model in SHIPPED else "photographs",
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
 

@@ -37,14 +37,15 @@ def accuracies(agreements: Mapping[str, np.ndarray]) -> dict[str, float | None]:
 
 
 def all_right(agreements: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Whether every stated attribute is right, for the prompts that state at least one.
+    """Whether every stated attribute is right.
 
     Args:
         agreements: attribute to float64 [n], as `agreement` gives it.
 
     Returns:
-        bool [k], in the order of the prompts, k the number that state something.
+        float64 [n]: 1 all right, 0 not, NaN where the prompt states nothing.
     """
     table = np.stack(list(agreements.values()), axis=1)
     states_something = np.isfinite(table).any(axis=1)
-    return np.asarray(np.all(table[states_something] != 0.0, axis=1))
+    right = np.all(table != 0.0, axis=1)
+    return np.where(states_something, right.astype(np.float64), np.nan)

@@ -8,12 +8,12 @@ import numpy as np
 Z_95 = 1.959963984540054
 
 
-def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+def wilson(successes: float, trials: float, z: float = Z_95) -> tuple[float, float]:
     """Score interval of a share (Wilson 1927), sound near 0 and 1 and for few trials.
 
     Args:
         successes: number of successes.
-        trials: number of trials, at least 1.
+        trials: number of trials, at least 1; both may be effective numbers.
         z: quantile of the normal distribution; the default covers 95 %.
 
     Returns:
@@ -24,6 +24,28 @@ def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def clustered_share(shares: np.ndarray, draws: int, z: float = Z_95) -> tuple[float, float]:
+    """Interval of a share from several trials in each of n independent clusters.
+
+    Wilson's, at the effective number of trials (Kish 1965): that of independent ones whose mean
+    has the variance that is found between clusters. With one draw each it is Wilson's own.
+
+    Args:
+        shares: float [n], the share of each cluster.
+        draws: trials in each cluster.
+        z: quantile of the normal distribution; the default covers 95 %.
+
+    Returns:
+        Lower and upper end, within [0, 1].
+    """
+    n, share = len(shares), float(np.mean(shares))
+    variance = float(np.var(shares, ddof=1)) / n if n > 1 else 0.0
+    # Where all clusters agree, as near 0 and 1, each counts once.
+    trials = share * (1 - share) / variance if variance > 0 else n
+    trials = min(max(trials, n), n * draws)
+    return wilson(share * trials, trials, z)
 
 
 def normal(values: np.ndarray, z: float = Z_95) -> tuple[float, float]:

@@ -7,6 +7,8 @@ single values may be slightly negative.
 
 import numpy as np
 
+LEAST = 50  # vectors on either side; below, the value is noise
+
 
 def kid(left: np.ndarray, right: np.ndarray) -> float:
     """Unbiased squared discrepancy between two sets of vectors.

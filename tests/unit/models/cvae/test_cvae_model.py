@@ -1,10 +1,13 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Normal
 
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.model import Cvae
-from bucolic.models.model import picture_seed, to_uint8, to_unit
+from bucolic.models.model import noise_of, picture_seed, to_uint8, to_unit
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,60 @@ def test_pixels_survive_the_way_to_the_unit_range_and_back():
 
     assert torch.equal(values, to_uint8(to_unit(values)))
     assert to_uint8(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
+
+
+def test_the_parts_of_the_bound_are_those_of_its_formula(model: Cvae):
+    """Posterior by hand; a flow that stands still is N(mean, std) of the latents' statistics."""
+    torch.manual_seed(1)
+    still = copy.deepcopy(model)
+    torch.nn.init.zeros_(still.prior.network.head[-1].weight)
+    torch.nn.init.zeros_(still.prior.network.head[-1].bias)
+    still.autoencoder.set_sigma(torch.tensor(0.04))
+    pictures = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    conditions, seeds = torch.randn(3, 12), [4, 5, 6]
+    still.prior.set_statistics(3 * still.encode(pictures) + 1)
+
+    found = still.likelihood(pictures, conditions, seeds)
+
+    with torch.no_grad():
+        posterior = still.autoencoder.encoder(to_unit(pictures))
+        noise = torch.stack([noise_of(seed, still.noise_shape) for seed in seeds])
+        latents = posterior.sample(noise)
+        kept = torch.zeros(3, dtype=torch.bool)
+        means = still.autoencoder.decoder(latents, conditions, kept)
+    sigma = (0.04 + 0.02**2) ** 0.5
+    density = Normal(means, sigma).log_prob(to_unit(pictures)).flatten(1).sum(1)
+    torch.testing.assert_close(found["reconstruction"], -density, rtol=1e-4, atol=1e-2)
+    own = Normal(posterior.mean, (0.5 * posterior.log_variance).exp())
+    prior = Normal(still.prior.latent_mean, still.prior.latent_std)
+    gap = -own.entropy() - prior.log_prob(latents)
+    expected = gap.flatten(1).sum(1)
+    torch.testing.assert_close(found["kl_latent_prior"], expected, rtol=1e-4, atol=1e-2)
+    standard = torch.distributions.kl_divergence(own, Normal(0.0, 1.0)).flatten(1).sum(1)
+    torch.testing.assert_close(found["kl_standard_normal"], standard, rtol=1e-4, atol=1e-2)
+    assert found["means"].shape == (3, 4 * 4 * 4)
+
+
+def test_a_bound_does_not_depend_on_its_company(model: Cvae):
+    """Whatever is drawn for its estimate comes from the picture's own seed."""
+    pictures = torch.randint(0, 256, (18, 3, 32, 32), dtype=torch.uint8)
+    conditions, seeds = torch.randn(18, 12), list(range(18))
+    together = model.likelihood(pictures, conditions, seeds)
+    alone = model.likelihood(pictures[17:], conditions[17:], seeds[17:])
+    for name, part in together.items():
+        torch.testing.assert_close(part[17:], alone[name])
+
+
+def test_noise_on_latents_is_in_units_of_their_spread(model: Cvae):
+    """Level 0 is the reconstruction; level 1 adds the latents' own standard deviation."""
+    torch.manual_seed(2)
+    spread = copy.deepcopy(model)
+    pictures = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    conditions, seeds = torch.randn(6, 12), list(range(6))
+    spread.prior.set_statistics(spread.encode(pictures))
+    plain = spread.reconstruct(pictures, conditions)
+    assert torch.equal(spread.noised(pictures, conditions, seeds, level=0.0), plain)
+    noise = torch.stack([noise_of(seed, spread.noise_shape) for seed in seeds])
+    latents = spread.encode(pictures) + 0.5 * spread.prior.latent_std * noise
+    expected = spread.decode(latents, conditions)
+    assert torch.equal(spread.noised(pictures, conditions, seeds, level=0.5), expected)

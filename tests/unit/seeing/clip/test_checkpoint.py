@@ -9,9 +9,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from bucolic.base.errors import BucolicError, ParamsError, TransientError
 from bucolic.base.files import file_digest
-from bucolic.seeing.clip import meadow_clip
 from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
 from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.shipped import MEADOW_CLIP
 
 TAGGED = ClipConfig(model="ViT-B-32", pretrained="laion2b_s34b_b79k")
 
@@ -19,7 +19,7 @@ TAGGED = ClipConfig(model="ViT-B-32", pretrained="laion2b_s34b_b79k")
 def test_meadow_clip_always_means_its_own_weights():
     """A tag left over from another model does not stand in the way of the shipped weights."""
     config = ClipConfig(model="meadow-clip", pretrained="laion2b_s34b_b79k")
-    assert str(meadow_clip.WEIGHTS) == weights_of(config)
+    assert str(MEADOW_CLIP.weights) == weights_of(config)
     assert "some_tag" == weights_of(ClipConfig(model="ViT-B-32", pretrained="some_tag"))
 
 

@@ -21,15 +21,17 @@ def test_only_stated_attributes_are_judged():
 
 
 def test_all_right_counts_prompts_that_state_something():
-    """One wrong attribute spoils a prompt; a prompt without any is left out."""
-    assert all_right(agreement(SEEN, STATED)).tolist() == [True, False, True]
+    """One wrong attribute spoils a prompt; a prompt without any is neither."""
+    found = all_right(agreement(SEEN, STATED))
+    assert found[[0, 1, 3]].tolist() == [1.0, 0.0, 1.0]
+    assert np.isnan(found[2])
 
 
 def test_an_attribute_nobody_states_has_no_accuracy():
     """None, not NaN."""
     agreements = agreement(SEEN, [{}, {}, {}, {}])
     assert accuracies(agreements) == {"species": None, "sky": None}
-    assert len(all_right(agreements)) == 0
+    assert np.isnan(all_right(agreements)).all()
 
 
 def test_every_picture_needs_its_prompt():

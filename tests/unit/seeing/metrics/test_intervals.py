@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from bucolic.seeing.metrics.intervals import bootstrap_mean_of_means, normal, wilson
+from bucolic.seeing.metrics.intervals import (
+    bootstrap_mean_of_means,
+    clustered_share,
+    normal,
+    wilson,
+)
 
 
 def test_wilson_stays_inside_zero_and_one():
@@ -19,6 +24,31 @@ def test_wilson_covers_the_true_share_about_as_often_as_it_says():
     successes = np.random.default_rng(0).binomial(40, 0.1, 2000)
     covered = [low <= 0.1 <= high for low, high in (wilson(int(k), 40) for k in successes)]
     assert 0.93 < np.mean(covered) < 0.97
+
+
+def test_draws_that_agree_count_once_and_draws_that_do_not_count_each():
+    """Four equal draws of a prompt tell no more than one; four independent ones tell as four."""
+    generator = np.random.default_rng(0)
+    prompts = (generator.random(400) < 0.6).astype(float)
+    assert clustered_share(prompts, 4) == pytest.approx(wilson(prompts.sum(), 400), abs=1e-9)
+    draws = (generator.random((400, 4)) < 0.6).mean(axis=1)
+    low, high = clustered_share(draws, 4)
+    alone = wilson(1600 * draws.mean(), 1600)
+    assert high - low == pytest.approx(alone[1] - alone[0], rel=0.1)
+
+
+def test_the_interval_of_clusters_covers_the_true_share_about_as_often_as_it_says():
+    """Prompts of uneven difficulty, mean 0.5, four draws each: 95 % of 1,000, give or take 2."""
+    generator = np.random.default_rng(1)
+    difficulty = generator.random((1000, 60, 1))
+    shares = (generator.random((1000, 60, 4)) < difficulty).mean(axis=2)
+    covered = [low <= 0.5 <= high for low, high in (clustered_share(s, 4) for s in shares)]
+    assert 0.93 < np.mean(covered) < 0.97
+
+
+def test_clusters_that_all_agree_still_leave_doubt():
+    """Everything right in 20 prompts: the interval ends at 1 and is that of 20 trials."""
+    assert clustered_share(np.ones(20), 4) == wilson(20, 20)
 
 
 def test_normal_is_the_mean_and_its_standard_error():

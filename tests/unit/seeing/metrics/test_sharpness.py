@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from bucolic.seeing.metrics.sharpness import laplacian_variance, sharpness_ratio
+from bucolic.seeing.metrics.sharpness import (
+    laplacian_variance,
+    sharpness_interval,
+    sharpness_ratio,
+)
 
 
 def test_a_linear_ramp_has_no_laplacian():
@@ -38,3 +42,18 @@ def test_flat_references_give_no_ratio():
     """A ratio over nothing is none, not infinity."""
     flat = np.full((1, 3, 8, 8), 9, np.uint8)
     assert sharpness_ratio(flat, flat) is None
+
+
+def test_the_interval_holds_the_ratio_and_narrows_with_more_pictures():
+    """White noise of two strengths, mixed: 4 times the pictures halve the width."""
+    generator = np.random.default_rng(0)
+    strength = generator.choice([1.0, 3.0], size=(400, 1, 1, 1))
+    noise = generator.normal(size=(400, 3, 16, 16)) * 20 * strength
+    pictures = np.clip(noise + 128, 0, 255).astype(np.uint8)
+    widths = []
+    for number in (50, 200):
+        made, real = pictures[:number], pictures[200 : 200 + number]
+        low, high = sharpness_interval(made, real, seed=0)
+        assert low < (sharpness_ratio(made, real) or 0) < high
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0] / 2, rel=0.35)

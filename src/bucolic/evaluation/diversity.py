@@ -1,0 +1,64 @@
+"""How different the pictures of one prompt are, beside real pictures that meet the same prompt."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bucolic.data.coco import Attributes
+from bucolic.data.shards import Split
+from bucolic.evaluation.figures import Figure, Figures, absent
+from bucolic.seeing.jury import Jury
+from bucolic.seeing.metrics.intervals import normal
+from bucolic.seeing.metrics.similarity import normalised
+from bucolic.seeing.prompts import Prompts
+
+PROMPTS, SAMPLES = 50, 16
+LEAST_REAL = 2
+NOT_KNOWN = "the data set does not say which real pictures meet a prompt"
+TOO_FEW = "no prompt is met by two real test pictures"
+
+
+def diversity(
+    drawn: np.ndarray, prompts: Prompts, test: Split, attributes: Attributes | None, jury: Jury
+) -> Figures:
+    """Mean cosine distance of two pictures of a prompt, of the model's and of real ones.
+
+    Args:
+        drawn: uint8 [p, k, 3, s, s], k pictures of each prompt, k at least 2.
+        prompts: the p prompts.
+        test: the split that real pictures come from.
+        attributes: what its scenes truly show, where the data set says so.
+        jury: whose judge, or only CLIP, measures how far apart pictures are.
+    """
+    vectors = jury.judged(drawn.reshape(-1, *drawn.shape[2:]))
+    own = np.array([mean_distance(part) for part in vectors.reshape(*drawn.shape[:2], -1)])
+    figures = {"of_draws": _mean(own)}
+    if attributes is None:
+        return {**figures, "of_real": absent(NOT_KNOWN), "ratio": absent(NOT_KNOWN)}
+    met = [_meeting(says, test, attributes) for says in prompts.stated]
+    kept = [at for at, rows in enumerate(met) if len(rows) >= LEAST_REAL]
+    if not kept:
+        return {**figures, "of_real": absent(TOO_FEW), "ratio": absent(TOO_FEW)}
+    seen = jury.judged(test.images)
+    real = np.array([mean_distance(seen[met[at]]) for at in kept])
+    ratio = float(own[kept].mean() / real.mean()) if real.mean() > 0 else float("nan")
+    return {**figures, "of_real": _mean(real), "ratio": Figure(ratio, n=len(kept))}
+
+
+def mean_distance(vectors: np.ndarray) -> float:
+    """Mean of 1 - cos over all pairs of different vectors [k, d], k at least 2."""
+    unit = normalised(vectors)
+    k = len(unit)
+    # |sum of unit vectors|^2 is the sum of all cosines, the k of a vector with itself included.
+    return float(1 - (np.square(unit.sum(axis=0)).sum() - k) / (k * (k - 1)))
+
+
+def _meeting(says: Mapping[str, str], test: Split, attributes: Attributes) -> Sequence[int]:
+    """Rows of the real pictures of which all is true that is said."""
+    truths = [attributes.truth.get(int(image), {}) for image in test.image_ids]
+    return [row for row, truth in enumerate(truths) if says.items() <= truth.items()]
+
+
+def _mean(values: np.ndarray) -> Figure:
+    interval = normal(values) if len(values) > 1 else None
+    return Figure(float(values.mean()), interval=interval, n=len(values))
