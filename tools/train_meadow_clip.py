@@ -1,8 +1,8 @@
 """Train a shipped CLIP on freshly drawn scenes and write its weights into the package.
 
 `python tools/train_meadow_clip.py [--model meadow-judge]` takes 25 to 40 minutes on one quiet
-core; meadow-judge has other seeds, another architecture and a third, shorter stage. The scenes hold all
-combinations of colour, species and ground: the CLIP must know what the generative models have
+core; meadow-judge has other seeds, another architecture and a third, shorter stage. The scenes hold
+all combinations of colour, species and ground: the CLIP must know what the generative models have
 never seen. Captions that state the same facts share the target, since each is true of the other's
 picture. The second stage adds near misses, captions with one fact changed (as in NegCLIP,
 Yuksekgonul et al. 2023, arXiv:2210.01936), and leaves out what is true of a picture though it is
