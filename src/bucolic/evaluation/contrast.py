@@ -6,6 +6,7 @@ Without attributes, another image and another text (letters and digits alone) is
 """
 
 import re
+from itertools import zip_longest
 
 import numpy as np
 
@@ -33,21 +34,36 @@ class Contrast:
             return np.asarray(other_image & (self._texts != self._texts[caption_row]))
         return self._differences(caption_row)[0] > 0
 
-    def near_misses(self, caption_row: int) -> np.ndarray:
-        """Captions that differ from the one at `caption_row` in one fact and agree in all others.
+    def near_misses(self, caption_row: int, generator: np.random.Generator) -> list[int]:
+        """Captions that differ from the one at `caption_row` in one fact and agree in another.
 
-        Facts that only one of the two states do not count, but the more of the caption's facts a
-        near miss states, the nearer it is.
+        The facts that differ take turns, so that each that the caption states is asked about; of
+        the captions that differ in one fact those that agree in most others come first, in an order
+        of chance among equals. No two say the same.
 
         Returns:
-            int64 [k], caption rows, the nearest first; empty without attributes.
+            Caption rows; empty without attributes.
         """
         if self._codes is None:
-            return np.empty(0, np.int64)
+            return []
         differing, agreeing = self._differences(caption_row)
-        rows = np.flatnonzero((differing == 1) & (agreeing > 0))
-        nearest_first: np.ndarray = rows[np.argsort(-agreeing[rows], kind="stable")]
-        return nearest_first
+        rows = generator.permutation(np.flatnonzero((differing == 1) & (agreeing > 0)))
+        rows = rows[np.argsort(-agreeing[rows], kind="stable")]
+        meanings = dict.fromkeys(self._codes[row].tobytes() for row in rows)
+        by_fact: dict[int, list[int]] = {}
+        for row in rows:
+            meaning = self._codes[row].tobytes()
+            if meaning in meanings:
+                del meanings[meaning]
+                by_fact.setdefault(self._differing_fact(caption_row, row), []).append(int(row))
+        turns = zip_longest(*by_fact.values())
+        return [row for turn in turns for row in turn if row is not None]
+
+    def _differing_fact(self, caption_row: int, other_row: int) -> int:
+        """The first fact that two captions state differently."""
+        assert self._codes is not None
+        says, other = self._codes[caption_row], self._codes[other_row]
+        return int(np.argmax((says != UNSTATED) & (other != UNSTATED) & (says != other)))
 
     def _differences(self, caption_row: int) -> tuple[np.ndarray, np.ndarray]:
         """In how many stated facts each caption differs from one, and agrees with it: int [m]."""
@@ -97,10 +113,10 @@ def distractors(
     """
     kept, drawn = [], []
     for index, caption in enumerate(prompts.caption_rows):
-        hard = contrast.near_misses(int(caption))[:HARD]
+        generator = np.random.default_rng([seed, int(caption_ids[caption])])
+        hard = np.array(contrast.near_misses(int(caption), generator)[:HARD], dtype=np.int64)
         others = np.setdiff1d(np.flatnonzero(contrast.contradicting(int(caption))), hard)
         if len(hard) + len(others) >= number:
-            generator = np.random.default_rng([seed, int(caption_ids[caption])])
             kept.append(index)
             chosen = generator.choice(others, number - len(hard), replace=False)
             drawn.append(np.concatenate([hard, chosen]))

@@ -38,15 +38,15 @@ FAILURES_SHOWN = 20
 DENOISED = {"val": "species", "train": "count", "third": "colour"}
 MORE_DECIMALS = 3
 OF_MODEL = {
-    "memorisation.copied_share": "Share of copies: nearer to a training picture than 99 % of "
-    "held-out ones are, less the 1 % expected",
+    "memorisation.copied_share": "Share of copies: nearer to a training picture than 98 % of "
+    "held-out ones are, less the share of these; about 0 by chance",
     "memorisation.c_t_z": "C_T, z: positive where pictures are nearer to training than held-out "
     "ones; within 2 of 0 by chance",
     "diversity.of_draws": "Mean cosine distance of two of 16 pictures of one prompt",
     "diversity.of_real": "The same of real pictures that meet the prompt",
     "diversity.ratio": "Diversity over that of real pictures",
-    "likelihood.bits_per_dim": "Bits for a pixel value, at most: reconstruction and KL to p(z|c)",
-    "likelihood.bits_per_dim_standard_normal": "The same with the KL to N(0, I)",
+    "likelihood.bits_per_dim": "Bits for a pixel value, estimated: reconstruction and KL to p(z|c)",
+    "likelihood.bits_per_dim_standard_normal": "The same with the KL to N(0, I), a bound",
     "likelihood.kl_standard_normal_nats": "KL of the posterior to N(0, I), nats",
     "likelihood.kl_latent_prior_nats": "KL of the posterior to p(z|c), nats",
     "likelihood.active_units_share": "Share of latent units that say something about a picture",

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 PROBE_SIZE_PX = 64
+AT_ONCE = 512  # pictures; a tower of 224 px takes 0.6 MB for one
 
 
 class Embedder(Protocol):
@@ -89,22 +90,18 @@ class Jury:
         Real pictures too are judged by the pixels that the model could draw, at the shards' size,
         never by their originals: fine detail beyond that size is no merit of either.
         """
-        images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
-        vectors = self.towers.embed_images(images)
-        seen = None if self.probe is None else self.probe.predict(_at_probe_size(images))
-        judged = None if self.judge is None else self.judge.embed_images(images)
-        return Views(pictures, vectors, seen, judged)
+        seen = None if self.probe is None else self.facts(pictures)
+        judged = None if self.judge is None else _embedded(self.judge, pictures)
+        return Views(pictures, _embedded(self.towers, pictures), seen, judged)
 
     def facts(self, pictures: np.ndarray) -> Mapping[str, Sequence[str]]:
         """What the probe, which must be there, sees in uint8 [p, 3, s, s] pictures."""
         assert self.probe is not None
-        images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
-        return self.probe.predict(_at_probe_size(images))
+        return self.probe.predict(_at_probe_size(_images(pictures)))
 
     def judged(self, pictures: np.ndarray) -> np.ndarray:
         """Raw embeddings of uint8 [p, 3, s, s] by the judge, or by the only CLIP there is."""
-        images = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
-        return (self.judge or self.towers).embed_images(images)
+        return _embedded(self.judge or self.towers, pictures)
 
     def read(self, texts: Sequence[str], vectors: np.ndarray) -> Captions:
         """Texts whose embeddings [m, e] by the conditioning CLIP are there already."""
@@ -119,6 +116,17 @@ class Jury:
     def judge_name(self) -> str:
         """The judge's, or the only CLIP's where there is no other."""
         return _named(self.judge or self.towers)
+
+
+def _embedded(towers: Embedder, pictures: np.ndarray) -> np.ndarray:
+    """Raw embeddings of uint8 [p, 3, s, s], p at least 1; a few at a time are held as floats."""
+    starts = range(0, len(pictures), AT_ONCE)
+    parts = [towers.embed_images(_images(pictures[at : at + AT_ONCE])) for at in starts]
+    return np.concatenate(parts)
+
+
+def _images(pictures: np.ndarray) -> list[Image.Image]:
+    return [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures]
 
 
 def _named(towers: Embedder) -> str:

@@ -77,7 +77,11 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         rows, networks = _trained(kind, context, config, runtime)
         choice, judged = _chosen(network, splits["val"], annotations, clip, config)
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
-        judged_on = {"val_digest": content_digest(splits["val"]), "val_judge": judged["judge"]}
+        judged_on = {
+            "val_digest": content_digest(splits["val"]),
+            "val_prompts": judged["prompts"],
+            "val_judge": judged["judge"],
+        }
         details = spent(rows, networks) | judged_on
         if world.leads:
             about = {

@@ -8,8 +8,8 @@ A version brings the code that reads it, so weights that this code cannot read m
 
 The rule for the alias `champion`, applied when evaluate reports on a version: it is settled by what
 train measured on val, so that test stays what nothing is chosen on. Against a champion with the
-same val pictures and captions, and the same judge, the higher score wins, a tie leaves things as
-they are; else the scores do not compare, and the newest takes the alias. The score is
+same val pictures and prompts, and the same judge, the higher score wins, a tie leaves things as
+they are; else the scores do not compare, and the newer training has the alias. The score is
 val_attributes_all_right, else val_match, whichever is the first that both have. A version whose
 files are gone, or that was sent without its code, is never champion, and gives way to any other.
 """
@@ -48,7 +48,7 @@ JUDGED = "judged"  # when evaluate started whose scores a version carries
 SCORED = "scores"  # names of the tags that are these scores
 REASON = "champion_because"
 SETTLING = ("val_attributes_all_right", "val_match")  # the first that both have settles
-VAL = ("val_digest", "val_judge")  # of what, and by whom, these were measured
+VAL = ("val_digest", "val_prompts", "val_judge")  # of what, and by whom, these were measured
 # Not the package of our name, which anybody may register: the model brings its own code.
 NEEDED = ("mlflow", "torch", "open_clip_torch", "safetensors", "pillow", "numpy", "pydantic")
 CODE = Path(bucolic.__path__[0])
@@ -130,7 +130,7 @@ def judge(store: Store, record: described.Record) -> None:
         _explain(store, version, "it was before it was judged again")
     elif not _is_whole(version):
         return
-    elif reason := _reason(version.tags, champion.tags if champion else None):
+    elif reason := _reason(version, champion):
         store.client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
         _explain(store, version, reason)
 
@@ -161,17 +161,17 @@ def _write_scores(
         store.client.set_model_version_tag(REGISTERED, version.version, name, value)
 
 
-def _reason(mine: dict[str, str], champion: dict[str, str] | None) -> str | None:
-    """Why a version with these tags should take the alias; None where it should not."""
+def _reason(version: "ModelVersion", champion: "ModelVersion | None") -> str | None:
+    """Why a version should take the alias; None where it should not."""
     if champion is None:
         return "no other that was evaluated can be served"
-    if not _comparable(mine, champion):
-        return "the newest; the former champion was judged on other val data"
-    name = next((score for score in SETTLING if score in mine and score in champion), None)
-    if name is None:
-        return "the newest; the two have no score in common"
-    better = float(mine[name]) > float(champion[name])
-    return f"{name} {float(mine[name]):.4f} against {float(champion[name]):.4f}" if better else None
+    mine, theirs = version.tags, champion.tags
+    name = next((score for score in SETTLING if score in mine and score in theirs), None)
+    if name is None or not _comparable(mine, theirs):
+        newest = int(version.version) > int(champion.version)
+        return "the newest; the former champion was judged on other val data" if newest else None
+    better = float(mine[name]) > float(theirs[name])
+    return f"{name} {float(mine[name]):.4f} against {float(theirs[name]):.4f}" if better else None
 
 
 def _comparable(mine: dict[str, str], other: dict[str, str]) -> bool:

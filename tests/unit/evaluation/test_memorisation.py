@@ -63,7 +63,7 @@ def test_a_model_that_copies_is_caught(mirrored: bool):
     train, real = blobs(0, 400), blobs(2, 150)
     made = train[:150, :, :, ::-1] if mirrored else train[:150]
     found = memorisation(sitting(np.ascontiguousarray(made), real), train, JURY, seed=0)
-    assert found.figures["copied_share"].value == pytest.approx(0.99)
+    assert found.figures["copied_share"].value == pytest.approx(0.97, abs=0.03)
     assert (found.figures["c_t_z"].value or 0) > 10
 
 

@@ -36,7 +36,7 @@ def trained(home: Path, leave: Any, weights: Weights) -> Callable[..., None]:
             outputs={"models/current": ""},
             params={"train": {"seed": seed}},
             figures={f"val_{name}": value for name, value in scores.items()},
-            details={"val_digest": val_data, "val_judge": judge},
+            details={"val_digest": val_data, "val_prompts": 128, "val_judge": judge},
         )
         leave(
             "evaluate",
@@ -145,6 +145,16 @@ def test_figures_on_test_choose_nothing(
     tags = client.get_model_version(REGISTERED, "2").tags
     shown = ("attributes_all_right", "val_attributes_all_right", "test_digest")
     assert ["0.99", "0.5", "None"] == [tags[name] for name in shown]
+
+
+def test_an_older_training_that_is_judged_again_takes_nothing(
+    home: Path, client: Any, leave: Any, weights: Weights, trained: Callable[..., None]
+):
+    """Its val data are others, so nothing compares: the newer training keeps the alias."""
+    trained(1, VAL_A, attributes_all_right=0.9)
+    trained(2, VAL_B, attributes_all_right=0.1)
+    judged(leave, home, weights(1), 1, attributes_all_right=0.95)
+    assert 2 == int(champion(client).version)
 
 
 def test_scores_of_another_judge_do_not_compare(client: Any, trained: Callable[..., None]):
