@@ -1,7 +1,8 @@
 """reports/verdicts.parquet, version 1: what each of the model's pictures was found to be.
 
-One row a prompt and draw, ordered by slice, prompt and draw. Two runs on the same test split have
-the same rows, so they can be compared prompt by prompt.
+One row a prompt and draw, ordered by slice, prompt and draw, so that two runs on the same test
+split can be compared prompt by prompt. `bucolic.asked` in the schema's metadata is JSON: by verdict
+who gave it, and `seed`, which the distractors were drawn with.
 
 | column | type | meaning |
 |---|---|---|
@@ -19,6 +20,7 @@ the same rows, so they can be compared prompt by prompt.
 | clip_similarity | float64 | cosine of picture and prompt by the conditioning CLIP |
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ import pyarrow as pa
 from bucolic.data.tables import read_table, write_table
 
 VERSION = "1"
+ASKED = b"bucolic.asked"
 FACTS = pa.map_(pa.string(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -48,11 +51,25 @@ SCHEMA = pa.schema(
 )
 
 
-def write_verdicts(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows that are ordered by slice, prompt and draw."""
-    write_table(path, pa.Table.from_pylist(list(rows), schema=SCHEMA))
+def write_verdicts(path: Path, rows: Iterable[Mapping[str, Any]], asked: Mapping[str, Any]) -> None:
+    """Write rows that are ordered by slice, prompt and draw.
+
+    Args:
+        path: file to write.
+        rows: see the module's docstring.
+        asked: by verdict who gave it, and `seed`, which the distractors were drawn with.
+    """
+    about = {**SCHEMA.metadata, ASKED: json.dumps(dict(asked), sort_keys=True)}
+    schema = SCHEMA.with_metadata(about)
+    write_table(path, pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def read_verdicts(path: Path) -> pa.Table:
     """Read the table; DataError where it is missing or of another format."""
     return read_table(path, "verdicts", VERSION)
+
+
+def asked_of(table: pa.Table) -> dict[str, Any]:
+    """By verdict who gave it, and the seed of the distractors."""
+    found: dict[str, Any] = json.loads(table.schema.metadata.get(ASKED, b"{}"))
+    return found

@@ -8,11 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from bucolic.evaluation.figures import Figure, Figures
+from bucolic.evaluation.figures import Figure, Figures, absent
 from bucolic.evaluation.metrics.psnr import psnr_db
 from bucolic.seeing.metrics.intervals import normal
 
 IMAGES = 200
+ALONE = "there is no other picture to take a condition from"
+NAMES = ("shuffled_condition_drop_db", "resampled_latent_drop_db")
 
 
 class Rebuilder(Protocol):
@@ -35,13 +37,14 @@ def condition_use(model: Rebuilder, images: np.ndarray, vectors: np.ndarray, see
         seed: of what is drawn.
     """
     images, vectors = images[:IMAGES], vectors[:IMAGES]
+    if len(images) < 2:
+        return {
+            name: absent("there is no other picture to take a condition from") for name in NAMES
+        }
     own = psnr_db(model.reconstruct(images, vectors), images)
     shuffled = psnr_db(model.reconstruct(images, np.roll(vectors, 1, axis=0)), images)
     resampled = psnr_db(model.draw_of_images(vectors, seed=seed), images)
-    return {
-        "shuffled_condition_drop_db": _mean(own - shuffled),
-        "resampled_latent_drop_db": _mean(own - resampled),
-    }
+    return dict(zip(NAMES, (_mean(own - shuffled), _mean(own - resampled)), strict=True))
 
 
 def _mean(values: np.ndarray) -> Figure:

@@ -3,11 +3,13 @@
 Figures are collected flat, under dotted names such as `bounds.real.kid`, and nested on writing.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 DECIMALS = 6
+ENDLESS = "its value is no finite number"
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,16 @@ def intervals(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
 def sizes(figures: Mapping[str, Figure]) -> dict[str, int]:
     """Dotted name to the number of independent items behind it, where that is known."""
     return {name: figure.n for name, figure in figures.items() if figure.n is not None}
+
+
+def finite(figures: Mapping[str, Figure]) -> Figures:
+    """The same as JSON can hold them: no value, or no interval, where one is not finite."""
+    return {name: _finite(figure) for name, figure in figures.items()}
+
+
+def _finite(figure: Figure) -> Figure:
+    if figure.value is not None and not math.isfinite(figure.value):
+        return absent(ENDLESS)
+    if figure.interval and not all(map(math.isfinite, figure.interval)):
+        return replace(figure, interval=None)
+    return figure

@@ -1,6 +1,5 @@
 """The figures of one set of pictures: true to the prompt, and like what is real."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from bucolic.base.loading import loaded
 from bucolic.evaluation import table
-from bucolic.evaluation.figures import Figure, Figures, absent
+from bucolic.evaluation.figures import Figure, Figures, absent, finite
 from bucolic.evaluation.metrics.cmmd import cmmd
 from bucolic.evaluation.metrics.coverage import density_and_coverage
 from bucolic.evaluation.metrics.fid import frechet_distance
@@ -29,7 +28,6 @@ from bucolic.seeing.metrics.similarity import clip_similarity, normalised
 from bucolic.seeing.prompts import OF_ANIMALS, Prompts
 
 LEAST_PROMPTS = 200
-ENDLESS = "its value is no finite number"
 NO_PROMPT = "there is no prompt to judge"
 NO_ATTRIBUTES = "the data set has no attributes file, so what its captions state is not known"
 NOT_A_RECONSTRUCTION = "this arm does not reconstruct the test image"
@@ -123,16 +121,7 @@ def measured(sitting: Sitting, *of: Of) -> Figures:
             found[metric.name] = absent(NO_PROMPT)
         else:
             found |= loaded(metric.function)(sitting)
-    return {name: _finite(figure) for name, figure in found.items()}
-
-
-def _finite(figure: Figure) -> Figure:
-    """The figure as JSON can hold it: no value, or no interval, where one is not finite."""
-    if figure.value is not None and not math.isfinite(figure.value):
-        return absent(ENDLESS)
-    if figure.interval and not all(map(math.isfinite, figure.interval)):
-        return replace(figure, interval=None)
-    return figure
+    return finite(found)
 
 
 def attributes_all_right(sitting: Sitting) -> Figures:
@@ -241,6 +230,8 @@ def distance(sitting: Sitting) -> Figures:
     """KID of the pictures in one half against the real pictures in the other."""
     if sitting.real is None or sitting.half is None:
         return {"kid": absent(SAME_PICTURES)}
+    if sitting.picked:
+        return {"kid": absent(PICKED)}
     made, real = sitting.firsts.vectors[sitting.half], sitting.real.vectors[~sitting.half]
     if reason := _too_few(made, real):
         return {"kid": absent(reason)}
@@ -275,6 +266,8 @@ def _of_halves(
     """A figure of unit vectors of one half's pictures against the real ones of the other."""
     if sitting.real is None or sitting.half is None:
         return {name: absent(SAME_PICTURES)}
+    if sitting.picked and sitting.views.judged is None:
+        return {name: absent(PICKED)}
     made, real = (
         normalised(views.vectors if views.judged is None else views.judged)[half]
         for views, half in ((sitting.firsts, sitting.half), (sitting.real, ~sitting.half))

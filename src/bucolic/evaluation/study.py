@@ -17,7 +17,7 @@ from bucolic.evaluation.condition_use import condition_use
 from bucolic.evaluation.contrast import Contrast, derangement, distractors
 from bucolic.evaluation.denoising import denoising
 from bucolic.evaluation.diversity import PROMPTS, SAMPLES, diversity
-from bucolic.evaluation.figures import Figures, absent, under
+from bucolic.evaluation.figures import Figures, absent, finite, under
 from bucolic.evaluation.likelihood import likelihood
 from bucolic.evaluation.memorisation import memorisation
 from bucolic.evaluation.scores import Exam, Sitting, cosines, measured
@@ -137,7 +137,7 @@ def _with_more(study: Study, found: Findings, sitting: Sitting) -> Findings:
         **under("likelihood", likelihood(*of_test)),
         **under("denoising", _denoising(study, sitting)),
     }
-    return replace(found, figures=found.figures | figures, controls=memory.controls)
+    return replace(found, figures=found.figures | finite(figures), controls=memory.controls)
 
 
 def _denoising(study: Study, sitting: Sitting) -> Figures:

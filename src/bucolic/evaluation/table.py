@@ -115,8 +115,8 @@ METRICS = (
         label="R-precision",
         better="higher is better",
         meaning=(
-            "Share of pictures nearer to their own prompt than to 99 that contradict it, 10 of "
-            "them in one fact, by a CLIP that no model was trained with."
+            "Share of pictures nearer to their own prompt than to 99 that contradict it, up to 10 "
+            "of them in one fact; by a CLIP of its own where there is one."
         ),
         of="prompts",
         function=f"{SCORES}:r_precision",

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from bucolic.base.errors import ParamsError
-from bucolic.data.verdicts import read_verdicts
+from bucolic.data.verdicts import asked_of, read_verdicts
 from bucolic.pipeline.table import VERDICTS
 from bucolic.seeing.metrics.intervals import normal
 from bucolic.seeing.prompts import HELD_OUT, ORDINARY
@@ -26,6 +26,7 @@ MEASURES = {
     "r_precision_own_clip": "R-precision, own CLIP",
     "clip_similarity": "CLIP similarity",
 }
+Key = tuple[str, int, str]
 SLICES = {ORDINARY: "ordinary prompts", HELD_OUT: "held-out combinations"}
 
 
@@ -97,6 +98,8 @@ def _content_at(root: Path, revision: str) -> bytes:
 def differences(first: pa.Table, second: pa.Table) -> list[Difference]:
     """What the second run is better or worse at, on the prompts that both were asked.
 
+    A verdict that others gave, or on other distractors, is no matter of the models and left out.
+
     Raises:
         ParamsError: the two have no prompt in common.
     """
@@ -104,15 +107,23 @@ def differences(first: pa.Table, second: pa.Table) -> list[Difference]:
     common = [key for key in runs[0] if key in runs[1]]
     if not common:
         raise ParamsError("the two runs have no prompt in common: their test splits differ")
-    found = (_difference(*asked, common, runs) for asked in product(SLICES, MEASURES))
+    measures = [name for name in MEASURES if _same_question(name, first, second)]
+    found = (_difference(*asked, common, runs) for asked in product(SLICES, measures))
     return [difference for difference in found if difference]
 
 
-def _by_prompt(table: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
-    """By slice and caption, the mean of each measure over its draws; NaN where it has none."""
-    rows: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-    for row in table.select(["slice", "caption_id", *MEASURES]).to_pylist():
-        rows.setdefault((row["slice"], row["caption_id"]), []).append(row)
+def _same_question(measure: str, first: pa.Table, second: pa.Table) -> bool:
+    """Whether both runs were judged by the same, and where it matters on the same distractors."""
+    asked, other = asked_of(first), asked_of(second)
+    decides = [measure, "seed"] if measure.startswith("r_precision") else [measure]
+    return all(asked.get(name) == other.get(name) for name in decides)
+
+
+def _by_prompt(table: pa.Table) -> dict[Key, dict[str, float]]:
+    """By slice, caption and its text, each measure's mean over its draws; NaN without any."""
+    rows: dict[Key, list[Mapping[str, Any]]] = {}
+    for row in table.select(["slice", "caption_id", "text", *MEASURES]).to_pylist():
+        rows.setdefault((row["slice"], row["caption_id"], row["text"]), []).append(row)
     return {
         key: {name: float(np.mean([_number(draw[name]) for draw in draws])) for name in MEASURES}
         for key, draws in rows.items()
@@ -122,8 +133,8 @@ def _by_prompt(table: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
 def _difference(
     of_slice: str,
     measure: str,
-    common: Sequence[tuple[str, int]],
-    runs: Sequence[Mapping[tuple[str, int], Mapping[str, float]]],
+    common: Sequence[Key],
+    runs: Sequence[Mapping[Key, Mapping[str, float]]],
 ) -> Difference | None:
     keys = [key for key in common if key[0] == of_slice]
     values = np.array([[run[key][measure] for key in keys] for run in runs])

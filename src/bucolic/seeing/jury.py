@@ -113,6 +113,16 @@ class Jury:
         return _named(self.towers)
 
     @property
+    def names(self) -> dict[str, str]:
+        """Who gives each verdict, by its name."""
+        return {
+            "all_right": "probe",
+            "r_precision": self.judge_name,
+            "r_precision_own_clip": self.name,
+            "clip_similarity": self.name,
+        }
+
+    @property
     def judge_name(self) -> str:
         """The judge's, or the only CLIP's where there is no other."""
         return _named(self.judge or self.towers)

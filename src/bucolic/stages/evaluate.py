@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from bucolic.base.errors import ParamsError
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
@@ -68,6 +69,7 @@ def evaluate(
 
     Raises:
         DataError: model, shards and `clip` are not of one CLIP, or a file is missing.
+        ParamsError: the judge is the CLIP that the model is conditioned on.
     """
     from bucolic.base.device import choose_device
     from bucolic.data.shards import content_digest, read_index, read_split
@@ -84,12 +86,14 @@ def evaluate(
     artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
     _require_one_clip(towers.provenance, artist.config["clip"], read_index(shards).clip)
     attributes = read_all_attributes(annotations)
+    judge = _judge(config, clip, device, drawn=attributes is not None)
+    _require_another(judge, towers)
     study = Study(
         test=read_split(shards, "test"),
         train=read_split(shards, "train"),
         attributes=attributes,
         artist=artist,
-        jury=Jury(towers, _probe(attributes), _judge(config, clip, device)),
+        jury=Jury(towers, _probe(attributes), judge),
         limit=config.prompts,
         draws=config.draws,
         seed=config.seed,
@@ -103,7 +107,8 @@ def evaluate(
         "seed": config.seed,
     }
     sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
-    write_verdicts(verdicts, verdict_rows(study.test, sittings))
+    asked = {**study.jury.names, "seed": config.seed}
+    write_verdicts(verdicts, verdict_rows(study.test, sittings), asked)
     content = document(ordinary, held_out, study.jury, about)
     return Summary(
         Rows(images, images),
@@ -125,15 +130,27 @@ def _probe(attributes: "Attributes | None") -> Any:
     return load_probe()
 
 
-def _judge(config: EvaluateConfig, clip: ClipConfig, device: str) -> "Towers | None":
-    """A CLIP that the model was not trained with; for drawings it ships in the package."""
-    from bucolic.seeing.clip.shipped import SHIPPED
+def _judge(
+    config: EvaluateConfig, clip: ClipConfig, device: str, *, drawn: bool
+) -> "Towers | None":
+    """A CLIP that the model was not trained with; for drawn scenes one ships in the package."""
+    from bucolic.seeing.clip.shipped import MEADOW_CLIP, MEADOW_JUDGE
     from bucolic.seeing.clip.towers import load_towers
 
-    others = [ClipConfig(model=name) for name in SHIPPED if name != clip.model]
-    shipped = others[0] if clip.model in SHIPPED else None
-    chosen = config.judge or shipped
+    other = MEADOW_CLIP if clip.model == MEADOW_JUDGE.name else MEADOW_JUDGE
+    chosen = config.judge or (ClipConfig(model=other.name) if drawn else None)
     return None if chosen is None else load_towers(chosen, device)
+
+
+def _require_another(judge: "Towers | None", towers: "Towers") -> None:
+    """Refuse a judge that is the CLIP which the model is conditioned on.
+
+    Raises:
+        ParamsError: it has the same weights.
+    """
+    digest = "weights_sha256"
+    if judge is not None and judge.provenance[digest] == towers.provenance[digest]:
+        raise ParamsError("evaluate.judge is the CLIP of the section clip: name another, or none")
 
 
 def _require_one_clip(

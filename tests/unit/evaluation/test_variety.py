@@ -86,3 +86,10 @@ def test_each_way_into_a_picture_is_told_by_what_is_lost_without_it():
     found = condition_use(HalfBlind(0, 4), images, vectors, 0)
     assert found["shuffled_condition_drop_db"].value == pytest.approx(0, abs=1e-6)
     assert found["resampled_latent_drop_db"].value == pytest.approx(20 * np.log10(3), abs=1e-3)
+
+
+def test_a_single_picture_has_no_other_condition():
+    """There is a reason, not a drop of 0 dB."""
+    images = np.full((1, 3, 8, 8), 50, np.uint8)
+    found = condition_use(HalfBlind(4, 0), images, np.full((1, 1), 50.0), 0)
+    assert all(figure.value is None for figure in found.values())

@@ -38,7 +38,9 @@ def test_one_row_a_prompt_and_draw(careless: Study, ordinary: Findings, tmp_path
     """Both slices in order; what is stated, what is seen, and what follows from it."""
     held_out = on_held_out_combinations(careless)
     sittings = {"ordinary": ordinary.sitting, "heldout": held_out.sitting}
-    write_verdicts(tmp_path / "v.parquet", verdict_rows(careless.test, sittings))
+    write_verdicts(
+        tmp_path / "v.parquet", verdict_rows(careless.test, sittings), careless.jury.names
+    )
     rows = read_verdicts(tmp_path / "v.parquet").to_pylist()
     assert [(row["slice"], row["prompt"], row["draw"]) for row in rows[:3]] == [
         ("ordinary", 0, 0),

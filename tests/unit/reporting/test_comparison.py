@@ -13,7 +13,12 @@ from bucolic.data.verdicts import read_verdicts, write_verdicts
 from bucolic.reporting.comparison import differences
 
 
-def verdicts(right: Sequence[Sequence[bool]], of_slice: str = "ordinary", first_id: int = 0) -> Any:
+def verdicts(
+    right: Sequence[Sequence[bool]],
+    of_slice: str = "ordinary",
+    first_id: int = 0,
+    text: str = "a cow",
+) -> Any:
     """Rows of prompts with these outcomes, one a draw."""
     for prompt, draws in enumerate(right):
         for draw, outcome in enumerate(draws):
@@ -23,7 +28,7 @@ def verdicts(right: Sequence[Sequence[bool]], of_slice: str = "ordinary", first_
                 "draw": draw,
                 "image_id": 0,
                 "caption_id": first_id + prompt,
-                "text": "a cow",
+                "text": text,
                 "stated": [("species", "cow")],
                 "seen": [],
                 "all_right": bool(outcome),
@@ -33,9 +38,12 @@ def verdicts(right: Sequence[Sequence[bool]], of_slice: str = "ordinary", first_
             }
 
 
-def written(path: Path, rows: Any) -> Any:
+ASKED = {"all_right": "probe", "clip_similarity": "meadow-clip", "seed": 0}
+
+
+def written(path: Path, rows: Any, asked: Any = ASKED) -> Any:
     """The table that comes back from a file of these rows."""
-    write_verdicts(path, rows)
+    write_verdicts(path, rows, asked)
     return read_verdicts(path)
 
 
@@ -78,9 +86,9 @@ def test_two_files_are_compared_from_the_command_line(
     """A table with one line a measure; without a second one the workspace's verdicts are taken."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     monkeypatch.chdir(tmp_path)
-    write_verdicts(tmp_path / "a.parquet", verdicts([[True], [False]] * 20))
+    write_verdicts(tmp_path / "a.parquet", verdicts([[True], [False]] * 20), ASKED)
     (tmp_path / "reports").mkdir()
-    write_verdicts(tmp_path / "reports/verdicts.parquet", verdicts([[True], [True]] * 20))
+    write_verdicts(tmp_path / "reports/verdicts.parquet", verdicts([[True], [True]] * 20), ASKED)
     done = CliRunner().invoke(main, ["compare", "a.parquet"])
     assert done.exit_code == 0, done.output
     assert "all attributes right     0.500   1.000  +0.500" in done.output
@@ -109,10 +117,26 @@ def test_a_commit_and_an_experiment_are_compared_by_their_names(
     (root / "dvc.yaml").write_text("stages: {}\n")
     (root / "reports").mkdir()
     for number, outcome in enumerate((False, True)):
-        write_verdicts(root / "reports/verdicts.parquet", verdicts([[True], [outcome]] * 20))
+        write_verdicts(root / "reports/verdicts.parquet", verdicts([[True], [outcome]] * 20), ASKED)
         run("git", "add", "-A")
         run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "run")
         run("git", "tag", f"run-{number}")
     done = CliRunner().invoke(main, ["compare", "HEAD~1", "run-1"])
     assert done.exit_code == 0, done.output
     assert "all attributes right     0.500   1.000  +0.500" in done.output
+
+
+def test_other_prompts_under_the_same_ids_are_no_pairs(tmp_path: Path):
+    """Two drawn data sets number their captions alike."""
+    first = written(tmp_path / "a.parquet", verdicts([[True]] * 3))
+    second = written(tmp_path / "b.parquet", verdicts([[False]] * 3, text="a sheep"))
+    with pytest.raises(ParamsError, match="no prompt in common"):
+        differences(first, second)
+
+
+def test_verdicts_of_other_judges_are_left_out(tmp_path: Path):
+    """What the probe saw compares; cosines of two CLIPs do not."""
+    first = written(tmp_path / "a.parquet", verdicts([[True]] * 3))
+    other = ASKED | {"clip_similarity": "another"}
+    second = written(tmp_path / "b.parquet", verdicts([[False]] * 3), other)
+    assert ["all attributes right"] == [line.measure for line in differences(first, second)]

@@ -213,7 +213,7 @@ def test_the_page_tells_what_is_taken_for_what_and_which_prompts_fail(root: Path
     rows = [verdict(0, draw, "cow") for draw in range(2)]
     rows += [verdict(1, 0, "sheep"), verdict(1, 1, "cow")]
     rows += [verdict(0, 0, "alpaca", slice="heldout", text="held out")]
-    write_verdicts(root / "reports/verdicts.parquet", rows)
+    write_verdicts(root / "reports/verdicts.parquet", rows, {})
     text = outline(root).text
     matrix = text[text.index("What is taken for what") : text.index("Prompt by prompt")]
     assert "".join(matrix.split()).endswith("Speciescowsheepcow31")

@@ -1,23 +1,25 @@
 """The stage with small stand-ins for the towers, the probe and the trained model."""
 
+import hashlib
 import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pydantic
 import pytest
 from PIL import Image
 
-from bucolic.base.errors import DataError
+from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
+from bucolic.data.verdicts import asked_of, read_verdicts
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
 
@@ -28,7 +30,10 @@ PROVENANCE = {"model": "stand-in", "weights_sha256": "ab" * 32, "embed_dim": EMB
 class StandInTowers:
     """Mean and spread of each channel."""
 
-    provenance: ClassVar[dict[str, Any]] = PROVENANCE
+    def __init__(self, model: str = "") -> None:
+        own = hashlib.sha256(model.encode()).hexdigest()
+        judges = {"meadow-judge", "another"}
+        self.provenance = {**PROVENANCE, "weights_sha256": own} if model in judges else PROVENANCE
 
     def embed_images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         """Float32 [n, 6]."""
@@ -97,7 +102,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the stage load the stand-ins."""
     monkeypatch.delenv("BUCOLIC_DEVICE", raising=False)
     for name, function, what in (
-        ("bucolic.seeing.clip.towers", "load_towers", lambda *_: StandInTowers()),
+        ("bucolic.seeing.clip.towers", "load_towers", lambda clip, _: StandInTowers(clip.model)),
         ("bucolic.seeing.probe", "load_probe", StandInProbe),
         ("bucolic.models.trained", "TrainedModel", StandInModel),
     ):
@@ -141,14 +146,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(root: Path) -> Summary:
+def run(root: Path, judge: ClipConfig | None = None) -> Summary:
     """The stage on the small world."""
     return evaluate(
         root / "model",
         root / "shards",
         root / "annotations",
         root / "verdicts.parquet",
-        config=EvaluateConfig(prompts=6),
+        config=EvaluateConfig(prompts=6, judge=judge),
         clip=ClipConfig(),
         runtime=Runtime(work=root / "work", cache=root / "cache", device="cpu"),
     )
@@ -232,3 +237,21 @@ def test_the_config_refuses_no_prompts_and_unknown_keys():
     for wrong in ({"prompts": 0}, {"prompst": 5}, {"seed": -1}):
         with pytest.raises(pydantic.ValidationError):
             EvaluateConfig.model_validate(wrong)
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_who_judges_follows_from_the_pictures_and_is_never_the_models_own_clip(root: Path):
+    """Photographs: the one that is named, or the only CLIP; drawings: the shipped judge."""
+    alone = run(root).figures["counts"]["judges"]
+    assert alone["r_precision"] == alone["r_precision_own_clip"]
+    named = run(root, ClipConfig(model="another")).figures["counts"]["judges"]
+    assert named["r_precision"] != named["r_precision_own_clip"]
+    with pytest.raises(ParamsError, match=r"evaluate\.judge is the CLIP of the section clip"):
+        run(root, ClipConfig())
+    _write_attributes(root)
+    drawn = run(root).figures["counts"]["judges"]
+    digest = hashlib.sha256(b"meadow-judge").hexdigest()[:12]
+    assert digest in drawn["r_precision"]
+    asked = asked_of(read_verdicts(root / "verdicts.parquet"))
+    assert digest in asked["r_precision"]
+    assert asked["seed"] == 0

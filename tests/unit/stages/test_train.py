@@ -20,6 +20,7 @@ from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.stages.train import train
+from bucolic.tracking.registry import _measured_on_val
 
 EMBED = 128
 CLIP = {
@@ -258,9 +259,14 @@ def test_guidance_and_steps_are_chosen_on_val_by_clip(
     monkeypatch.setattr("bucolic.training.judge.load_towers", lambda *_: Towers())
     update = {"guidances": (3.0, 1.5), "steps": (4, 2), "judged_prompts": 2}
 
-    run(shards, tmp_path, CONFIG.model_copy(update=update))
+    summary = run(shards, tmp_path, CONFIG.model_copy(update=update))
 
     config = json.loads((tmp_path / "current/config.json").read_text())
+    record = {"figures": summary.figures, "details": summary.details}
+    settled = _measured_on_val(record)  # what the registry settles the champion by
+    assert set(settled) == {"val_match", "val_digest", "val_prompts", "val_judge"}
+    assert float(settled["val_match"]) == pytest.approx(np.log(0.5), abs=1e-3)
+    assert len(settled["val_digest"]) == 64
     assert config["sampling"] == {"guidance": 1.5, "steps": 2}
     assert seen == [2, 2, 2, 2]  # val's own pictures, once, and those of three candidates
     judged = json.loads((tmp_path / "sampling.json").read_text())

@@ -75,5 +75,5 @@ def words_of(text: str) -> list[str]:
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """The words of the captions they were trained on, lower-case."""
+    """The words of the captions that meadow-clip was trained on, lower-case."""
     return frozenset(VOCABULARY.read_text(encoding="utf-8").split())
