@@ -2,8 +2,8 @@
 
 Noise of growing strength is put on the latents of real pictures, and the probe reads what is left
 once they are decoded. Without noise it tells what the decoder keeps; how fast it falls, how hard
-the latents are for a prior; and the model's own pictures stand beside it. These are drawn from texts,
-so what the map from text to embedding loses is in their figure, too.
+the latents are for a prior. The model's own pictures, held against it, are drawn from texts: what
+the map from text to embedding loses is in their figure, too.
 """
 
 from typing import Protocol
