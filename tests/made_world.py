@@ -102,19 +102,14 @@ class WorldProbe:
         return {name: [found[name] for found in facts] for name in NAMES}
 
 
-class PerfectArtist:
-    """Draws what the prompt states, and reconstructs with an error of 2 grey levels."""
-
-    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
-        """Pictures of prompts."""
-        generator = np.random.default_rng(seed)
-        return np.stack(
-            [[draw(decode(vector), generator) for _ in range(n)] for vector in text_vectors]
-        )
+class OwnDraws:
+    """What an artist draws of images, for one that has neither latents nor a likelihood."""
 
     def draw_of_images(self, image_vectors: np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """Pictures of the facts of images."""
-        return self.draw(image_vectors, n=1, seed=seed)[:, 0]
+        """Pictures of images, one of each."""
+        artist: Any = self
+        drawn: np.ndarray = artist.draw(image_vectors, n=1, seed=seed)[:, 0]
+        return drawn
 
     def noised(
         self, images: np.ndarray, image_vectors: np.ndarray, *, level: float, seed: int = 0
@@ -130,6 +125,17 @@ class PerfectArtist:
         """It has none."""
         assert len(images) == len(image_vectors)
         assert seed == 0
+
+
+class PerfectArtist(OwnDraws):
+    """Draws what the prompt states, and reconstructs with an error of 2 grey levels."""
+
+    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
+        """Pictures of prompts."""
+        generator = np.random.default_rng(seed)
+        return np.stack(
+            [[draw(decode(vector), generator) for _ in range(n)] for vector in text_vectors]
+        )
 
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
         """Almost the images."""

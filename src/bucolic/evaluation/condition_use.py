@@ -8,9 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from bucolic.evaluation.figures import Figure, Figures, absent
+from bucolic.evaluation.figures import Figures, absent, mean_figure
 from bucolic.evaluation.metrics.psnr import psnr_db
-from bucolic.seeing.metrics.intervals import normal
 
 IMAGES = 200
 ALONE = "there is no other picture to take a condition from"
@@ -44,9 +43,6 @@ def condition_use(model: Rebuilder, images: np.ndarray, vectors: np.ndarray, see
     own = psnr_db(model.reconstruct(images, vectors), images)
     shuffled = psnr_db(model.reconstruct(images, np.roll(vectors, 1, axis=0)), images)
     resampled = psnr_db(model.draw_of_images(vectors, seed=seed), images)
-    return dict(zip(NAMES, (_mean(own - shuffled), _mean(own - resampled)), strict=True))
-
-
-def _mean(values: np.ndarray) -> Figure:
-    interval = normal(values) if len(values) > 1 else None
-    return Figure(float(values.mean()), interval=interval, n=len(values))
+    return dict(
+        zip(NAMES, (mean_figure(own - shuffled), mean_figure(own - resampled)), strict=True)
+    )

@@ -6,9 +6,8 @@ import numpy as np
 
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
-from bucolic.evaluation.figures import Figure, Figures, absent
+from bucolic.evaluation.figures import Figure, Figures, absent, mean_figure
 from bucolic.seeing.jury import Jury
-from bucolic.seeing.metrics.intervals import normal
 from bucolic.seeing.metrics.similarity import normalised
 from bucolic.seeing.prompts import Prompts
 
@@ -32,7 +31,7 @@ def diversity(
     """
     vectors = jury.judged(drawn.reshape(-1, *drawn.shape[2:]))
     own = np.array([mean_distance(part) for part in vectors.reshape(*drawn.shape[:2], -1)])
-    figures = {"of_draws": _mean(own)}
+    figures = {"of_draws": mean_figure(own)}
     if attributes is None:
         return {**figures, "of_real": absent(NOT_KNOWN), "ratio": absent(NOT_KNOWN)}
     met = [_meeting(says, test, attributes) for says in prompts.stated]
@@ -42,7 +41,7 @@ def diversity(
     seen = jury.judged(test.images)
     real = np.array([mean_distance(seen[met[at]]) for at in kept])
     ratio = float(own[kept].mean() / real.mean()) if real.mean() > 0 else float("nan")
-    return {**figures, "of_real": _mean(real), "ratio": Figure(ratio, n=len(kept))}
+    return {**figures, "of_real": mean_figure(real), "ratio": Figure(ratio, n=len(kept))}
 
 
 def mean_distance(vectors: np.ndarray) -> float:
@@ -57,8 +56,3 @@ def _meeting(says: Mapping[str, str], test: Split, attributes: Attributes) -> Se
     """Rows of the real pictures of which all is true that is said."""
     truths = [attributes.truth.get(int(image), {}) for image in test.image_ids]
     return [row for row, truth in enumerate(truths) if says.items() <= truth.items()]
-
-
-def _mean(values: np.ndarray) -> Figure:
-    interval = normal(values) if len(values) > 1 else None
-    return Figure(float(values.mean()), interval=interval, n=len(values))

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from bucolic.seeing.metrics.intervals import normal
+
 DECIMALS = 6
 ENDLESS = "its value is no finite number"
 
@@ -38,6 +42,13 @@ Figures = dict[str, Figure]
 def absent(reason: str) -> Figure:
     """A figure that does not apply, with its reason."""
     return Figure(value=None, reason=reason)
+
+
+def mean_figure(values: np.ndarray) -> Figure:
+    """The mean of independent values float [n], n at least 1, with the interval of its error."""
+    exact = values.astype(np.float64)
+    interval = normal(exact) if len(exact) > 1 else None
+    return Figure(float(exact.mean()), interval=interval, n=len(exact))
 
 
 def under(prefix: str, figures: Mapping[str, Figure]) -> Figures:

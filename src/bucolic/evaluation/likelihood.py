@@ -14,8 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bucolic.evaluation.figures import Figure, Figures, absent
-from bucolic.seeing.metrics.intervals import normal
+from bucolic.evaluation.figures import Figure, Figures, absent, mean_figure
 
 IMAGES = 100
 LEVELS = 255
@@ -65,15 +64,12 @@ def likelihood(model: Estimator, images: np.ndarray, vectors: np.ndarray, seed: 
     }
     active = parts["means"].var(axis=0) > ACTIVE_VARIANCE
     share = Figure(float(active.mean()), n=len(images))
-    return {**{name: _mean(part) for name, part in found.items()}, "active_units_share": share}
+    return {
+        **{name: mean_figure(part) for name, part in found.items()},
+        "active_units_share": share,
+    }
 
 
 def _bits(nats: np.ndarray, values: int) -> np.ndarray:
     bits: np.ndarray = nats / (values * math.log(2)) + math.log2(LEVELS)
     return bits
-
-
-def _mean(values: np.ndarray) -> Figure:
-    values = values.astype(np.float64)
-    interval = normal(values) if len(values) > 1 else None
-    return Figure(float(values.mean()), interval=interval, n=len(values))

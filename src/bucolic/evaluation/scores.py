@@ -7,7 +7,7 @@ import numpy as np
 
 from bucolic.base.loading import loaded
 from bucolic.evaluation import table
-from bucolic.evaluation.figures import Figure, Figures, absent, finite
+from bucolic.evaluation.figures import Figure, Figures, absent, finite, mean_figure
 from bucolic.evaluation.metrics.cmmd import cmmd
 from bucolic.evaluation.metrics.coverage import density_and_coverage
 from bucolic.evaluation.metrics.fid import frechet_distance
@@ -20,7 +20,6 @@ from bucolic.seeing.metrics.attributes import accuracies, agreement, all_right
 from bucolic.seeing.metrics.intervals import (
     bootstrap_mean_of_means,
     clustered_share,
-    normal,
 )
 from bucolic.seeing.metrics.kid import LEAST, kid, kid_interval, on_sphere
 from bucolic.seeing.metrics.sharpness import sharpness_interval, sharpness_ratio
@@ -165,7 +164,9 @@ def similarity(sitting: Sitting) -> Figures:
     """Mean cosine of the pictures with their prompts."""
     if sitting.picked:
         return {"clip_similarity": absent(PICKED)}
-    return {"clip_similarity": _mean(sitting.exam.by_prompt(cosines(sitting.views, sitting.exam)))}
+    return {
+        "clip_similarity": mean_figure(sitting.exam.by_prompt(cosines(sitting.views, sitting.exam)))
+    }
 
 
 def cosines(views: Views, exam: Exam) -> np.ndarray:
@@ -201,7 +202,7 @@ def psnr(sitting: Sitting) -> Figures:
     values = psnr_db(sitting.rebuilt.pictures, sitting.real.pictures)
     identical = bool(np.isinf(values).any())
     equal = absent("some pictures equal their references")
-    return {"psnr_db": equal if identical else _mean(values)}
+    return {"psnr_db": equal if identical else mean_figure(values)}
 
 
 def likeness(sitting: Sitting) -> Figures:
@@ -211,7 +212,7 @@ def likeness(sitting: Sitting) -> Figures:
     pictures, references = sitting.rebuilt.pictures, sitting.real.pictures
     if min(references.shape[2:]) < WINDOW_PX:
         return {"ssim": absent(f"pictures below {WINDOW_PX} px have no window to compare")}
-    return {"ssim": _mean(ssim(pictures, references))}
+    return {"ssim": mean_figure(ssim(pictures, references))}
 
 
 def sharpness(sitting: Sitting) -> Figures:
@@ -317,8 +318,3 @@ def _share(outcomes: np.ndarray, exam: Exam, otherwise: str = "no prompt states 
         return absent(otherwise)
     interval = clustered_share(shares, exam.draws)
     return Figure(float(shares.mean()), interval=interval, n=len(shares))
-
-
-def _mean(values: np.ndarray) -> Figure:
-    interval = normal(values) if len(values) > 1 else None
-    return Figure(float(np.mean(values)), interval=interval, n=len(values))

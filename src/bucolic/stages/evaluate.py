@@ -20,7 +20,8 @@ from bucolic.seeing.clip.config import ClipConfig
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
     from bucolic.data.coco import Attributes
-    from bucolic.evaluation.study import Findings
+    from bucolic.evaluation.study import Findings, Study
+    from bucolic.models.trained import TrainedModel
     from bucolic.seeing.clip.towers import Towers
 
 ORDINARY_SHOWN, HELD_OUT_SHOWN, COMPARED = 12, 4, 5
@@ -72,23 +73,56 @@ def evaluate(
         ParamsError: the judge is the CLIP that the model is conditioned on.
     """
     from bucolic.base.device import choose_device
-    from bucolic.data.shards import content_digest, read_index, read_split
+    from bucolic.data.shards import content_digest
     from bucolic.data.verdicts import write_verdicts
     from bucolic.evaluation.document import document, headline
-    from bucolic.evaluation.study import Study, on_held_out_combinations, on_ordinary_prompts
+    from bucolic.evaluation.study import on_held_out_combinations, on_ordinary_prompts
     from bucolic.evaluation.verdicts import verdict_rows
     from bucolic.models.trained import TrainedModel
-    from bucolic.seeing.clip.towers import load_towers
-    from bucolic.seeing.jury import Jury
-    from bucolic.seeing.prompts import HELD_OUT, ORDINARY, read_all_attributes
+    from bucolic.seeing.prompts import HELD_OUT, ORDINARY
 
     device = choose_device(runtime.device)
-    artist, towers = TrainedModel.read(model, device), load_towers(clip, device)
+    artist = TrainedModel.read(model, device)
+    study = _study(artist, shards, annotations, config, clip, device)
+    ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
+    images = len(study.test.image_ids)
+    asked = {"seed": config.seed, "draws": config.draws}
+    sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
+    write_verdicts(verdicts, verdict_rows(study.test, sittings), study.jury.names | asked)
+    about = {"test_images": images, "sampling": artist.config["sampling"], **asked}
+    content = document(ordinary, held_out, study.jury, about)
+    return Summary(
+        Rows(images, images),
+        content,
+        headline(content),
+        details={"test_digest": content_digest(study.test)},
+        sheets=dict(_sheets(ordinary, held_out, drawn=study.attributes is not None)),
+        device=device,
+        precision=clip.precision,
+    )
+
+
+def _study(
+    artist: "TrainedModel",
+    shards: Path,
+    annotations: Path,
+    config: EvaluateConfig,
+    clip: ClipConfig,
+    device: str,
+) -> "Study":
+    """What is evaluated, on what, and by whom; all of one CLIP but the judge."""
+    from bucolic.data.shards import read_index, read_split
+    from bucolic.evaluation.study import Study
+    from bucolic.seeing.clip.towers import load_towers
+    from bucolic.seeing.jury import Jury
+    from bucolic.seeing.prompts import read_all_attributes
+
+    towers = load_towers(clip, device)
     _require_one_clip(towers.provenance, artist.config["clip"], read_index(shards).clip)
     attributes = read_all_attributes(annotations)
     judge = _judge(config, clip, device, drawn=attributes is not None)
     _require_another(judge, towers)
-    study = Study(
+    return Study(
         test=read_split(shards, "test"),
         train=read_split(shards, "train"),
         attributes=attributes,
@@ -97,27 +131,6 @@ def evaluate(
         limit=config.prompts,
         draws=config.draws,
         seed=config.seed,
-    )
-    ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
-    images = len(study.test.image_ids)
-    about = {
-        "test_images": images,
-        "sampling": artist.config["sampling"],
-        "draws": config.draws,
-        "seed": config.seed,
-    }
-    sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
-    asked = {**study.jury.names, "seed": config.seed}
-    write_verdicts(verdicts, verdict_rows(study.test, sittings), asked)
-    content = document(ordinary, held_out, study.jury, about)
-    return Summary(
-        Rows(images, images),
-        content,
-        headline(content),
-        details={"test_digest": content_digest(study.test)},
-        sheets=dict(_sheets(ordinary, held_out, drawn=attributes is not None)),
-        device=device,
-        precision=clip.precision,
     )
 
 

@@ -60,7 +60,6 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
             training diverged.
     """
     from bucolic.base.device import choose_device
-    from bucolic.data.shards import content_digest
     from bucolic.models.store import write_model
     from bucolic.training.build import new_model, open_context, read_data
     from bucolic.training.curves import reached, spent, write_curves
@@ -77,12 +76,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         rows, networks = _trained(kind, context, config, runtime)
         choice, judged = _chosen(network, splits["val"], annotations, clip, config)
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
-        judged_on = {
-            "val_digest": content_digest(splits["val"]),
-            "val_prompts": judged["prompts"],
-            "val_judge": judged["judge"],
-        }
-        details = spent(rows, networks) | judged_on
+        details = spent(rows, networks) | _judged_on(splits["val"], judged)
         if world.leads:
             about = {
                 "clip": index.clip,
@@ -99,6 +93,17 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     return Summary(
         Rows(images, images), figures, details=details, device=device, precision=config.precision
     )
+
+
+def _judged_on(val: "Split", judged: dict[str, Any]) -> dict[str, Any]:
+    """Of what, and by whom, val's figures are: where these are equal, two models compare."""
+    from bucolic.data.shards import content_digest
+
+    return {
+        "val_digest": content_digest(val),
+        "val_prompts": judged["prompts"],
+        "val_judge": judged["judge"],
+    }
 
 
 def _trained(

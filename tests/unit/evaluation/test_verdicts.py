@@ -92,3 +92,25 @@ def test_without_a_judge_the_only_clip_judges_alone(study: Study):
     assert found["metrics.r_precision"].value == 1.0
     assert "the only judge" in str(found["metrics.r_precision_own_clip"].reason)
     assert "has picked" in str(found["best_of.r_precision"].reason)
+
+
+class Stubborn(PerfectArtist):
+    """Draws every second prompt wrong, and all draws of a prompt alike."""
+
+    def draw(self, text_vectors: Any, *, n: int = 1, seed: int = 0) -> Any:
+        """Pictures of prompts."""
+        asked = text_vectors.copy()
+        asked[::2] = 0
+        return super().draw(asked, n=n, seed=seed)
+
+
+def test_draws_that_agree_make_no_interval_narrower(study: Study):
+    """Two equal draws of a prompt tell no more than one."""
+    narrow, wide = (
+        on_ordinary_prompts(dataclasses.replace(study, artist=Stubborn(), draws=draws)).figures[
+            "metrics.attributes_all_right"
+        ]
+        for draws in (4, 1)
+    )
+    assert narrow.value == pytest.approx(wide.value)
+    assert narrow.interval == pytest.approx(wide.interval, abs=1e-6)

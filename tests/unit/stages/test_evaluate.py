@@ -22,6 +22,7 @@ from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, 
 from bucolic.data.verdicts import asked_of, read_verdicts
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
+from made_world import OwnDraws
 
 SIZE_PX, EMBED_DIM = 16, 6
 PROVENANCE = {"model": "stand-in", "weights_sha256": "ab" * 32, "embed_dim": EMBED_DIM}
@@ -54,7 +55,7 @@ class StandInProbe:
         return {name: [value] * len(images) for name, value in everywhere.items()}
 
 
-class StandInModel:
+class StandInModel(OwnDraws):
     """Draws noise."""
 
     config: dict[str, Any]
@@ -71,25 +72,6 @@ class StandInModel:
         """Noise, uint8 [p, n, 3, 16, 16]."""
         shape = (len(text_vectors), n, 3, SIZE_PX, SIZE_PX)
         return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-
-    def draw_of_images(self, image_vectors: np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """Noise, uint8 [n, 3, 16, 16]."""
-        return self.draw(image_vectors, n=1, seed=seed)[:, 0]
-
-    def noised(
-        self, images: np.ndarray, image_vectors: np.ndarray, *, level: float, seed: int = 0
-    ) -> np.ndarray | None:
-        """The pictures, whatever the level, which has no meaning here."""
-        assert len(images) == len(image_vectors)
-        assert (level >= 0, seed) == (True, 0)
-        return images
-
-    def likelihood(
-        self, images: np.ndarray, image_vectors: np.ndarray, *, seed: int = 0
-    ) -> dict[str, np.ndarray] | None:
-        """It has none."""
-        assert len(images) == len(image_vectors)
-        assert seed == 0
 
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
         """The images, inverted."""
