@@ -241,6 +241,7 @@ def compare(first: str, second: str | None) -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of the pictures.")
 @click.option("--guidance", type=float, help="How strongly the prompt pulls; chosen on val.")
 @click.option("--steps", type=int, help="Steps of the sampler; chosen on val.")
+@click.option("--best-of", default=1, show_default=True, help="Keep the best of so many, by CLIP.")
 @click.option("--model", "folder", type=click.Path(path_type=Path), help="Folder of a model.")
 @click.option(
     "--out",
@@ -249,28 +250,39 @@ def compare(first: str, second: str | None) -> None:
     show_default=True,
     help="A .png for one enlarged grid, or a folder for single pictures.",
 )
-def generate(
+def generate(  # noqa: PLR0913, PLR0917 - an argument for each option
     prompts: tuple[str, ...],
     count: int,
     seed: int,
     guidance: float | None,
     steps: int | None,
+    best_of: int,
     folder: Path | None,
     out: Path,
 ) -> None:
     """Draw pictures of PROMPTS with the trained model."""
-    from bucolic.api.arguments import COUNTS, STEPS, finite_number, prompts_of, whole_number
+    from bucolic.api.arguments import (
+        CANDIDATES,
+        COUNTS,
+        STEPS,
+        finite_number,
+        prompts_of,
+        whole_number,
+    )
     from bucolic.showing.pictures import require_place, save_pictures
 
     require_place(out)
     texts = prompts_of(prompts)
     whole_number("n", count, COUNTS)
     whole_number("steps", 1 if steps is None else steps, STEPS)
+    whole_number("best_of", best_of, CANDIDATES)
     finite_number("guidance", guidance or 0.0, least=0)
     from bucolic.generate import Bucolic  # takes seconds
 
     model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
-    drawn = model.generate(texts, n=count, seed=seed, guidance=guidance, steps=steps)
+    drawn = model.generate(
+        texts, n=count, seed=seed, guidance=guidance, steps=steps, best_of=best_of
+    )
     for path in save_pictures(drawn, texts, out, seed=seed):
         click.echo(path)
 

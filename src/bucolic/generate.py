@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bucolic.api.ambient import drawing_modes, loading_modes
 from bucolic.api.arguments import (
+    CANDIDATES,
     COUNTS,
     STEPS,
     cut,
@@ -42,6 +43,8 @@ from bucolic.models.trained import TrainedModel
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.shipped import SHIPPED, unknown_words
 from bucolic.seeing.clip.towers import Towers, load_towers
+from bucolic.seeing.jury import embedded
+from bucolic.seeing.metrics.similarity import clip_similarity
 
 logger = logging.getLogger(__name__)
 Pictures = NDArray[np.uint8]
@@ -57,6 +60,7 @@ class _Request:
     seed: int
     guidance: float
     steps: int
+    best_of: int
 
 
 class Bucolic:
@@ -129,6 +133,7 @@ class Bucolic:
         seed: SupportsIndex = 0,
         guidance: float | None = None,
         steps: SupportsIndex | None = None,
+        best_of: SupportsIndex = 1,
     ) -> Pictures:
         """Draw `n` pictures for each prompt.
 
@@ -140,6 +145,8 @@ class Bucolic:
             guidance: how much to exaggerate what the prompt changes; None takes the one that was
                 chosen on the val split. At least 0.
             steps: steps of the flow, 1 to 10,000; None likewise.
+            best_of: candidates for each picture, 1 to 100, of which the one nearest to the prompt
+                by CLIP's cosine is kept, as unCLIP kept the better of two (arXiv 2204.06125).
 
         Returns:
             uint8 [prompts, n, 3, s, s].
@@ -147,7 +154,7 @@ class Bucolic:
         Raises:
             ParamsError: a prompt is empty or no text, or a number no number or out of range.
         """
-        texts, request = prompts_of(prompts), self._request(n, seed, guidance, steps)
+        texts, request = prompts_of(prompts), self._request(n, seed, guidance, steps, best_of)
         if (clip := self.config["clip_config"]["model"]) in SHIPPED:
             _warn_of_unknown_words(texts, clip)
         return self._draw(self.towers.embed_texts(texts), request)
@@ -161,6 +168,7 @@ class Bucolic:
         seed: SupportsIndex = 0,
         guidance: float | None = None,
         steps: SupportsIndex | None = None,
+        best_of: SupportsIndex = 1,
     ) -> Pictures:
         """Draw pictures for raw text embeddings [p, e] of the model's own CLIP; see `generate`.
 
@@ -170,6 +178,7 @@ class Bucolic:
             seed: likewise.
             guidance: likewise.
             steps: likewise.
+            best_of: likewise.
 
         Returns:
             uint8 [p, n, 3, s, s].
@@ -179,7 +188,7 @@ class Bucolic:
             ParamsError: a number is none, or out of range.
         """
         vectors = vectors_of("text_vectors", text_vectors, self.config["embed_dim"])
-        return self._draw(vectors, self._request(n, seed, guidance, steps))
+        return self._draw(vectors, self._request(n, seed, guidance, steps, best_of))
 
     @drawing_modes()
     def reconstruct(self, images: Pictures, image_vectors: Vectors) -> Pictures:
@@ -201,7 +210,9 @@ class Bucolic:
             raise DataError(f"{len(pictures)} images, but {len(vectors)} image_vectors")
         return self._trained.reconstruct(pictures, vectors)
 
-    def _request(self, n: object, seed: object, guidance: object, steps: object) -> _Request:
+    def _request(
+        self, n: object, seed: object, guidance: object, steps: object, best_of: object
+    ) -> _Request:
         sampling = self.config["sampling"]
         return _Request(
             n=whole_number("n", n, COUNTS),
@@ -210,10 +221,26 @@ class Bucolic:
                 "guidance", sampling["guidance"] if guidance is None else guidance, least=0
             ),
             steps=whole_number("steps", sampling["steps"] if steps is None else steps, STEPS),
+            best_of=whole_number("best_of", best_of, CANDIDATES),
         )
 
     def _draw(self, vectors: NDArray[np.float32], request: _Request) -> Pictures:
-        return self._trained.draw(vectors, **vars(request))
+        asked = {name: value for name, value in vars(request).items() if name != "best_of"}
+        best = self._trained.draw(vectors, **asked)
+        if request.best_of == 1:
+            return best
+        fits = self._fits(best, vectors)
+        for candidate in range(1, request.best_of):
+            drawn = self._trained.draw(vectors, **asked, candidate=candidate)
+            found = self._fits(drawn, vectors)
+            best[found > fits], fits = drawn[found > fits], np.maximum(fits, found)
+        return best
+
+    def _fits(self, pictures: Pictures, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Cosine of each picture [p, n, ...] with its prompt, by the model's CLIP: [p, n]."""
+        prompts, n = pictures.shape[:2]
+        seen = embedded(self.towers, pictures.reshape(-1, *pictures.shape[2:]))
+        return clip_similarity(seen, vectors.repeat(n, axis=0)).reshape(prompts, n)
 
 
 def _warn_of_unknown_words(prompts: Sequence[str], clip: str) -> None:

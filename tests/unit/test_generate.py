@@ -3,6 +3,7 @@ import logging
 import pickle
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.cli import main
@@ -41,6 +43,12 @@ class Towers:
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         """One row for each text."""
         rows = [np.random.default_rng(len(text)).normal(size=EMBED) for text in texts]
+        return np.array(rows, np.float32)
+
+    def embed_images(self, pictures: list[Image.Image]) -> np.ndarray:
+        """One row for each picture: random numbers seeded by its bytes."""
+        seeds = [zlib.crc32(picture.tobytes()) for picture in pictures]
+        rows = [np.random.default_rng(seed).normal(size=EMBED) for seed in seeds]
         return np.array(rows, np.float32)
 
 
@@ -93,6 +101,25 @@ def test_frozen_sampling_is_the_default(model: Bucolic):
     assert not np.array_equal(frozen, model.generate(["a cow"], steps=5))
 
 
+def test_the_best_of_several_is_the_nearest_to_its_prompt_by_clip(model: Bucolic):
+    """Of four candidates for each picture none is nearer; the first is what is drawn without."""
+    prompts, towers = ["a cow", "a horse"], Towers()
+
+    def fits(pictures: np.ndarray) -> np.ndarray:
+        drawn = [Image.fromarray(p.transpose(1, 2, 0)) for p in pictures.reshape(-1, 3, 32, 32)]
+        seen, texts = towers.embed_images(drawn), towers.embed_texts(prompts).repeat(3, axis=0)
+        lengths = np.linalg.norm(seen, axis=1) * np.linalg.norm(texts, axis=1)
+        return ((seen * texts).sum(axis=1) / lengths).reshape(2, 3)
+
+    reached = [fits(model.generate(prompts, n=3, best_of=k)) for k in (1, 2, 3, 4)]
+
+    assert np.array_equal(model.generate(prompts, n=3), model.generate(prompts, n=3, best_of=1))
+    assert (np.diff(reached, axis=0) >= 0).all()
+    assert (reached[3] > reached[0]).any()
+    single, many = (model.generate(["a cow"], n=n, best_of=4) for n in (1, 5))
+    assert np.array_equal(single[:, 0], many[:, 0])
+
+
 def test_vectors_stand_for_their_texts(model: Bucolic):
     """A prompt's own embedding draws the same pictures without CLIP."""
     vectors = Towers().embed_texts(["a cow", "a horse"])
@@ -131,6 +158,8 @@ def test_one_text_is_one_prompt(model: Bucolic):
         ({"n": 0}, "n must be a whole number from 1 to 100000, not 0"),
         ({"n": 4.0}, "n must be a whole number from 1 to 100000, not 4.0"),
         ({"seed": 1.0}, "seed must be a whole number, not 1.0"),
+        ({"best_of": 0}, "best_of must be a whole number from 1 to 100, not 0"),
+        ({"best_of": 101}, "best_of must be a whole number from 1 to 100, not 101"),
         ({"steps": 0}, "steps must be a whole number from 1 to 10000, not 0"),
         ({"steps": 2.0}, "steps must be a whole number from 1 to 10000, not 2.0"),
         ({"guidance": -1.0}, "guidance must be a finite number of at least 0, not -1.0"),
@@ -353,6 +382,7 @@ def test_a_folder_may_begin_at_home(folder: Path, monkeypatch: pytest.MonkeyPatc
         (["a cow", "--guidance", "nan"], "guidance must be a finite number of at least 0, not nan"),
         (["a cow", "--guidance", "-1"], "guidance must be a finite number of at least 0, not -1.0"),
         (["a cow", "--guidance", "1e30"], "guidance 1e+30 overflows in 2 steps: take less"),
+        (["a cow", "--best-of", "0"], "best_of must be a whole number from 1 to 100, not 0"),
         (["a cow", "--steps", "0"], "steps must be a whole number from 1 to 10000, not 0"),
         (["a cow", ""], "prompt number 2 is empty: say what to draw"),
         (["a cow\udcff"], r"prompt number 1 is not valid Unicode: 'a cow\udcff'"),

@@ -21,6 +21,7 @@ from bucolic.base.errors import DataError, ParamsError
 
 COUNTS = range(1, 100_001)  # of pictures for each prompt
 STEPS = range(1, 10_001)  # of the flow
+CANDIDATES = range(1, 101)  # drawn for each picture that is kept
 MOST_BITS = 1024  # of a seed; Python turns no integer of over 4,300 digits into text
 SHOWN = 80  # characters of a refused value in its message
 

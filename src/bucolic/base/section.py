@@ -1,6 +1,11 @@
-"""The base class of every section of params.yaml."""
+"""The base class of every section of params.yaml, and what several sections may say."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+# "auto" is bf16 where the device computes it natively; see `base.device.choose_precision`.
+Precision = Literal["fp32", "bf16", "auto"]
 
 
 class Section(BaseModel):

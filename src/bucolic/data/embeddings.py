@@ -24,7 +24,8 @@ from bucolic.data.tables import read_table, write_table
 
 VERSION = "1"
 Vectors = NDArray[np.float32]
-SAME_TOWERS = ("model", "weights_sha256", "preprocessing", "precision", "embed_dim")
+# Not the precision, by which vectors differ less than embed allows; see stages/embed.py.
+SAME_TOWERS = ("model", "weights_sha256", "preprocessing", "embed_dim")
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 A kind adds its shapes to the one; to the other, PHASE_images and PHASE_lr for each of its phases.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bucolic.base.section import Section
+from bucolic.base.section import Precision, Section
 
 DEFAULT_KIND = "cvae"
 # In the folder of a trained model; see store.py.
@@ -30,7 +30,7 @@ class TrainConfig(Section):
 
     Attributes:
         seed: of weights, batches and noise.
-        precision: "fp32", or "bf16" for autocast on a GPU.
+        precision: "fp32", "bf16" for autocast, or "auto": bf16 where that is native.
         batch_size: images in a step, over all processes.
         weight_decay: decoupled, as in AdamW.
         gradient_norm: gradients are scaled down to this norm.
@@ -45,7 +45,7 @@ class TrainConfig(Section):
     """
 
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "auto"
     batch_size: PositiveInt = 32
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: PositiveFloat = 1.0

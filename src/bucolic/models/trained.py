@@ -51,21 +51,22 @@ class TrainedModel:
         seed: int = 0,
         guidance: float | None = None,
         steps: int | None = None,
+        candidate: int = 0,
     ) -> Pictures:
         """Draw `n` pictures for each raw text embedding [p, e].
 
-        Picture i of prompt number p depends on (seed, p, i) and its embedding alone. Guidance and
-        steps that are None are those that were chosen on the val split.
+        Picture i of prompt number p depends on (seed, p, i, candidate) and its embedding alone.
+        Guidance and steps that are None are those that were chosen on the val split.
 
         Returns:
             uint8 [p, n, 3, s, s].
         """
         chosen = self.config["sampling"]
-        prompts = len(text_vectors)
+        prompts, more = len(text_vectors), (candidate,) if candidate else ()
         conditions = self.model.conditions_of_texts(text_vectors).repeat_interleave(n, dim=0)
         pictures = self.model.draw(
             conditions,
-            [picture_seed(seed, prompt, i) for prompt in range(prompts) for i in range(n)],
+            [picture_seed(seed, prompt, i, *more) for prompt in range(prompts) for i in range(n)],
             guidance=chosen["guidance"] if guidance is None else guidance,
             steps=chosen["steps"] if steps is None else steps,
         )

@@ -91,8 +91,8 @@ class Jury:
         never by their originals: fine detail beyond that size is no merit of either.
         """
         seen = None if self.probe is None else self.facts(pictures)
-        judged = None if self.judge is None else _embedded(self.judge, pictures)
-        return Views(pictures, _embedded(self.towers, pictures), seen, judged)
+        judged = None if self.judge is None else embedded(self.judge, pictures)
+        return Views(pictures, embedded(self.towers, pictures), seen, judged)
 
     def facts(self, pictures: np.ndarray) -> Mapping[str, Sequence[str]]:
         """What the probe, which must be there, sees in uint8 [p, 3, s, s] pictures."""
@@ -101,7 +101,7 @@ class Jury:
 
     def judged(self, pictures: np.ndarray) -> np.ndarray:
         """Raw embeddings of uint8 [p, 3, s, s] by the judge, or by the only CLIP there is."""
-        return _embedded(self.judge or self.towers, pictures)
+        return embedded(self.judge or self.towers, pictures)
 
     def read(self, texts: Sequence[str], vectors: np.ndarray) -> Captions:
         """Texts whose embeddings [m, e] by the conditioning CLIP are there already."""
@@ -128,7 +128,7 @@ class Jury:
         return _named(self.judge or self.towers)
 
 
-def _embedded(towers: Embedder, pictures: np.ndarray) -> np.ndarray:
+def embedded(towers: Embedder, pictures: np.ndarray) -> np.ndarray:
     """Raw embeddings of uint8 [p, 3, s, s], p at least 1; a few at a time are held as floats."""
     starts = range(0, len(pictures), AT_ONCE)
     parts = [towers.embed_images(_images(pictures[at : at + AT_ONCE])) for at in starts]

@@ -3,12 +3,14 @@
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bucolic.base.engine import ordered_map
+from bucolic.base.errors import ParamsError
 from bucolic.base.files import fingerprint, replacing
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
@@ -33,7 +35,9 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from bucolic.seeing.clip.towers import Towers
 
-STORE_KEY = (*SAME_TOWERS, "device", "versions")
+STORE_KEY = (*SAME_TOWERS, "precision", "device", "versions")
+LEAST_COSINE = 0.9995  # of a bf16 vector to that of fp32
+COMPARED = 64  # images and captions that this is measured on
 
 
 def embed(
@@ -49,7 +53,7 @@ def embed(
         runtime: its cache holds the store; each finished part is kept when the run is killed.
 
     Raises:
-        ParamsError: towers that cannot be loaded.
+        ParamsError: towers that cannot be loaded, or whose bf16 is not fit for use.
         DataError: an input is missing or of another format.
     """
     from bucolic.base.device import choose_device
@@ -62,14 +66,16 @@ def embed(
     store = runtime.cache / "embeddings" / folder
     image_rows, new_images = _embed_images(images, towers, store, runtime)
     captions = _captions_of(selection, set(image_rows.image_ids.tolist()))
+    cosine = _cosine_to_fp32(images, captions, towers, runtime)
     caption_rows, new_captions = _embed_captions(captions, towers, store)
     with replacing(out) as partial:
         partial.mkdir()
         write_images(partial / "images.parquet", image_rows, towers.provenance)
         write_captions(partial / "captions.parquet", caption_rows, towers.provenance)
-    return _summarise(
+    summary = _summarise(
         len(image_rows.image_ids), len(caption_rows.texts), new_images + new_captions, towers
     )
+    return replace(summary, details={} if cosine is None else {"cosine_to_fp32": cosine})
 
 
 def _embed_images(
@@ -92,6 +98,40 @@ def _embed_files(folder: Path, rows: Sequence[ImageRow], towers: "Towers", worke
         lambda content: towers.preprocess(middle(decode(content))), contents, workers=workers
     )
     return towers.embed_pixels(list(pixels))
+
+
+def _cosine_to_fp32(
+    folder: Path,
+    captions: Sequence[tuple[int, Caption]],
+    towers: "Towers",
+    runtime: Runtime,
+) -> float | None:
+    """The least cosine of some vectors in bf16 to the same in fp32; None where all is fp32.
+
+    Raises:
+        ParamsError: it is below what makes no difference.
+    """
+    if towers.provenance["precision"] == "fp32":
+        return None
+    rows = [row for row in read_index(folder) if row.status == "ok"][:COMPARED]
+    texts = [caption.text for _, caption in captions[:COMPARED]]
+    in_bf16, in_fp32 = (
+        _unit(_embed_files(folder, rows, made, runtime.workers), made.embed_texts(texts))
+        for made in (towers, towers.in_precision("fp32"))
+    )
+    cosine = float((in_bf16 * in_fp32).sum(axis=1).min(initial=1.0))
+    if cosine <= LEAST_COSINE:
+        raise ParamsError(
+            f"clip.precision: bf16 turns vectors of {towers.provenance['model']} to a cosine of "
+            f"{cosine:.5f} with those of fp32, below {LEAST_COSINE}: set fp32"
+        )
+    return cosine
+
+
+def _unit(*vectors: Vectors) -> Vectors:
+    rows = np.concatenate(vectors)
+    unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
 
 
 def _captions_of(selection: Path, image_ids: set[int]) -> list[tuple[int, Caption]]:

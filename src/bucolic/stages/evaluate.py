@@ -98,7 +98,7 @@ def evaluate(
         details={"test_digest": content_digest(study.test)},
         sheets=dict(_sheets(ordinary, held_out, drawn=study.attributes is not None)),
         device=device,
-        precision=clip.precision,
+        precision=study.jury.towers.provenance["precision"],
     )
 
 

@@ -59,7 +59,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         ParamsError: the kind is not known, the batch cannot be shared among the processes, or
             training diverged.
     """
-    from bucolic.base.device import choose_device
+    from bucolic.base.device import choose_device, choose_precision
     from bucolic.models.store import write_model
     from bucolic.training.build import new_model, open_context, read_data
     from bucolic.training.curves import reached, spent, write_curves
@@ -69,6 +69,8 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     index, splits = read_data(shards, kind.side_multiple_px)
     clip = _clip_config(index.clip)
     device = choose_device(runtime.device)
+    precision = choose_precision(config.precision, device)
+    config = config.model_copy(update={"precision": precision})
     with joined(device) as world:
         network, cosine = new_model(kind, model, splits, config.seed)
         chance = _chance(config, network.noise_shape)
@@ -82,7 +84,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
                 "clip": index.clip,
                 "clip_config": clip.model_dump(),
                 "sampling": asdict(choice.sampling),
-                "training": {"precision": config.precision, "images_seen": details["images_seen"]},
+                "training": {"precision": precision, "images_seen": details["images_seen"]},
             }
             with replacing(out) as folder:
                 write_model(folder, network, about, rows, kind=model.kind)
@@ -91,7 +93,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     return Summary(
-        Rows(images, images), figures, details=details, device=device, precision=config.precision
+        Rows(images, images), figures, details=details, device=device, precision=precision
     )
 
 

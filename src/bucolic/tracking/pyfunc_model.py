@@ -28,7 +28,7 @@ class PromptToPictures(PythonModel):
     """Draws `n` pictures for each row of a column `prompt`.
 
     The answer is a list of {"prompt": text, "pictures": [PNG file in base64, ...]}, one a row.
-    Params: n, seed, guidance, steps; the last two default to what was chosen on val.
+    Params: n, seed, guidance, steps, best_of; guidance and steps default to what was chosen on val.
     """
 
     def load_context(self, context: PythonModelContext) -> None:

@@ -281,6 +281,7 @@ def _signature() -> "ModelSignature":
         ParamSpec("seed", DataType.long, 0),
         ParamSpec("guidance", DataType.double, None),
         ParamSpec("steps", DataType.long, None),
+        ParamSpec("best_of", DataType.long, 1),
     ]
     outputs = Schema([prompt, ColSpec(picture, "pictures")])
     return ModelSignature(Schema([prompt]), outputs, ParamSchema(params))

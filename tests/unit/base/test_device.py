@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bucolic.base.device import choose_device
+from bucolic.base.device import choose_device, choose_precision
 from bucolic.base.errors import ParamsError
 
 
@@ -53,3 +53,23 @@ def test_without_a_card_only_the_processor_is_there(no_card: None, name: str):
     """`cpu:x` would otherwise reach torch, which ends in a traceback."""
     with pytest.raises(ParamsError, match=r"choose auto or one of \['cpu', 'cpu:0'\]$"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("device", "tensor_cores", "tiles", "precision"),
+    [
+        ("cuda:1", True, False, "bf16"),
+        ("cuda", False, True, "fp32"),
+        ("cpu", True, True, "bf16"),
+        ("cpu", True, False, "fp32"),
+        ("mps", True, True, "fp32"),
+    ],
+)
+def test_auto_precision_is_bf16_where_that_is_native(
+    monkeypatch: pytest.MonkeyPatch, device: str, tensor_cores: bool, tiles: bool, precision: str
+):
+    """By the device that computes, whatever else the machine has; what is asked for is taken."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: tensor_cores)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles})
+    assert precision == choose_precision("auto", device)
+    assert ["fp32", "bf16"] == [choose_precision(asked, device) for asked in ("fp32", "bf16")]

@@ -41,6 +41,7 @@ CONFIG = CvaeTrainConfig(
     validations=3,
     guidances=(2.0,),
     steps=(2,),
+    precision="fp32",
 )
 
 
@@ -211,6 +212,24 @@ def test_another_seed_gives_another_model(
     )
 
 
+def test_a_run_in_bf16_reaches_what_one_in_fp32_does(
+    shards: Path, undisturbed: tuple[Path, Summary, Sink], tmp_path: Path
+):
+    """Other bytes, losses near; record and model say which arithmetic it was."""
+    sink = Sink()
+    summary = run(shards, tmp_path, CONFIG.model_copy(update={"precision": "bf16"}), sink)
+
+    config = json.loads((tmp_path / "current/config.json").read_text())
+    assert ("bf16", "bf16") == (summary.precision, config["training"]["precision"])
+    assert "fp32" == undisturbed[1].precision
+    losses = [
+        [value for (name, _), value in s.values.items() if name.endswith("val_loss")]
+        for s in (sink, undisturbed[2])
+    ]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05, abs=0.01)
+
+
 def test_a_batch_may_be_larger_than_the_split(shards: Path, tmp_path: Path):
     """Twenty pictures fill a batch of 64; one validation suffices."""
     update = {"batch_size": 64, "autoencoder_images": 64, "prior_images": 100, "validations": 10}
@@ -315,4 +334,4 @@ def test_two_processes_train_one_model(shards: Path, tmp_path: Path):
         [json.loads(line)["val_loss"] for line in (folder / "current/curves.jsonl").open()]
         for folder in (tmp_path, tmp_path / "single")
     ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

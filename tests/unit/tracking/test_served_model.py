@@ -94,6 +94,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (["a cow"], {"n": 4.0}, "Can not safely convert"),
     (["a cow"], {"n": 2**70}, "n must be a whole number from 1"),
     (["a cow"], {"steps": 0}, "steps must be a whole number from 1"),
+    (["a cow"], {"best_of": 0}, "best_of must be a whole number from 1"),
     (["a cow"], {"guidance": float("nan")}, "guidance must be a finite number"),
     (["a cow"], {"guidance": 1e30}, "guidance 1e+30 overflows"),
 ]

@@ -3,15 +3,13 @@
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from bucolic.base.errors import ParamsError
-from bucolic.base.section import Section
+from bucolic.base.section import Precision, Section
 from bucolic.seeing.clip.shipped import MEADOW_CLIP, SHIPPED
 
-Precision = Literal["fp32", "bf16"]
 ELSEWHERE = ("hf-hub:", "local-dir:")  # a model that brings its own configuration
 
 
@@ -23,7 +21,9 @@ class ClipConfig(Section):
         pretrained: open_clip's tag of the weights ("laion2b_s34b_b79k") or a local file; not looked
             at for meadow-clip, whose weights ship in the package.
         pretrained_sha256: digest of that local file: DVC sees a change of weights by it.
-        precision: arithmetic of the towers; vectors are stored as float32 either way.
+        precision: arithmetic of the towers, "fp32", "bf16", or "auto": bf16 where that is native.
+            Vectors are stored as float32 either way, and embed refuses a CLIP whose bf16 vectors
+            turn away from those of fp32.
         allow_mismatch: use a CLIP that was trained on drawings on photographs all the same; its
             scores then mean little.
     """

@@ -14,7 +14,7 @@ import copy
 import importlib.metadata
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from bucolic.base.device import choose_precision
 from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.shipped import SHIPPED, TRAINED_ON, register
@@ -79,6 +80,10 @@ class Towers:
             for batch in _batches(np.flatnonzero(lengths == length), TEXT_ROWS):
                 vectors[batch] = self._padded(encode, tokens[batch, :length], TEXT_ROWS)
         return vectors
+
+    def in_precision(self, precision: str) -> "Towers":
+        """The same towers, computing in "fp32" or "bf16"."""
+        return replace(self, provenance=self.provenance | {"precision": precision})
 
     def _bucket_lengths(self, tokens: Tensor) -> NDArray[np.int64]:
         context = tokens.shape[1]
@@ -149,7 +154,7 @@ def _provenance(config: ClipConfig, model: Any, preprocess: object, device: str)
         "pretrained": config.pretrained,
         "weights_sha256": weights_digest(config, model),
         "preprocessing": " ".join(str(preprocess).split()),
-        "precision": config.precision,
+        "precision": choose_precision(config.precision, device),
         "device": torch.device(device).type,
         "embed_dim": _embed_dim(model),
         "trained_on": TRAINED_ON if config.model in SHIPPED else "photographs",
