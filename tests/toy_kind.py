@@ -98,7 +98,7 @@ def painter_phase(context: Context) -> Phase[nn.Module]:
             objective = Distance(model, network, context.data[split])
             return {"loss": mean_over_rows(batches, [objective(b, END)[0] for b in batches])}
 
-        return context.side_by_side(evaluate)
+        return context.side_by_side("painter", evaluate)
 
     def show(_network: nn.Module) -> Sheet:
         rows, captions = context.shown()

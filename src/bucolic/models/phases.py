@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bucolic.base.sheet import Block, Pictures, Sheet
+from bucolic.models.config import TrainConfig
 from bucolic.models.model import Model
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -122,8 +123,12 @@ class Context(Protocol):
     def drawer(self, purpose: str) -> Callable[[int, int], Batch]:
         """What gives the batch that follows after so many images, of so many rows."""
 
+    @property
+    def config(self) -> TrainConfig:
+        """Budgets and recipe, of the kind's own class."""
+
     def side_by_side(
-        self, evaluate: Callable[[str, Sequence[Batch]], dict[str, float]]
+        self, phase: str, evaluate: Callable[[str, Sequence[Batch]], dict[str, float]]
     ) -> dict[str, float]:
         """Values of the first rows of val and of train, drawn the same way at each validation."""
 

@@ -74,7 +74,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     with joined(device) as world:
         network, cosine = new_model(kind, model, splits, config.seed)
         chance = _chance(config, network.noise_shape)
-        context = open_context(network, splits, chance, world, device)
+        context = open_context(network, splits, config, chance, world, device)
         rows, networks = _trained(kind, context, config, runtime)
         choice, judged = _chosen(network, splits["val"], annotations, clip, config)
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}

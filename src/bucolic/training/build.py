@@ -8,7 +8,7 @@ import torch
 from bucolic.base.errors import DataError
 from bucolic.base.loading import loaded
 from bucolic.data.shards import ShardIndex, Split, read_index, read_split
-from bucolic.models.config import ModelConfig
+from bucolic.models.config import ModelConfig, TrainConfig
 from bucolic.models.kinds import Kind
 from bucolic.models.model import Model
 from bucolic.training.context import TrainingContext
@@ -55,7 +55,12 @@ def new_model(
 
 
 def open_context(
-    model: Model, splits: Mapping[str, Split], chance: Chance, world: World, device: str
+    model: Model,
+    splits: Mapping[str, Split],
+    config: TrainConfig,
+    chance: Chance,
+    world: World,
+    device: str,
 ) -> TrainingContext:
     """Everything that the phases need, on the training device."""
     data = {name: training_data(split, model.conditioning) for name, split in splits.items()}
@@ -65,4 +70,5 @@ def open_context(
         captions=splits["val"].captions,
         chance=chance,
         world=world,
+        config=config,
     )

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bucolic.models.config import TrainConfig
 from bucolic.models.model import Model
 from bucolic.models.phases import Batch, TrainingData
 from bucolic.training.data import Chance, draw_batch, fixed_batches
 from bucolic.training.distributed import World
 
-VALIDATION_ROWS = 256
+# Rows of each split that a validation looks at: so many that all validations of a phase together
+# cost less than 3 % of it, within bounds.
+VALIDATED_SHARE = 0.025
+FEWEST_ROWS, MOST_ROWS = 64, 1024
 ROWS_PER_BATCH = 64
 SHOWN = 8
 
@@ -26,6 +30,7 @@ class TrainingContext:
         captions: val's captions, in the order of its text_conditions.
         chance: how batches are drawn.
         world: the processes at work.
+        config: budgets and recipe.
     """
 
     model: Model
@@ -33,6 +38,7 @@ class TrainingContext:
     captions: Sequence[str]
     chance: Chance
     world: World
+    config: TrainConfig
 
     def drawer(self, purpose: str) -> Callable[[int, int], Batch]:
         """What gives the batch that follows after so many images, of so many rows."""
@@ -40,15 +46,20 @@ class TrainingContext:
         return lambda seen, count: draw_batch(train, self.chance, purpose, start=seen, count=count)
 
     def side_by_side(
-        self, evaluate: Callable[[str, Sequence[Batch]], dict[str, float]]
+        self, phase: str, evaluate: Callable[[str, Sequence[Batch]], dict[str, float]]
     ) -> dict[str, float]:
         """Values of the first rows of val and of train, drawn the same way at each validation."""
-        chance = self.chance.without_drop()
+        chance, rows = self.chance.without_drop(), self._validated_rows(phase)
         found: dict[str, float] = {}
         for split, data in self.data.items():
-            batches = fixed_batches(data, chance, limit=VALIDATION_ROWS, count=ROWS_PER_BATCH)
+            batches = fixed_batches(data, chance, limit=rows, count=ROWS_PER_BATCH)
             found |= {f"{split}_{key}": value for key, value in evaluate(split, batches).items()}
         return found
+
+    def _validated_rows(self, phase: str) -> int:
+        images: int = getattr(self.config, f"{phase}_images")
+        rows = round(VALIDATED_SHARE * images / self.config.validations)
+        return min(max(rows, FEWEST_ROWS), MOST_ROWS)
 
     def shown(self) -> tuple[Tensor, list[str]]:
         """First few val pictures that have a caption, as rows, and these captions."""

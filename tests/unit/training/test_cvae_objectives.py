@@ -10,6 +10,7 @@ from bucolic.models.cvae.objectives import (
     AutoencoderObjective,
     LatentData,
     PriorObjective,
+    detail_of,
     kl_weight,
     mirrored,
 )
@@ -63,7 +64,7 @@ def test_two_halves_average_to_the_gradient_of_the_whole(data: TrainingData):
         return value
 
     def gradient(batches: list[Batch], mean: Mean) -> torch.Tensor:
-        objective = AutoencoderObjective(network, data, mean)
+        objective = AutoencoderObjective(network, data, 2.0, mean)
         network.zero_grad()
         for part in batches:
             (objective(part, Moment(1, 10))[0] / len(batches)).backward()
@@ -83,7 +84,7 @@ def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
     latents = LatentData(*(torch.randn(40, 4, 4, 4),) * 2)
     objectives = [
         AutoencoderObjective(
-            Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12), data, lambda value: value
+            Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12), data, 4.0, lambda value: value
         ),
         PriorObjective(LatentPrior(PriorConfig(32, 2, 16), 4, 12), latents),
     ]
@@ -98,6 +99,32 @@ def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
             optimiser.step()
             losses.append(loss.item())
         assert losses[-1] < losses[0] - 0.2 * abs(losses[0])
+
+
+def test_detail_is_fine_structure_at_the_scale_of_white_noise():
+    """A slope has none inside, a checkerboard 8/sqrt(20) of its height, white noise its own."""
+    slope = torch.arange(8.0).expand(1, 3, 8, 8)
+    assert detail_of(slope)[..., 1:-1].abs().max() < 1e-6
+    board = ((torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1).expand(1, 1, 8, 8)
+    inside = detail_of(board)[..., 1:-1, 1:-1]
+    torch.testing.assert_close(inside, -8 / 20**0.5 * board[..., 1:-1, 1:-1])
+    noise = torch.randn((4, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    assert abs(detail_of(noise).std().item() - 1) < 0.03
+
+
+def test_weighted_detail_is_added_to_the_bound(data: TrainingData):
+    """Weight 0 leaves the bound alone; twice the weight adds twice as much, the bound is told."""
+    torch.manual_seed(0)
+    network = Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12)
+    batch = draw_batch(data, CHANCE, "autoencoder", start=0, count=8)
+    objectives = [AutoencoderObjective(network, data, w, lambda v: v) for w in (0.0, 1.0, 2.0)]
+    with torch.no_grad():
+        found = [objective(batch, END) for objective in objectives]
+    losses = [float(loss) for loss, _ in found]
+    bounds = [float(values["bound"]) for _, values in found]
+    assert losses[0] == bounds[0] == bounds[1] == bounds[2]
+    assert losses[1] > losses[0]
+    assert abs((losses[2] - losses[0]) / (losses[1] - losses[0]) - 2) < 1e-3
 
 
 def test_the_kl_term_is_phased_in_over_a_fifth():

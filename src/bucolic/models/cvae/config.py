@@ -7,7 +7,7 @@ like one: `__pydantic_config__` refuses unknown keys and values of another type.
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from bucolic.models.config import ModelConfig, TrainConfig
 
@@ -83,9 +83,12 @@ class CvaeTrainConfig(TrainConfig):
         prior_images: budget of the second phase.
         autoencoder_lr: peak learning rate of the first phase.
         prior_lr: peak learning rate of the second phase.
+        detail_weight: of the Laplacian's squared error beside the pixels' in the first phase; 0
+            leaves the evidence lower bound alone, more makes a sharper decoder.
     """
 
     autoencoder_images: PositiveInt = 24_000
     prior_images: PositiveInt = 40_000
     autoencoder_lr: PositiveFloat = 2e-3
     prior_lr: PositiveFloat = 1e-3
+    detail_weight: float = Field(default=0.0, ge=0)

@@ -37,7 +37,7 @@ def reached(best: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     autoencoder, prior = best["autoencoder"], best["prior"]
     return {
         "val_psnr_db": autoencoder["val_psnr_db"],
-        "val_bound_nats": autoencoder["val_loss"],
+        "val_bound_nats": autoencoder["val_bound"],
         "kl_nats": autoencoder["val_kl_nats"],
         "sigma": autoencoder["val_sigma"],
         "val_flow_loss": prior["val_loss"],

@@ -131,8 +131,10 @@ class LatentPrior(nn.Module):
     def _velocity(self, points: Tensor, time: float, condition: Tensor, guidance: float) -> Tensor:
         times = points.new_full((len(points),), time)
         none = torch.zeros_like(times, dtype=torch.bool)
-        conditional: Tensor = self.network(points, times, condition, none)
         if guidance == 1:
+            conditional: Tensor = self.network(points, times, condition, none)
             return conditional
-        unconditional: Tensor = self.network(points, times, condition, ~none)
+        twice = (torch.cat([part, part]) for part in (points, times, condition))
+        velocities: Tensor = self.network(*twice, torch.cat([none, ~none]))
+        conditional, unconditional = velocities.chunk(2)
         return unconditional + guidance * (conditional - unconditional)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bucolic.base.sheet import Sheet
 from bucolic.models.cvae.autoencoder import Autoencoder
+from bucolic.models.cvae.config import CvaeTrainConfig
 from bucolic.models.cvae.latent_prior import LatentPrior
 from bucolic.models.cvae.model import Cvae
 from bucolic.models.cvae.objectives import AutoencoderObjective, LatentData, PriorObjective
@@ -34,27 +35,34 @@ def _cvae(context: Context) -> Cvae:
     return context.model
 
 
+def _config(context: Context) -> CvaeTrainConfig:
+    assert isinstance(context.config, CvaeTrainConfig), "these phases train a CVAE"
+    return context.config
+
+
 def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
-    """Encoder and decoder, by their evidence lower bound."""
+    """Encoder and decoder, by their evidence lower bound, and detail where it is weighted."""
     preview = copy.deepcopy(_cvae(context))
     rows, captions = context.shown()
-    val = context.data["val"]
+    val, weight = context.data["val"], _config(context).detail_weight
 
     @torch.no_grad()
     def validate(network: Autoencoder) -> dict[str, float]:
         def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:
             data = context.data[split]
-            objective = AutoencoderObjective(network, data, mean=lambda value: value)
+            objective = AutoencoderObjective(network, data, weight, mean=lambda value: value)
             found = [objective(batch, END) for batch in batches]
             psnr = [_psnr_db(network, data, batch.rows) for batch in batches]
             return {
                 "loss": mean_over_rows(batches, [loss for loss, _ in found]),
                 "psnr_db": mean_over_rows(batches, psnr),
-                "kl_nats": mean_over_rows(batches, [values["kl_nats"] for _, values in found]),
-                "sigma": mean_over_rows(batches, [values["sigma"] for _, values in found]),
+                **{
+                    name: mean_over_rows(batches, [values[name] for _, values in found])
+                    for name in ("bound", "kl_nats", "sigma")
+                },
             }
 
-        return context.side_by_side(evaluate)
+        return context.side_by_side("autoencoder", evaluate)
 
     def show(network: Autoencoder) -> Sheet:
         preview.autoencoder.load_state_dict(network.state_dict())
@@ -63,7 +71,7 @@ def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
         return below_one_another([pictures.cpu().numpy(), rebuilt.numpy()], captions)
 
     network = _cvae(context).autoencoder
-    objective = AutoencoderObjective(network, context.data["train"], context.mean)
+    objective = AutoencoderObjective(network, context.data["train"], weight, context.mean)
     return Phase("autoencoder", network, objective, context.drawer("autoencoder"), validate, show)
 
 
@@ -88,7 +96,7 @@ def prior_phase(context: Context) -> Phase[LatentPrior]:
                 "loss": mean_over_rows(batches, [objective(batch, END)[0] for batch in batches])
             }
 
-        return context.side_by_side(evaluate)
+        return context.side_by_side("prior", evaluate)
 
     def show(network: LatentPrior) -> Sheet:
         preview.prior.load_state_dict(network.state_dict())

@@ -21,8 +21,8 @@ class TowardsTarget(nn.Module):
 
     def forward(self, points: Tensor, times: Tensor, _: Tensor, dropped: Tensor) -> Tensor:
         """Velocity at points and times."""
-        self.unconditional += bool(dropped.all())
-        self.conditional += not bool(dropped.any())
+        self.unconditional += int(dropped.sum())
+        self.conditional += int((~dropped).sum())
         target = torch.where(dropped[:, None, None, None], 0.0, self.target)
         return (target - points) / (1 - times[:, None, None, None]).clamp(min=1e-3)
 
@@ -45,7 +45,7 @@ def test_sampling_follows_the_velocity_to_the_target(prior: LatentPrior):
 
 
 def test_guidance_one_never_asks_for_the_unconditional_velocity(prior: LatentPrior):
-    """Three steps cost four velocities, and as many without a condition when guided."""
+    """Three steps cost a row four velocities, and as many without a condition when guided."""
     prior.network = network = TowardsTarget(torch.zeros(1))
     noise, condition = torch.randn(1, 4, 8, 8), torch.zeros(1, 12)
 
