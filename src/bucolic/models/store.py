@@ -25,7 +25,7 @@ from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND, WEIGHT
 from bucolic.models.kinds import kind_named
 from bucolic.models.model import Model
 
-VERSION = 2
+VERSION = 3
 
 
 def write_model(

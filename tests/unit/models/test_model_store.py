@@ -33,7 +33,7 @@ def test_a_model_comes_back_as_it_was_written(tmp_path: Path, model: Cvae):
     tensors = read.state_dict()
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
     assert config["sampling"] == CONTENT["sampling"]
-    assert (config["version"], config["size_px"], config["embed_dim"]) == (2, 32, 12)
+    assert (config["version"], config["size_px"], config["embed_dim"]) == (3, 32, 12)
     assert json.loads((tmp_path / "current/curves.jsonl").read_text()) == CURVES[0]
 
 
@@ -52,7 +52,7 @@ def test_a_foreign_version_is_refused(tmp_path: Path, model: Cvae):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"version": 7}))
 
-    with pytest.raises(DataError, match="version 7, this package reads 2"):
+    with pytest.raises(DataError, match="version 7, this package reads 3"):
         read_model(tmp_path, "cpu")
 
 

@@ -144,7 +144,7 @@ def test_a_model_is_written_with_its_provenance(undisturbed: tuple[Path, Summary
     assert config["clip_config"]["model"] == "meadow-clip"
     assert config["sampling"] == {"guidance": 2.0, "steps": 2}
     assert config["training"]["images_seen"] == {"autoencoder": 96, "prior": 240}
-    assert (config["version"], config["size_px"], config["embed_dim"]) == (2, 32, EMBED)
+    assert (config["version"], config["size_px"], config["embed_dim"]) == (3, 32, EMBED)
     assert (summary.rows.into, summary.rows.out, summary.rows.failed) == (23, 23, 0)
 
 

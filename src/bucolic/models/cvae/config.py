@@ -46,7 +46,7 @@ class PriorConfig:
 
     Attributes:
         width: channels of its feature maps, all at the latent side; a multiple of 32.
-        blocks: residual blocks; self-attention over the positions follows every second one.
+        blocks: residual blocks; self-attention follows the second of every four.
         condition_width: width of the joint embedding of time and condition.
     """
 

@@ -38,7 +38,11 @@ def fourier_features(times: Tensor) -> Tensor:
 
 
 class VelocityNetwork(nn.Module):
-    """Residual convolutions at the latents' own resolution, with attention after every second."""
+    """Residual convolutions at the latents' own resolution, and some attention among positions.
+
+    Attention follows the second of every four blocks: it costs a tenth of a step, and a second one
+    after the fourth gained nothing (docs/experiments.md).
+    """
 
     def __init__(self, config: PriorConfig, latent_channels: int, embed_dim: int) -> None:
         super().__init__()
@@ -47,7 +51,9 @@ class VelocityNetwork(nn.Module):
         self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, k), nn.SiLU(), nn.Linear(k, k))
         self.stem = convolution(latent_channels, width)
         self.blocks = nn.ModuleList(ResidualBlock(width, k) for _ in range(config.blocks))
-        self.attention = nn.ModuleList(SelfAttention(width) for _ in range(config.blocks // 2))
+        self.attention = nn.ModuleDict(
+            {str(index): SelfAttention(width) for index in range(1, config.blocks, 4)}
+        )
         self.head = nn.Sequential(
             group_norm(width), nn.SiLU(), zeroed(convolution(width, latent_channels))
         )
@@ -60,8 +66,8 @@ class VelocityNetwork(nn.Module):
         features = self.stem(points)
         for index, block in enumerate(self.blocks):
             features = block(features, embedded)
-            if index % 2:
-                features = self.attention[index // 2](features)
+            if str(index) in self.attention:
+                features = self.attention[str(index)](features)
         velocity: Tensor = self.head(features).float()
         return velocity
 
