@@ -4,7 +4,7 @@ reports/sampling.json says how guidance and steps were chosen: what val's pictur
 each candidate.
 """
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from bucolic.models.kinds import Kind
     from bucolic.models.model import Model
     from bucolic.training.context import TrainingContext
-    from bucolic.training.data import Chance
     from bucolic.training.guidance import Choice
-    from bucolic.training.loop import Recipe
 
 
 def train(  # noqa: PLR0913 - what it reads and writes, each by its name
@@ -61,7 +59,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     """
     from bucolic.base.device import choose_device, choose_precision
     from bucolic.models.store import write_model
-    from bucolic.training.build import new_model, open_context, read_data
+    from bucolic.training.build import chance_of, new_model, open_context, read_data
     from bucolic.training.curves import reached, spent, write_curves
     from bucolic.training.distributed import joined
 
@@ -73,7 +71,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     config = config.model_copy(update={"precision": precision})
     with joined(device) as world:
         network, cosine = new_model(kind, model, splits, config.seed)
-        chance = _chance(config, network.noise_shape)
+        chance = chance_of(config, network.noise_shape)
         context = open_context(network, splits, config, chance, world, device)
         rows, networks = _trained(kind, context, config, runtime)
         choice, judged = _chosen(network, splits["val"], annotations, clip, config)
@@ -112,12 +110,13 @@ def _trained(
     kind: "Kind", context: "TrainingContext", config: TrainConfig, runtime: Runtime
 ) -> "tuple[list[dict[str, Any]], dict[str, Module]]":
     """Train the phases of a kind in their order; their validations, and by phase its network."""
+    from bucolic.training.build import recipe_of
     from bucolic.training.loop import Trainer
 
     rows: list[dict[str, Any]] = []
     networks: dict[str, Module] = {}
     phases = loaded(kind.phases)
-    recipes = {name: _recipe(config, name) for name in phases}  # a key that lacks is told at once
+    recipes = {name: recipe_of(config, name) for name in phases}  # a key that lacks is told at once
     for name, phase in phases.items():
         trainer = Trainer(phase(context), recipes[name], context.world)
         rows += trainer.run(runtime.work, runtime.sink).curves
@@ -142,23 +141,8 @@ def _chosen(
     )
 
 
-def _chance(config: TrainConfig, noise_shape: tuple[int, ...]) -> "Chance":
-    from bucolic.training.data import Chance
-
-    shares = (config.condition_drop, config.text_share)
-    return Chance(config.seed, config.flip, *shares, noise_shape)
-
-
 def _clip_config(provenance: dict[str, Any]) -> ClipConfig:
     known = {name: provenance[name] for name in ("model", "pretrained", "precision")}
     known["pretrained_sha256"] = provenance["weights_sha256"]
     # The embed stage has refused, or been told to allow, a mismatch before.
     return ClipConfig(**known, allow_mismatch=True)
-
-
-def _recipe(config: TrainConfig, phase: str) -> "Recipe":
-    from bucolic.training.loop import Recipe
-
-    own = {"images": f"{phase}_images", "lr": f"{phase}_lr"}
-    names = {field.name: own.get(field.name, field.name) for field in fields(Recipe)}
-    return Recipe(**{field: getattr(config, name) for field, name in names.items()})

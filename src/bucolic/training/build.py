@@ -1,7 +1,9 @@
 """The beginning of training: an untrained model, and the data where it is trained."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +16,7 @@ from bucolic.models.model import Model
 from bucolic.training.context import TrainingContext
 from bucolic.training.data import Chance, pairs_of, training_data
 from bucolic.training.distributed import World
+from bucolic.training.loop import Recipe
 
 
 def read_data(shards: Path, multiple_px: int) -> tuple[ShardIndex, dict[str, Split]]:
@@ -72,3 +75,19 @@ def open_context(
         world=world,
         config=config,
     )
+
+
+def chance_of(config: TrainConfig, noise_shape: tuple[int, ...]) -> Chance:
+    """How batches are drawn, for noise of a model's shape."""
+    shares = (config.condition_drop, config.text_share)
+    return Chance(config.seed, config.flip, *shares, noise_shape)
+
+
+def recipe_of(config: TrainConfig, phase: str) -> Recipe:
+    """How the network of one phase is trained; a key PHASE_name goes before the common name."""
+
+    def value(name: str) -> Any:
+        own = getattr(config, f"{phase}_{name}", None)
+        return getattr(config, name) if own is None else own
+
+    return Recipe(**{field.name: value(field.name) for field in fields(Recipe)})

@@ -113,7 +113,7 @@ class Trainer(Generic[Network]):
         sink.start(self.progress.images_seen)
         clock = clock or Clock()
         while self.step < self.recipe.steps:
-            self._step()
+            self.advance()
             if self.recipe.validates_after(self.step):
                 self._validate(sink)
             if self.world.leads and (clock.due() or self.step == self.recipe.steps):
@@ -123,7 +123,8 @@ class Trainer(Generic[Network]):
         self.network.load_state_dict(self.best)
         return self.progress
 
-    def _step(self) -> None:
+    def advance(self) -> None:
+        """Make one optimiser step."""
         recipe, step = self.recipe, self.step
         batch = self.phase.draw(self.progress.images_seen, recipe.batch_size)
         for group in self.optimiser.param_groups:

@@ -83,6 +83,8 @@ class CvaeTrainConfig(TrainConfig):
         prior_images: budget of the second phase.
         autoencoder_lr: peak learning rate of the first phase.
         prior_lr: peak learning rate of the second phase.
+        prior_batch_size: images in a step of the second phase, where they are not batch_size: the
+            first one makes better use of many small steps, the second one hardly minds.
         detail_weight: of the Laplacian's squared error beside the pixels' in the first phase; 0
             leaves the evidence lower bound alone, more makes a sharper decoder.
     """
@@ -91,4 +93,5 @@ class CvaeTrainConfig(TrainConfig):
     prior_images: PositiveInt = 40_000
     autoencoder_lr: PositiveFloat = 2e-3
     prior_lr: PositiveFloat = 1e-3
+    prior_batch_size: PositiveInt | None = None
     detail_weight: float = Field(default=0.0, ge=0)

@@ -1,0 +1,101 @@
+"""What a preset's model is worth over several seeds of training: chain, train, evaluate, average.
+
+    python bench/quality.py meadow --seeds 3
+
+The data are made once, then a model is trained and judged for each seed, all in a scratch folder
+below .work/bench. Run again, it goes on where it was killed. The file holds an entry a preset, with
+the commit that it is of, and mean, least and largest of every figure over the seeds.
+"""
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from bucolic.base.files import write_json
+from bucolic.base.runtime import Runtime
+from bucolic.pipeline.params import Params, parse_params
+from bucolic.pipeline.table import STAGES
+from bucolic.presets import preset_text
+from recorded import ROOT, commit, record
+
+OF_DATA, OF_MODEL = STAGES[:5], STAGES[5:]
+PARTS = ("metrics", "best_of", "heldout_combinations")
+RESULT = "evaluate.json"
+
+
+def main() -> None:
+    """Measure one preset, and put it beside what the file holds of others."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("preset")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/results/quality.json")
+    arguments = parser.parse_args()
+    home = ROOT / ".work/bench" / arguments.preset
+    params = parse_params(dict(YAML(typ="safe").load(preset_text(arguments.preset))))
+    out = arguments.out.resolve()
+    _make_data(home, params)
+    found = [_judged(home, params, seed) for seed in range(arguments.seeds)]
+    about = {"seeds": arguments.seeds, "commit": commit()}
+    entry = about | {part: _over_seeds(found, part) for part in PARTS}
+    former = json.loads(out.read_text()) if out.exists() else {}
+    record(out, former | {arguments.preset: entry})
+    print(json.dumps(entry["metrics"], indent=1))
+
+
+def _make_data(home: Path, params: Params) -> None:
+    if (home / "data/shards/index.json").exists():
+        return
+    shutil.copytree(ROOT / "datasets", home / "datasets", dirs_exist_ok=True)
+    os.chdir(home)
+    for stage in OF_DATA:
+        stage.run(params, _runtime(home), home)
+
+
+def _judged(home: Path, params: Params, seed: int) -> dict[str, Any]:
+    """The content of evaluate.json for a model trained with a seed."""
+    folder = home / f"seed-{seed}"
+    if not (folder / RESULT).exists():
+        (folder / "reports").mkdir(parents=True, exist_ok=True)
+        (folder / "data").is_symlink() or (folder / "data").symlink_to(home / "data")
+        os.chdir(folder)
+        train = params.train.model_copy(update={"seed": seed})
+        seeded = params.model_copy(update={"train": train})
+        for stage in OF_MODEL:
+            summary = stage.run(seeded, _runtime(folder), home)
+        write_json(folder / RESULT, summary.figures)
+    content: dict[str, Any] = json.loads((folder / RESULT).read_text())
+    return content
+
+
+def _runtime(folder: Path) -> Runtime:
+    return Runtime(folder / ".work", ROOT / ".work/bench/cache")
+
+
+def _over_seeds(found: list[dict[str, Any]], part: str) -> dict[str, Any]:
+    """Mean of each figure that every seed has, and behind `_range` the least and the largest."""
+    columns = [_flat(content.get(part, {})) for content in found]
+    figures: dict[str, Any] = {}
+    for name in columns[0]:
+        values = [column.get(name) for column in columns]
+        if all(isinstance(value, int | float) for value in values):
+            figures[name] = round(float(np.mean(values)), 4)
+            figures[f"{name}_range"] = [round(min(values), 4), round(max(values), 4)]
+    return figures
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures with those of a group beside the others: attributes' species as `species`."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
+
+
+if __name__ == "__main__":
+    main()

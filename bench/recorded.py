@@ -1,0 +1,46 @@
+"""Results of benchmarks: JSON with the command that made them, the commit, and the machine."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bucolic.base.files import write_json
+from bucolic.base.runtime import usable_cpus
+
+ROOT = Path(__file__).parent.parent
+
+
+def record(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to a JSON file, behind where it comes from."""
+    write_json(path, {"command": _command(), "commit": commit(), "machine": machine()} | content)
+
+
+def machine() -> dict[str, Any]:
+    """What computed: processor, cores that may be used, torch and its threads, devices."""
+    about = torch.cpu.get_capabilities()
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "processor": about.get("cpu_name", "unknown"),
+        "bf16_tiles": bool(about.get("amx_bf16")),
+        "cores": usable_cpus(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "devices": devices,
+    }
+
+
+def _command() -> str:
+    script = Path(sys.argv[0]).resolve().relative_to(ROOT)
+    return shlex.join(["python", str(script), *sys.argv[1:]])
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

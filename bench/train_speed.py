@@ -1,0 +1,157 @@
+"""How fast the two phases of preset meadow train here, beside what the machine's matrix units do.
+
+    python bench/train_speed.py --out bench/results/train.json
+
+The data are noise of the preset's shapes: speed does not depend on what pictures show. All figures
+come from one run: the machine's peak is that of square matrix products just before each phase, a
+step's operations are counted by torch, and the loop's own share is the time that drawing batches
+and logging take of it.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from ruamel.yaml import YAML
+from torch.utils.flop_counter import FlopCounterMode
+
+from bucolic.base.device import choose_device, choose_precision
+from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
+from bucolic.models.cvae.kind import build
+from bucolic.models.cvae.phases import PHASES
+from bucolic.models.phases import Moment, Phase, TrainingData
+from bucolic.pipeline.params import parse_params
+from bucolic.presets import preset_text
+from bucolic.training.build import chance_of, recipe_of
+from bucolic.training.context import TrainingContext
+from bucolic.training.distributed import World
+from bucolic.training.loop import Trainer
+from recorded import ROOT, record
+
+MATRIX_SIDE = 1024
+MATRIX_S = 3.0
+SKIPPED = 3  # first steps, which are slower
+Timed = Callable[..., Any]
+
+
+def main() -> None:
+    """Measure both phases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/results/train.json")
+    parser.add_argument("--steps", type=int, default=60, help="of each phase")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = choose_device(arguments.device)
+    params = parse_params(_meadow())
+    context = _context(params.model, params.train, params.shard.size_px, device)
+    phases = {name: _measured(make(context), params.train, arguments.steps, device)
+              for name, make in PHASES.items()}  # fmt: skip
+    record(arguments.out, {"device": device, "steps": arguments.steps, "phases": phases})
+    for name, found in phases.items():
+        print(name, found)
+
+
+def _meadow() -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(preset_text("meadow")))
+
+
+def _context(
+    model: CvaeConfig, train: CvaeTrainConfig, size_px: int, device: str
+) -> TrainingContext:
+    """A context over pictures of noise."""
+    torch.manual_seed(0)
+    embed_dim, rows = 128, 512
+    network = build(model, size_px=size_px, embed_dim=embed_dim).placed(device)
+    data = TrainingData(
+        pictures=torch.randint(0, 256, (rows, 3, size_px, size_px), dtype=torch.uint8),
+        image_conditions=torch.randn(rows, embed_dim),
+        text_conditions=torch.randn(rows, embed_dim),
+        text_starts=torch.arange(rows + 1),
+    ).to(device)
+    config = train.model_copy(update={"precision": choose_precision(train.precision, device)})
+    chance = chance_of(config, network.noise_shape)
+    splits = {"train": data, "val": data}
+    return TrainingContext(network, splits, [""] * rows, chance, World(), config)
+
+
+def _measured(
+    phase: Phase[Any], train: CvaeTrainConfig, steps: int, device: str
+) -> dict[str, float | str]:
+    """One phase's speed, as the loop runs it."""
+    peak = _matrix_flops_per_s(device)
+    clock = _Stopwatch(device)
+    recipe = recipe_of(train, phase.name)
+    images = (steps + SKIPPED) * recipe.batch_size
+    precision = choose_precision(train.precision, device)
+    recipe = replace(recipe, images=images, precision=precision)
+    trainer = Trainer(replace(phase, draw=clock.around("draw", phase.draw)), recipe, World())
+    trainer.progress.add = clock.around("log", trainer.progress.add)  # type: ignore[method-assign]
+    started_s = []
+    for _ in range(steps + SKIPPED):
+        started_s.append(clock.now_s())
+        trainer.advance()
+    step_s = (clock.now_s() - started_s[SKIPPED]) / steps
+    own_s = sum(sum(spent[SKIPPED:]) for spent in clock.spent_s.values()) / steps
+    flops = _step_flops(phase, recipe.batch_size)
+    return {
+        "precision": recipe.precision,
+        "batch_size": recipe.batch_size,
+        "images_per_s": recipe.batch_size / step_s,
+        "loop_share": own_s / step_s,
+        "mflop_per_image": flops / recipe.batch_size / 1e6,
+        "matrix_gflop_per_s": peak / 1e9,
+        "share_of_matrix_peak": flops / step_s / peak,
+    }
+
+
+class _Stopwatch:
+    """Takes the time of calls, the device's work included."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.spent_s: dict[str, list[float]] = {}
+
+    def now_s(self) -> float:
+        """Seconds, once the device has nothing left to do."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def around(self, name: str, function: Timed) -> Timed:
+        """The function, its time taken."""
+
+        def timed(*arguments: Any) -> Any:
+            start_s = self.now_s()
+            found = function(*arguments)
+            self.spent_s.setdefault(name, []).append(self.now_s() - start_s)
+            return found
+
+        return timed
+
+
+def _matrix_flops_per_s(device: str) -> float:
+    """What a product of square matrices reaches."""
+    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device)
+    clock, products = _Stopwatch(device), 0
+    start_s = clock.now_s()
+    while clock.now_s() - start_s < MATRIX_S:
+        left @ right
+        products += 1
+    return products * 2 * MATRIX_SIDE**3 / (clock.now_s() - start_s)
+
+
+def _step_flops(phase: Phase[Any], rows: int) -> int:
+    """Operations of one step, forwards and backwards, as torch counts them."""
+    batch = phase.draw(0, rows)
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = phase.objective(batch, Moment(1, 2))
+        loss.backward()
+    return int(counter.get_total_flops())
+
+
+if __name__ == "__main__":
+    main()
