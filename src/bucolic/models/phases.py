@@ -138,6 +138,13 @@ class Context(Protocol):
     def mean(self, value: Tensor) -> Tensor:
         """The average of a tensor over all processes."""
 
+    def clip_maps(self, side: int) -> tuple[Tensor, Tensor]:
+        """What the conditioning CLIP sees where in train's pictures, and in their mirror images.
+
+        Returns:
+            Feature maps float16 [n, f, side, side] from inside its image tower.
+        """
+
 
 def mean_over_rows(batches: Sequence[Batch], values: Sequence[Tensor]) -> float:
     """Mean over rows of values that are means over batches."""

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+
+from bucolic.seeing.clip.towers import Towers
 
 PROBE_SIZE_PX = 64
 AT_ONCE = 512  # pictures; a tower of 224 px takes 0.6 MB for one
@@ -133,6 +137,14 @@ def embedded(towers: Embedder, pictures: np.ndarray) -> np.ndarray:
     starts = range(0, len(pictures), AT_ONCE)
     parts = [towers.embed_images(_images(pictures[at : at + AT_ONCE])) for at in starts]
     return np.concatenate(parts)
+
+
+def feature_maps(towers: Towers, pictures: np.ndarray, side: int) -> Tensor:
+    """What a CLIP sees where in uint8 [p, 3, s, s]; see `Towers.feature_maps`."""
+    starts = range(0, len(pictures), AT_ONCE)
+    return torch.cat(
+        [towers.feature_maps(_images(pictures[at : at + AT_ONCE]), side) for at in starts]
+    )
 
 
 def _images(pictures: np.ndarray) -> list[Image.Image]:

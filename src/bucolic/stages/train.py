@@ -59,6 +59,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     """
     from bucolic.base.device import choose_device, choose_precision
     from bucolic.models.store import write_model
+    from bucolic.seeing.clip.towers import load_towers
     from bucolic.training.build import chance_of, new_model, open_context, read_data
     from bucolic.training.curves import reached, spent, write_curves
     from bucolic.training.distributed import joined
@@ -72,7 +73,9 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     with joined(device) as world:
         network, cosine = new_model(kind, model, splits, config.seed)
         chance = chance_of(config, network.noise_shape)
-        context = open_context(network, splits, config, chance, world, device)
+        context = open_context(
+            network, splits, config, chance, world, device, lambda: load_towers(clip, device)
+        )
         rows, networks = _trained(kind, context, config, runtime)
         choice, judged = _chosen(network, splits["val"], annotations, clip, config)
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}

@@ -1,6 +1,6 @@
 """The beginning of training: an untrained model, and the data where it is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from bucolic.data.shards import ShardIndex, Split, read_index, read_split
 from bucolic.models.config import ModelConfig, TrainConfig
 from bucolic.models.kinds import Kind
 from bucolic.models.model import Model
+from bucolic.seeing.clip.towers import Towers
 from bucolic.training.context import TrainingContext
 from bucolic.training.data import Chance, pairs_of, training_data
 from bucolic.training.distributed import World
@@ -64,6 +65,7 @@ def open_context(
     chance: Chance,
     world: World,
     device: str,
+    load_towers: Callable[[], Towers],
 ) -> TrainingContext:
     """Everything that the phases need, on the training device."""
     data = {name: training_data(split, model.conditioning) for name, split in splits.items()}
@@ -74,6 +76,7 @@ def open_context(
         chance=chance,
         world=world,
         config=config,
+        load_towers=load_towers,
     )
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from bucolic.models.config import TrainConfig
 from bucolic.models.model import Model
 from bucolic.models.phases import Batch, TrainingData
+from bucolic.seeing.clip.towers import Towers
+from bucolic.seeing.jury import feature_maps
 from bucolic.training.data import Chance, draw_batch, fixed_batches
 from bucolic.training.distributed import World
 
@@ -31,6 +33,7 @@ class TrainingContext:
         chance: how batches are drawn.
         world: the processes at work.
         config: budgets and recipe.
+        load_towers: of the conditioning CLIP, which few kinds of training need.
     """
 
     model: Model
@@ -39,6 +42,7 @@ class TrainingContext:
     chance: Chance
     world: World
     config: TrainConfig
+    load_towers: Callable[[], Towers]
 
     def drawer(self, purpose: str) -> Callable[[int, int], Batch]:
         """What gives the batch that follows after so many images, of so many rows."""
@@ -71,6 +75,15 @@ class TrainingContext:
     def seed(self) -> int:
         """Of the whole run."""
         return self.chance.seed
+
+    def clip_maps(self, side: int) -> tuple[Tensor, Tensor]:
+        """See `models.phases.Context`."""
+        towers, pictures = self.load_towers(), self.data["train"].pictures
+        plain, mirrored = (
+            feature_maps(towers, shown.cpu().numpy(), side).to(pictures.device)
+            for shown in (pictures, pictures.flip(-1))
+        )
+        return plain, mirrored
 
     def mean(self, value: Tensor) -> Tensor:
         """The average of a tensor over all processes."""

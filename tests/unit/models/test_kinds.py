@@ -130,7 +130,7 @@ def test_a_kind_that_is_no_name_is_refused_with_its_type():
 
 def test_a_model_of_a_kind_that_is_gone_is_one_line(tmp_path: Path):
     """A folder that a later or another checkout wrote."""
-    (tmp_path / "config.json").write_text('{"version": 2, "kind": "flow9"}')
+    (tmp_path / "config.json").write_text('{"version": 3, "kind": "flow9"}')
     (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     with pytest.raises(DataError, match=r"model\.kind: 'flow9' is none of cvae, toy: train again"):
         Bucolic.from_pretrained(tmp_path, "cpu")

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from bucolic.base.errors import DataError
 from bucolic.base.report import Summary
@@ -42,6 +43,8 @@ CONFIG = CvaeTrainConfig(
     guidances=(2.0,),
     steps=(2,),
     precision="fp32",
+    detail_weight=2.0,
+    alignment_weight=0.5,
 )
 
 
@@ -134,11 +137,16 @@ def undisturbed(
 
 
 def test_a_model_is_written_with_its_provenance(undisturbed: tuple[Path, Summary, Sink]):
-    """config.json holds shapes, CLIP, frozen sampling and images seen; no temporary file stays."""
+    """config.json holds shapes, CLIP, frozen sampling and images seen; no temporary file stays.
+
+    Nor does the projector by which the prior was aligned.
+    """
     folder, summary, _ = undisturbed
 
     config = json.loads((folder / "current/config.json").read_text())
 
+    weights = load_file(folder / "current/model.safetensors")
+    assert {"autoencoder", "conditioning", "prior"} == {name.split(".")[0] for name in weights}
     assert sorted(read_bytes(folder)) == ["config.json", "curves.jsonl", "model.safetensors"]
     assert config["clip"] == CLIP
     assert config["clip_config"]["model"] == "meadow-clip"
@@ -158,7 +166,8 @@ def test_both_networks_learn_and_the_summary_says_how_well(
         places = (budget // 3, 2 * budget // 3, budget)
         losses = [sink.values[f"{phase}/val_loss", seen] for seen in places]
         assert losses[-1] < losses[0]
-    assert summary.figures["val_flow_loss"] == sink.values["prior/val_loss", 240]
+    best = min(sink.values["prior/val_loss", seen] for seen in (80, 160, 240))
+    assert summary.figures["val_flow_loss"] == best
     assert summary.figures["val_psnr_db"] == sink.values["autoencoder/val_psnr_db", 96]
     assert summary.details["parameters"]["prior"] > 10_000
     assert -1 <= summary.figures["text_cosine"] <= 1
@@ -175,8 +184,9 @@ def test_curves_hold_train_and_held_out_values_side_by_side(
     assert [row["phase"] for row in rows] == ["autoencoder"] * 3 + ["prior"] * 3
     assert [row["images_seen"] for row in rows] == [32, 64, 96, 80, 160, 240]
     names = {"train_loss", "val_loss", "step_gradient_norm"}
+    assert {"step_flow", "step_alignment"} <= set(rows[-1])
     assert all(names <= set(row) for row in rows)
-    assert {"val_psnr_db", "val_sigma", "val_kl_nats"} <= set(rows[0])
+    assert {"val_psnr_db", "val_sigma", "val_kl_nats", "val_bound"} <= set(rows[0])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_all_validations_together_cost_less_than_3_percent_of_a_phase(
     splits = {name: pictures(count) for name, count in (("train", 2000), ("val", 70))}
     model = cast("Any", SimpleNamespace())
     chance = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, noise_shape=(2,))
-    context = TrainingContext(model, splits, [], chance, World(), config)
+    context = TrainingContext(model, splits, [], chance, World(), config, cast("Any", None))
     seen = {}
 
     def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:

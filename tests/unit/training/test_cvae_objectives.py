@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import torch
 
+from bucolic.models.cvae.alignment import AlignedPrior, Projector
 from bucolic.models.cvae.autoencoder import Autoencoder
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.latent_prior import LatentPrior
 from bucolic.models.cvae.objectives import (
     AutoencoderObjective,
-    LatentData,
+    Maps,
     PriorObjective,
     detail_of,
     kl_weight,
@@ -33,7 +34,7 @@ def test_only_marked_pictures_are_mirrored():
 
 def test_latents_follow_the_mirrored_pictures():
     """A mirrored row gets the latents of the mirrored picture."""
-    latents = LatentData(torch.zeros(5, 4, 4, 4), torch.ones(5, 4, 4, 4))
+    latents = Maps(torch.zeros(5, 4, 4, 4), torch.ones(5, 4, 4, 4))
     data = TrainingData(
         torch.zeros(5, 3, 32, 32, dtype=torch.uint8),
         torch.zeros(5, 2),
@@ -81,12 +82,12 @@ def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
     torch.manual_seed(0)
     chance = replace(CHANCE, flip=False)
     batch = draw_batch(data, chance, "prior", start=0, count=8)
-    latents = LatentData(*(torch.randn(40, 4, 4, 4),) * 2)
+    latents = Maps(*(torch.randn(40, 4, 4, 4),) * 2)
     objectives = [
         AutoencoderObjective(
             Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12), data, 4.0, lambda value: value
         ),
-        PriorObjective(LatentPrior(PriorConfig(32, 2, 16), 4, 12), latents),
+        PriorObjective(AlignedPrior(LatentPrior(PriorConfig(32, 2, 16), 4, 12)), latents),
     ]
 
     for objective in objectives:
@@ -133,3 +134,51 @@ def test_the_kl_term_is_phased_in_over_a_fifth():
 
     assert weights == [0, 0.5, 1, 1]
     assert kl_weight(END) == 1
+
+
+def test_features_of_an_aligned_prior_come_to_say_what_clip_sees(data: TrainingData):
+    """In sixty steps the cosine with the maps of another world rises past 0.5; alone it stays."""
+    torch.manual_seed(0)
+    chance = replace(CHANCE, flip=False)
+    latents = torch.randn(40, 4, 4, 4)
+    mixed = torch.einsum("ij,njhw->nihw", torch.randn(6, 4), latents)
+    maps = Maps(*(3 + 2 * mixed.half(),) * 2)
+
+    def reached(weight: float) -> list[float]:
+        torch.manual_seed(1)
+        prior = LatentPrior(PriorConfig(32, 2, 16), 4, 12)
+        network = AlignedPrior(prior, Projector(32, maps.plain))
+        objective = PriorObjective(network, Maps(latents, latents), maps, weight)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+        cosines = []
+        for step in range(60):
+            loss, values = objective(
+                draw_batch(data, chance, "prior", start=8 * step, count=8), END
+            )
+            torch.testing.assert_close(
+                loss.detach(), values["flow"] + weight * (1 - values["alignment"])
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            cosines.append(float(values["alignment"]))
+        return cosines
+
+    aligned, alone = reached(1.0), reached(0.0)
+    assert aligned[0] == alone[0] < 0.2
+    assert sum(aligned[-5:]) / 5 > 0.5
+    assert sum(alone[-5:]) / 5 < 0.3
+
+
+def test_cosines_are_of_standardised_maps():
+    """A channel's offset and scale do not enter: features that say the same have cosine 1."""
+    torch.manual_seed(0)
+    plain = torch.randn(50, 3, 2, 2)
+    std, mean = torch.std_mean(plain, dim=(0, 2, 3), keepdim=True)
+    plain = (plain - mean) / std
+    scales, offsets = torch.tensor([1.0, 10, 0.1]), torch.tensor([5.0, -70, 0.3])
+    maps = plain * scales[:, None, None] + offsets[:, None, None]
+    projector = Projector(3, maps.half())
+    projector.layers = torch.nn.Identity()  # type: ignore[assignment]
+    assert (projector(plain, maps) > 0.999).all()
+    assert (projector(-plain, maps) < -0.999).all()

@@ -87,6 +87,8 @@ class CvaeTrainConfig(TrainConfig):
             first one makes better use of many small steps, the second one hardly minds.
         detail_weight: of the Laplacian's squared error beside the pixels' in the first phase; 0
             leaves the evidence lower bound alone, more makes a sharper decoder.
+        alignment_weight: of the angle between the prior's features and CLIP's feature maps in the
+            second phase; 0 leaves the flow's error alone, more makes it learn faster.
     """
 
     autoencoder_images: PositiveInt = 24_000
@@ -95,3 +97,4 @@ class CvaeTrainConfig(TrainConfig):
     prior_lr: PositiveFloat = 1e-3
     prior_batch_size: PositiveInt | None = None
     detail_weight: float = Field(default=0.0, ge=0)
+    alignment_weight: float = Field(default=0.0, ge=0)

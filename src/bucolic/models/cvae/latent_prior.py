@@ -4,7 +4,7 @@ A point moves on a straight line, x_t = (1 - t) noise + t z, from noise at time 
 the network predicts its velocity z - noise from x_t, t and c (arXiv 2209.03003). Guidance contrasts
 that velocity with the one predicted without a condition (arXiv 2207.12598).
 
-Dimensions: b rows, z latent channels, h latent side, e embedding, k condition width.
+Dimensions: b rows, z latent channels, h latent side, w width, e embedding, k condition width.
 """
 
 import math
@@ -47,6 +47,7 @@ class VelocityNetwork(nn.Module):
     def __init__(self, config: PriorConfig, latent_channels: int, embed_dim: int) -> None:
         super().__init__()
         width, k = config.width, config.condition_width
+        self.width = width
         self.condition = ConditionEmbedding(embed_dim, k)
         self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, k), nn.SiLU(), nn.Linear(k, k))
         self.stem = convolution(latent_channels, width)
@@ -60,16 +61,24 @@ class VelocityNetwork(nn.Module):
 
     def forward(self, points: Tensor, times: Tensor, condition: Tensor, dropped: Tensor) -> Tensor:
         """Velocity [b, z, h, h] at points [b, z, h, h] and times [b] under condition [b, e]."""
+        velocity, _ = self.with_features(points, times, condition, dropped)
+        return velocity
+
+    def with_features(
+        self, points: Tensor, times: Tensor, condition: Tensor, dropped: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The velocity, and the features [b, w, h, h] after half of the blocks."""
         embedded = functional.silu(
             self.condition(condition, dropped) + self.time(fourier_features(times))
         )
-        features = self.stem(points)
+        features = halfway = self.stem(points)
         for index, block in enumerate(self.blocks):
             features = block(features, embedded)
             if str(index) in self.attention:
                 features = self.attention[str(index)](features)
-        velocity: Tensor = self.head(features).float()
-        return velocity
+            if index + 1 == len(self.blocks) // 2:
+                halfway = features
+        return self.head(features).float(), halfway
 
 
 class LatentPrior(nn.Module):
@@ -95,12 +104,18 @@ class LatentPrior(nn.Module):
 
     def flow_loss(
         self, latents: Tensor, noise: Tensor, times: Tensor, condition: Tensor, dropped: Tensor
-    ) -> Tensor:
-        """Squared error of the velocity for normalised latents, averaged over each row: [b]."""
+    ) -> tuple[Tensor, Tensor]:
+        """How far the velocity is off for normalised latents, and what the network saw.
+
+        Returns:
+            The squared error averaged over each row, [b], and the features halfway through the
+            network, [b, w, h, h].
+        """
         mix = times[:, None, None, None]
         points = (1 - mix) * noise + mix * latents
-        velocity = self.network(points, times, condition, dropped)
-        return functional.mse_loss(velocity, latents - noise, reduction="none").flatten(1).mean(1)
+        velocity, features = self.network.with_features(points, times, condition, dropped)
+        errors = functional.mse_loss(velocity, latents - noise, reduction="none")
+        return errors.flatten(1).mean(1), features
 
     def sample(self, noise: Tensor, condition: Tensor, *, guidance: float, steps: int) -> Tensor:
         """Latents [b, z, h, h] reached from noise of that shape; see `flow.follow`.

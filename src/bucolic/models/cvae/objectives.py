@@ -1,7 +1,7 @@
 """What the two phases minimise: the autoencoder's evidence lower bound, then the prior's flow loss.
 
-The bound may have company: an error of detail, which no likelihood asks for and the model card then
-names.
+Either may have company that no likelihood asks for, and that is off unless it is given a weight: an
+error of detail, and the alignment of the prior's features with CLIP's.
 
 See `models.phases.Objective`.
 """
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bucolic.models.cvae.alignment import AlignedPrior
 from bucolic.models.cvae.autoencoder import Autoencoder, negative_elbo
-from bucolic.models.cvae.latent_prior import LatentPrior
 from bucolic.models.model import to_unit
 from bucolic.models.phases import Batch, Moment, TrainingData, Values
 
@@ -82,33 +82,56 @@ def detail_of(pictures: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LatentData:
-    """Normalised latents of a split's pictures, [n, z, h, h], and of their mirror images."""
+class Maps:
+    """What each picture of a split is to the prior, [n, c, h, h], and what its mirror image is.
+
+    Normalised latents, or feature maps of CLIP.
+    """
 
     plain: Tensor
     mirrored: Tensor
 
     def at(self, batch: Batch) -> Tensor:
-        """The latents that a batch asks for."""
+        """The maps that a batch asks for."""
         flipped = batch.flipped[:, None, None, None]
         return torch.where(flipped, self.mirrored[batch.rows], self.plain[batch.rows])
 
 
 class PriorObjective(nn.Module):
-    """The rectified flow's squared velocity error."""
+    """The rectified flow's squared velocity error, and how far features turn from CLIP's maps."""
 
-    def __init__(self, network: LatentPrior, latents: LatentData) -> None:
+    def __init__(
+        self,
+        network: AlignedPrior,
+        latents: Maps,
+        maps: Maps | None = None,
+        alignment_weight: float = 0.0,
+    ) -> None:
+        """Wrap `network`.
+
+        Args:
+            network: what is trained.
+            latents: normalised, of the split that the batches' rows point into.
+            maps: CLIP's, of the same split; needed where the network has a projector.
+            alignment_weight: of 1 - cosine beside the flow's error.
+        """
         super().__init__()
         self.network = network
         self.latents = latents
+        self.maps = maps
+        self.alignment_weight = alignment_weight
 
     def forward(self, batch: Batch, _moment: Moment) -> tuple[Tensor, Values]:
-        """The flow loss at one time for each row."""
-        latents = self.latents.at(batch)
-        rows = self.network.flow_loss(
-            latents, batch.noise, batch.times, batch.conditions, batch.dropped
+        """The loss at one time for each row."""
+        errors, features = self.network.prior.flow_loss(
+            self.latents.at(batch), batch.noise, batch.times, batch.conditions, batch.dropped
         )
-        return rows.mean(), {}
+        flow = errors.mean()
+        if self.network.projector is None or self.maps is None:
+            return flow, {}
+        cosine = self.network.projector(features, self.maps.at(batch)).mean()
+        values = {"flow": flow.detach(), "alignment": cosine.detach()}
+        return flow + self.alignment_weight * (1 - cosine), values
 
 
 def mirrored(pictures: Tensor, flipped: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from bucolic.base.sheet import Sheet
+from bucolic.models.cvae.alignment import AlignedPrior, Projector
 from bucolic.models.cvae.autoencoder import Autoencoder
 from bucolic.models.cvae.config import CvaeTrainConfig
 from bucolic.models.cvae.latent_prior import LatentPrior
 from bucolic.models.cvae.model import Cvae
-from bucolic.models.cvae.objectives import AutoencoderObjective, LatentData, PriorObjective
+from bucolic.models.cvae.objectives import AutoencoderObjective, Maps, PriorObjective
 from bucolic.models.model import picture_seed, to_unit
 from bucolic.models.phases import (
     END,
@@ -75,21 +76,16 @@ def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
     return Phase("autoencoder", network, objective, context.drawer("autoencoder"), validate, show)
 
 
-def prior_phase(context: Context) -> Phase[LatentPrior]:
+def prior_phase(context: Context) -> Phase[AlignedPrior]:
     """The flow over the autoencoder's latents as they are now; sets sigma and their statistics."""
     model = _cvae(context)
-    train = context.data["train"]
-    seen = train.pictures[:SIGMA_ROWS], train.image_conditions[:SIGMA_ROWS]
-    model.autoencoder.set_sigma(model.squared_error(*seen, context.seed))
-    raw = {split: _latents(model, data.pictures) for split, data in context.data.items()}
-    model.prior.set_statistics(raw["train"].plain)
-    latents = {split: _normalised(model.prior, found) for split, found in raw.items()}
+    latents = _fixed_latents(model, context)
     preview = copy.deepcopy(model)
     rows, captions = context.shown()
     val = context.data["val"]
 
     @torch.no_grad()
-    def validate(network: LatentPrior) -> dict[str, float]:
+    def validate(network: AlignedPrior) -> dict[str, float]:
         def evaluate(split: str, batches: Sequence[Batch]) -> dict[str, float]:
             objective = PriorObjective(network, latents[split])
             return {
@@ -98,16 +94,20 @@ def prior_phase(context: Context) -> Phase[LatentPrior]:
 
         return context.side_by_side("prior", evaluate)
 
-    def show(network: LatentPrior) -> Sheet:
-        preview.prior.load_state_dict(network.state_dict())
+    def show(network: AlignedPrior) -> Sheet:
+        preview.prior.load_state_dict(network.prior.state_dict())
         conditions = val.text_conditions[val.text_starts[rows]].repeat(SHOWN_ROWS, 1)
         seeds = [picture_seed(context.seed, "shown", i) for i in range(len(conditions))]
         pictures = preview.draw(conditions, seeds, guidance=SHOWN_GUIDANCE, steps=SHOWN_STEPS)
         real = val.pictures[rows].cpu().numpy()
         return below_one_another([real, pictures.numpy()], captions)
 
-    objective = PriorObjective(model.prior, latents["train"])
-    return Phase("prior", model.prior, objective, context.drawer("prior"), validate, show)
+    weight = _config(context).alignment_weight
+    maps = Maps(*context.clip_maps(model.noise_shape[-1])) if weight else None
+    projector = _projector(model, maps, context.seed) if maps else None
+    network = AlignedPrior(model.prior, projector)
+    objective = PriorObjective(network, latents["train"], maps, weight)
+    return Phase("prior", network, objective, context.drawer("prior"), validate, show)
 
 
 PHASES: Mapping[str, Callable[[Context], Phase[Any]]] = {
@@ -116,13 +116,30 @@ PHASES: Mapping[str, Callable[[Context], Phase[Any]]] = {
 }
 
 
-def _latents(model: Cvae, pictures: Tensor) -> LatentData:
+def _fixed_latents(model: Cvae, context: Context) -> Mapping[str, Maps]:
+    """Normalised latents of both splits; sigma and the statistics are set by those of train."""
+    train = context.data["train"]
+    seen = train.pictures[:SIGMA_ROWS], train.image_conditions[:SIGMA_ROWS]
+    model.autoencoder.set_sigma(model.squared_error(*seen, context.seed))
+    raw = {split: _latents(model, data.pictures) for split, data in context.data.items()}
+    model.prior.set_statistics(raw["train"].plain)
+    return {split: _normalised(model.prior, found) for split, found in raw.items()}
+
+
+def _projector(model: Cvae, maps: Maps, seed: int) -> Projector:
+    """An untrained projector; torch's own random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(picture_seed(seed, "projector"))
+        return Projector(model.prior.network.width, maps.plain).to(model.device)
+
+
+def _latents(model: Cvae, pictures: Tensor) -> Maps:
     device = pictures.device
-    return LatentData(model.encode(pictures).to(device), model.encode(pictures.flip(-1)).to(device))
+    return Maps(model.encode(pictures).to(device), model.encode(pictures.flip(-1)).to(device))
 
 
-def _normalised(prior: LatentPrior, latents: LatentData) -> LatentData:
-    return LatentData(prior.normalise(latents.plain), prior.normalise(latents.mirrored))
+def _normalised(prior: LatentPrior, latents: Maps) -> Maps:
+    return Maps(prior.normalise(latents.plain), prior.normalise(latents.mirrored))
 
 
 def _psnr_db(network: Autoencoder, data: TrainingData, rows: Tensor) -> Tensor:

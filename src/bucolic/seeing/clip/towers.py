@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bucolic.base.device import choose_precision
 from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
@@ -80,6 +81,26 @@ class Towers:
             for batch in _batches(np.flatnonzero(lengths == length), TEXT_ROWS):
                 vectors[batch] = self._padded(encode, tokens[batch, :length], TEXT_ROWS)
         return vectors
+
+    def feature_maps(self, pictures: Sequence[Image.Image], side: int) -> Tensor:
+        """Feature maps from inside the image tower, float16 [n, f, side, side] on the CPU.
+
+        Of the maps that are at least so fine, or of all where none is, the deepest know best what
+        is seen.
+        """
+        pixels = [self.preprocess(picture) for picture in pictures]
+
+        def encode(batch: Tensor) -> Tensor:
+            found = self.model.visual.forward_intermediates(batch, intermediates_only=True)
+            maps: list[Tensor] = found["image_intermediates"]
+            fine = [m for m in maps if m.shape[-1] >= side] or maps
+            return functional.adaptive_avg_pool2d(fine[-1], side)
+
+        parts = [
+            torch.from_numpy(self._padded(encode, torch.stack(list(batch)), IMAGE_ROWS)).half()
+            for batch in _batches(pixels, IMAGE_ROWS)
+        ]
+        return torch.cat(parts)
 
     def in_precision(self, precision: str) -> "Towers":
         """The same towers, computing in "fp32" or "bf16"."""

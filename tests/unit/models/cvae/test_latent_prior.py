@@ -19,6 +19,10 @@ class TowardsTarget(nn.Module):
         self.target = target
         self.conditional, self.unconditional = 0, 0
 
+    def with_features(self, points: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+        """The velocity, and the points for features."""
+        return self(points, *others), points
+
     def forward(self, points: Tensor, times: Tensor, _: Tensor, dropped: Tensor) -> Tensor:
         """Velocity at points and times."""
         self.unconditional += int(dropped.sum())
@@ -84,12 +88,13 @@ def test_the_loss_is_the_squared_velocity_error(prior: LatentPrior):
     times, kept = torch.tensor([0.1, 0.5, 0.9]), torch.zeros(3, dtype=torch.bool)
     arguments = (latents, noise, times, torch.zeros(3, 12), kept)
 
-    untrained = prior.flow_loss(*arguments)
+    untrained, features = prior.flow_loss(*arguments)
     prior.network = TowardsTarget(latents)
-    exact = prior.flow_loss(*arguments)
+    exact, _ = prior.flow_loss(*arguments)
 
     torch.testing.assert_close((latents - noise).square().mean((1, 2, 3)), untrained)
     assert float(exact.max()) < 1e-8
+    assert features.shape == (3, CONFIG.width, 8, 8)
 
 
 def test_condition_and_time_reach_the_velocity(prior: LatentPrior):

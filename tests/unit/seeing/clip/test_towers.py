@@ -107,6 +107,20 @@ def test_threads_get_the_bytes_that_one_gets_alone(towers: Towers, pictures: lis
     assert (alone, seen) == (together, looked)
 
 
+def test_feature_maps_are_the_deepest_that_are_fine_enough(
+    towers: Towers, pictures: list[Image.Image]
+):
+    """meadow-clip's maps have sides 16, 16, 8, 4, 2; a ViT's are all alike, and resized."""
+    shipped = load_towers(ClipConfig(), "cpu")
+    sides = {side: shipped.feature_maps(pictures[:2], side).shape for side in (16, 8, 4)}
+    assert sides == {16: (2, 64, 16, 16), 8: (2, 128, 8, 8), 4: (2, 256, 4, 4)}
+    assert shipped.feature_maps(pictures[:2], 6).shape == (2, 128, 6, 6)
+    few, many = (towers.feature_maps(some, 8) for some in (pictures[:3], pictures))
+    assert few.dtype == torch.float16
+    assert (many.shape, few.shape) == ((70, 64, 8, 8), (3, 64, 8, 8))
+    assert torch.equal(few, many[:3])
+
+
 def test_one_thread_at_a_time_tokenizes(towers: Towers):
     """A tokenizer that keeps a call's padding in itself is never asked by two."""
     alone = Overlap(towers.tokenize)
