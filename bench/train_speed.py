@@ -9,6 +9,7 @@ and logging take of it.
 """
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,8 @@ from bucolic.models.cvae.phases import PHASES
 from bucolic.models.phases import Moment, Phase, TrainingData
 from bucolic.pipeline.params import parse_params
 from bucolic.presets import preset_text
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import load_towers
 from bucolic.training.build import chance_of, recipe_of
 from bucolic.training.context import TrainingContext
 from bucolic.training.distributed import World
@@ -75,7 +78,8 @@ def _context(
     config = train.model_copy(update={"precision": choose_precision(train.precision, device)})
     chance = chance_of(config, network.noise_shape)
     splits = {"train": data, "val": data}
-    return TrainingContext(network, splits, [""] * rows, chance, World(), config)
+    towers = functools.partial(load_towers, ClipConfig(), device)
+    return TrainingContext(network, splits, [""] * rows, chance, World(), config, towers)
 
 
 def _measured(
