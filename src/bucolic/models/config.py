@@ -3,7 +3,7 @@
 A kind adds its shapes to the one; to the other, PHASE_images and PHASE_lr for each of its phases.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -32,12 +32,16 @@ class TrainConfig(Section):
         seed: of weights, batches and noise.
         precision: "fp32", "bf16" for autocast, or "auto": bf16 where that is native.
         batch_size: images in a step, over all processes.
+        schedule: of the learning rate: "cosine" after a linear warm-up, or "constant".
+        beta2: decay of Adam's second moment.
         weight_decay: decoupled, as in AdamW.
         gradient_norm: gradients are scaled down to this norm.
+        averaged: keep a running average of the weights, and not the weights themselves.
         flip: mirror half of the pictures.
         condition_drop: share of rows trained without a condition, which guidance needs.
         text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
             of the picture's own embedding.
+        captions: how many of a picture's captions are used, the first by id; None: all.
         validations: how often each phase is validated.
         guidances: candidates, chosen from on val.
         steps: candidates for the number of sampling steps, chosen from on val.
@@ -47,11 +51,15 @@ class TrainConfig(Section):
     seed: int = 0
     precision: Precision = "auto"
     batch_size: PositiveInt = 32
+    schedule: Literal["cosine", "constant"] = "cosine"
+    beta2: float = Field(default=0.99, gt=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: PositiveFloat = 1.0
+    averaged: bool = True
     flip: bool = True
     condition_drop: Share = 0.1
     text_share: Share = 0.5
+    captions: PositiveInt | None = None
     validations: PositiveInt = 10
     guidances: tuple[PositiveFloat, ...] = Field(default=(1.0, 1.5, 2.0, 3.0, 4.0), min_length=1)
     steps: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)

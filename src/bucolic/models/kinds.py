@@ -11,7 +11,10 @@ from bucolic.base.loading import loaded
 from bucolic.models.config import DEFAULT_KIND
 
 # Name to `module:name` of its entry.
-KINDS = {"cvae": "bucolic.models.cvae.kind:KIND"}
+KINDS = {
+    "cvae": "bucolic.models.cvae.kind:KIND",
+    "dlfp": "bucolic.models.dlfp.kind:KIND",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Kind:
             reports/train.json.
         curves: what the report draws, in order.
         side_multiple_px: what the side of a picture must be a multiple of.
+        ignored: keys of its `train` section that it has no use for, and takes all the same.
     """
 
     config: str
@@ -54,6 +58,7 @@ class Kind:
     reached: str
     curves: tuple[Curve, ...]
     side_multiple_px: int = 1
+    ignored: tuple[str, ...] = ()
 
 
 def kind_named(name: str = DEFAULT_KIND) -> Kind:

@@ -4,6 +4,7 @@ reports/sampling.json says how guidance and steps were chosen: what val's pictur
 each candidate.
 """
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from bucolic.models.config import ModelConfig, TrainConfig
 from bucolic.models.kinds import kind_named
 from bucolic.seeing.clip.config import ClipConfig
 
+logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from torch.nn import Module
 
@@ -65,6 +67,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     from bucolic.training.distributed import joined
 
     kind = kind_named(model.kind)
+    _name_ignored(kind, model.kind, config)
     index, splits = read_data(shards, kind.side_multiple_px)
     clip = _clip_config(index.clip)
     device = choose_device(runtime.device)
@@ -77,7 +80,10 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
             network, splits, config, chance, world, device, lambda: load_towers(clip, device)
         )
         rows, networks = _trained(kind, context, config, runtime)
-        choice, judged = _chosen(network, splits["val"], annotations, clip, config)
+        network.eval()
+        choice, judged = _chosen(
+            network, splits["val"], annotations, clip, config, _candidates(kind, config)
+        )
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
         if world.leads:
@@ -96,6 +102,18 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     return Summary(
         Rows(images, images), figures, details=details, device=device, precision=precision
     )
+
+
+def _name_ignored(kind: "Kind", name: str, config: TrainConfig) -> None:
+    """Say once which of the keys that are set change nothing."""
+    if ignored := [f"train.{key}" for key in kind.ignored if key in config.model_fields_set]:
+        logger.info("model.kind %s has no use for %s", name, ", ".join(ignored))
+
+
+def _candidates(kind: "Kind", config: TrainConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Guidances and steps to choose from: a single one where they change nothing."""
+    guidances = (1.0,) if "guidances" in kind.ignored else config.guidances
+    return guidances, (1,) if "steps" in kind.ignored else config.steps
 
 
 def _judged_on(val: "Split", judged: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +146,12 @@ def _trained(
 
 
 def _chosen(
-    network: "Model", val: "Split", annotations: Path, clip: ClipConfig, config: TrainConfig
+    network: "Model",
+    val: "Split",
+    annotations: Path,
+    clip: ClipConfig,
+    config: TrainConfig,
+    candidates: tuple[tuple[float, ...], tuple[int, ...]],
 ) -> "tuple[Choice, dict[str, Any]]":
     from bucolic.seeing.prompts import read_all_attributes
     from bucolic.training.judge import choose_on_val
@@ -138,7 +161,7 @@ def _chosen(
         val,
         read_all_attributes(annotations),
         clip,
-        candidates=(config.guidances, config.steps),
+        candidates=candidates,
         limit=config.judged_prompts,
         seed=config.seed,
     )

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from bucolic.base.files import fingerprint
+from bucolic.models.config import DEFAULT_KIND
 from bucolic.pipeline.services import PREFECT_PAGE
 
 Record = Mapping[str, Any]
@@ -36,6 +37,12 @@ def theme(record: Record) -> str:
 def keywords(record: Record) -> str:
     """All keywords in one line, cut to what a tag holds."""
     return fit_text(", ".join(record.get("keywords") or ()), MAX_TAG)
+
+
+def kind(record: Record) -> str:
+    """The kind of model that a training's params name."""
+    model: dict[str, Any] = (record.get("params") or {}).get("model") or {}
+    return str(model.get("kind", DEFAULT_KIND))
 
 
 def run_name(record: Record) -> str:

@@ -85,6 +85,7 @@ def register(store: Store, record: described.Record, run_id: str, weights: Path)
         "weights_digest": record["outputs"][MODEL],
         "data_digest": str(record["inputs"].get(SHARDS)),
         "params_digest": described.params_digest(record),
+        "kind": described.kind(record),
         "keywords": described.keywords(record),
         "commit": str(commits[0]),
         "code_commit": str(commits[1]),

@@ -83,7 +83,7 @@ def open_context(
 def chance_of(config: TrainConfig, noise_shape: tuple[int, ...]) -> Chance:
     """How batches are drawn, for noise of a model's shape."""
     shares = (config.condition_drop, config.text_share)
-    return Chance(config.seed, config.flip, *shares, noise_shape)
+    return Chance(config.seed, config.flip, *shares, noise_shape, config.captions)
 
 
 def recipe_of(config: TrainConfig, phase: str) -> Recipe:

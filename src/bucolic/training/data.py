@@ -26,6 +26,7 @@ class Chance:
         text_share: share of rows conditioned on one of the picture's captions, mapped as a prompt
             will be; the others are conditioned on the picture's own embedding.
         noise_shape: of a row's noise.
+        captions: how many of a picture's captions are used, the first ones; None: all.
     """
 
     seed: int
@@ -33,6 +34,7 @@ class Chance:
     condition_drop: float
     text_share: float
     noise_shape: tuple[int, ...]
+    captions: int | None = None
 
     def without_drop(self) -> "Chance":
         """The same for validation: nothing mirrored, every condition given."""
@@ -80,7 +82,7 @@ def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Gen
     return Batch(
         rows=rows,
         flipped=(uniform[0] < 0.5) & chance.flip,
-        conditions=_conditions(data, rows, uniform[1] < chance.text_share, uniform[2]),
+        conditions=_conditions(data, rows, chance, uniform[1:3]),
         dropped=uniform[3] < chance.condition_drop,
         noise=noise.to(device),
         times=times.to(device),
@@ -101,12 +103,14 @@ def fixed_batches(data: TrainingData, chance: Chance, *, limit: int, count: int)
     return [batch_of(data, part, chance, source) for part in torch.split(rows, count)]
 
 
-def _conditions(data: TrainingData, rows: Tensor, by_text: Tensor, place: Tensor) -> Tensor:
-    """Each row's own embedding, or that of the caption at `place` in [0, 1) among its captions."""
+def _conditions(data: TrainingData, rows: Tensor, chance: Chance, uniform: Tensor) -> Tensor:
+    """Each row's own embedding, or that of one of its captions, as `uniform` [2, b] decides."""
     images = data.image_conditions[rows]
     if not len(data.text_conditions):
         return images
     starts, counts = data.text_starts[rows], data.text_starts[rows + 1] - data.text_starts[rows]
+    counts = counts if chance.captions is None else counts.clamp(max=chance.captions)
+    by_text, place = uniform[0] < chance.text_share, uniform[1]
     chosen = (starts + (place * counts).long()).clamp(max=len(data.text_conditions) - 1)
     by_text = by_text & (counts > 0)
     return torch.where(by_text[:, None], data.text_conditions[chosen], images)

@@ -12,6 +12,7 @@ from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import Sink
@@ -19,7 +20,7 @@ from bucolic.models.phases import Moment, Network, Phase
 from bucolic.training.clock import Clock
 from bucolic.training.data import share_of
 from bucolic.training.distributed import World
-from bucolic.training.ema import averaged
+from bucolic.training.ema import DECAY, averaged
 from bucolic.training.state import (
     PhaseState,
     optimiser_tensors,
@@ -31,7 +32,7 @@ from bucolic.training.state import (
 logger = logging.getLogger(__name__)
 LR_WARMUP_SHARE = 0.05
 LR_FINAL_SHARE = 0.01
-ADAM_BETAS = (0.9, 0.99)
+BETA1 = 0.9
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,25 @@ class Recipe:
     Attributes:
         images: budget in training images seen; rounded up to whole batches.
         batch_size: images in a step, over all processes.
-        lr: peak of the learning rate; linear warm-up over 5 % of the budget, then a cosine.
+        lr: peak of the learning rate.
+        schedule: "cosine" after a linear warm-up over 5 % of the budget, or "constant".
+        beta2: decay of Adam's second moment.
         weight_decay: decoupled, of weight matrices and kernels only.
         gradient_norm: gradients are scaled down to this norm.
         precision: "fp32", or "bf16" for autocast.
-        validations: how often, evenly spread, the averaged weights are validated.
+        averaged: validate and keep a running average of the weights, not the weights.
+        validations: how often, evenly spread, they are validated.
     """
 
     images: int
     batch_size: int
     lr: float
+    schedule: str
+    beta2: float
     weight_decay: float
     gradient_norm: float
     precision: str
+    averaged: bool
     validations: int
 
     @property
@@ -63,6 +70,8 @@ class Recipe:
 
     def lr_at(self, step: int) -> float:
         """The learning rate of step `step`."""
+        if self.schedule == "constant":
+            return self.lr
         warmup = max(1, round(LR_WARMUP_SHARE * self.steps))
         if step < warmup:
             return self.lr * (step + 1) / warmup
@@ -91,11 +100,15 @@ class Trainer(Generic[Network]):
         self.phase, self.recipe, self.world = phase, recipe, world
         self.network = phase.network
         self.wrapped = world.wrap(phase.objective)
-        self.average = averaged(self.network)
+        self.progress = PhaseState()
+        self.average = self._average()
         self.best = self._averaged_tensors()
         self.optimiser = _optimiser(self.network, recipe)
-        self.progress = PhaseState()
         self.device = next(self.network.parameters()).device.type
+
+    def _average(self) -> AveragedModel:
+        decay = DECAY if self.recipe.averaged else 0.0
+        return averaged(self.network, updates=self.step, decay=decay)
 
     @property
     def averaged(self) -> Network:
@@ -192,7 +205,7 @@ class Trainer(Generic[Network]):
             return
         self.progress, groups = found
         self.network.load_state_dict(groups["weights"])
-        self.average = averaged(self.network, updates=self.step)
+        self.average = self._average()
         self.averaged.load_state_dict(groups["average"])
         for name, tensor in self.best.items():
             tensor.copy_(groups["best"][name])
@@ -207,4 +220,4 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=ADAM_BETAS, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(BETA1, recipe.beta2), fused=True)

@@ -118,7 +118,7 @@ def test_params_of_a_kind_are_its_own():
 @pytest.mark.parametrize("kind", ["", "CVAE", "../x", "os:system"])
 def test_a_kind_that_is_not_declared_is_refused(kind: str):
     """One line names those there are."""
-    with pytest.raises(ParamsError, match=r"params.yaml: model\.kind: .* is none of cvae, toy"):
+    with pytest.raises(ParamsError, match=r"params.yaml: model\.kind: .* is none of cvae, dlfp, toy"):
         parse_params(params(model={"kind": kind}))
 
 

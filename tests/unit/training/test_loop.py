@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ RECIPE = Recipe(
     images=640,
     batch_size=16,
     lr=0.05,
+    schedule="cosine",
+    beta2=0.99,
     weight_decay=0.01,
     gradient_norm=1.0,
     precision="fp32",
+    averaged=True,
     validations=4,
 )
 
@@ -167,6 +171,17 @@ def test_the_learning_rate_rises_then_falls():
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[21] == pytest.approx(0.05 * (0.01 + 0.99 / 2), rel=1e-6)
     assert rates[-1] < 0.02 * 0.05
+
+
+def test_weights_that_are_not_averaged_are_kept_themselves(tmp_path: Path):
+    """What is validated and kept is the network of that moment."""
+    recipe = replace(RECIPE, averaged=False, schedule="constant")
+    phase = make_phase()
+    trainer = Trainer(phase, recipe, World())
+    for _ in range(3):
+        trainer.advance()
+        assert torch.equal(trainer.averaged.weight, phase.network.weight)
+    assert {0.05} == {recipe.lr_at(step) for step in range(recipe.steps)}
 
 
 @pytest.mark.parametrize(("images", "validations"), [(640, 4), (100, 7), (16, 5)])
