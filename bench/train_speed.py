@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bucolic.base.device import choose_device, choose_precision
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.models.cvae.kind import build
-from bucolic.models.cvae.phases import PHASES
+from bucolic.models.cvae.phases import plan
 from bucolic.models.phases import Moment, Phase, TrainingData
 from bucolic.pipeline.params import parse_params
 from bucolic.presets import preset_text
@@ -52,7 +52,7 @@ def main() -> None:
     params = parse_params(_meadow())
     context = _context(params.model, params.train, params.shard.size_px, device)
     phases = {name: _measured(make(context), params.train, arguments.steps, device)
-              for name, make in PHASES.items()}  # fmt: skip
+              for name, make in plan(params.model).phases.items()}  # fmt: skip
     record(arguments.out, {"device": device, "steps": arguments.steps, "phases": phases})
     for name, found in phases.items():
         print(name, found)

@@ -18,6 +18,7 @@ from bucolic.models.phases import (
     Context,
     Moment,
     Phase,
+    Plan,
     TrainingData,
     Values,
     below_one_another,
@@ -113,12 +114,16 @@ def reached(best: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"val_distance": best["painter"]["val_loss"]}
 
 
-PHASES = {"painter": painter_phase}
+def plan(_config: ToyConfig) -> Plan:
+    """The only phase."""
+    return Plan({"painter": painter_phase})
+
+
 KIND = Kind(
     config="toy_kind:ToyConfig",
     training="toy_kind:ToyTrainConfig",
     build="toy_kind:ToyModel",
-    phases="toy_kind:PHASES",
+    plan="toy_kind:plan",
     reached="toy_kind:reached",
     curves=(Curve("painter", "loss", "Painter: squared distance", "lower"),),
 )

@@ -42,23 +42,20 @@ class Kind:
         config: of its `model` section, a `ModelConfig`.
         training: of its `train` section, a `TrainConfig` with PHASE_images and PHASE_lr.
         build: of a function from (section, size_px=, embed_dim=) to an untrained `Model`.
-        phases: of a mapping from names to functions that make a `phases.Phase` of a
-            `phases.Context`, in the order in which they are trained.
+        plan: of a function from its `model` section to a `phases.Plan`.
         reached: of a function from the best validation of each phase to figures of
             reports/train.json.
         curves: what the report draws, in order.
         side_multiple_px: what the side of a picture must be a multiple of.
-        ignored: keys of its `train` section that it has no use for, and takes all the same.
     """
 
     config: str
     training: str
     build: str
-    phases: str
+    plan: str
     reached: str
     curves: tuple[Curve, ...]
     side_multiple_px: int = 1
-    ignored: tuple[str, ...] = ()
 
 
 def kind_named(name: str = DEFAULT_KIND) -> Kind:

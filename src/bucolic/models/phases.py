@@ -5,7 +5,7 @@ Dimensions: n pictures, m captions, b rows of a batch, s picture side, e embeddi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -95,6 +95,7 @@ class Phase(Generic[Network]):
         draw: the batch that follows after so many images, of so many rows.
         validate: values of averaged weights; "val_loss" decides which weights are kept.
         show: pictures made with averaged weights, for people to look at.
+        finish: what is left to do once the best weights are in the network.
     """
 
     name: str
@@ -103,6 +104,20 @@ class Phase(Generic[Network]):
     draw: Callable[[int, int], Batch]
     validate: Callable[[Network], dict[str, float]]
     show: Callable[[Network], Sheet]
+    finish: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model of a kind is trained.
+
+    Attributes:
+        phases: by name, in the order in which they are trained, what makes each of the context.
+        ignored: keys of the `train` section that change nothing, and are accepted all the same.
+    """
+
+    phases: Mapping[str, Callable[["Context"], Phase[Any]]]
+    ignored: tuple[str, ...] = ()
 
 
 class Context(Protocol):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from bucolic.data.shards import Split
-    from bucolic.models.kinds import Kind
     from bucolic.models.model import Model
+    from bucolic.models.phases import Plan
     from bucolic.training.context import TrainingContext
     from bucolic.training.guidance import Choice
 
@@ -67,7 +67,8 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     from bucolic.training.distributed import joined
 
     kind = kind_named(model.kind)
-    _name_ignored(kind, model.kind, config)
+    plan: Plan = loaded(kind.plan)(model)
+    _name_ignored(plan, model.kind, config)
     index, splits = read_data(shards, kind.side_multiple_px)
     clip = _clip_config(index.clip)
     device = choose_device(runtime.device)
@@ -79,10 +80,10 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         context = open_context(
             network, splits, config, chance, world, device, lambda: load_towers(clip, device)
         )
-        rows, networks = _trained(kind, context, config, runtime)
+        rows, networks = _trained(plan, context, config, runtime)
         network.eval()
         choice, judged = _chosen(
-            network, splits["val"], annotations, clip, config, _candidates(kind, config)
+            network, splits["val"], annotations, clip, config, _candidates(plan, config)
         )
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
@@ -104,16 +105,16 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     )
 
 
-def _name_ignored(kind: "Kind", name: str, config: TrainConfig) -> None:
+def _name_ignored(plan: "Plan", name: str, config: TrainConfig) -> None:
     """Say once which of the keys that are set change nothing."""
-    if ignored := [f"train.{key}" for key in kind.ignored if key in config.model_fields_set]:
+    if ignored := [f"train.{key}" for key in plan.ignored if key in config.model_fields_set]:
         logger.info("model.kind %s has no use for %s", name, ", ".join(ignored))
 
 
-def _candidates(kind: "Kind", config: TrainConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _candidates(plan: "Plan", config: TrainConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Guidances and steps to choose from: a single one where they change nothing."""
-    guidances = (1.0,) if "guidances" in kind.ignored else config.guidances
-    return guidances, (1,) if "steps" in kind.ignored else config.steps
+    guidances = (1.0,) if "guidances" in plan.ignored else config.guidances
+    return guidances, (1,) if "steps" in plan.ignored else config.steps
 
 
 def _judged_on(val: "Split", judged: dict[str, Any]) -> dict[str, Any]:
@@ -128,17 +129,18 @@ def _judged_on(val: "Split", judged: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trained(
-    kind: "Kind", context: "TrainingContext", config: TrainConfig, runtime: Runtime
+    plan: "Plan", context: "TrainingContext", config: TrainConfig, runtime: Runtime
 ) -> "tuple[list[dict[str, Any]], dict[str, Module]]":
-    """Train the phases of a kind in their order; their validations, and by phase its network."""
+    """Train the phases of a plan in their order; their validations, and by phase its network."""
     from bucolic.training.build import recipe_of
     from bucolic.training.loop import Trainer
 
     rows: list[dict[str, Any]] = []
     networks: dict[str, Module] = {}
-    phases = loaded(kind.phases)
-    recipes = {name: recipe_of(config, name) for name in phases}  # a key that lacks is told at once
-    for name, phase in phases.items():
+    recipes = {
+        name: recipe_of(config, name) for name in plan.phases
+    }  # a key that lacks is told at once
+    for name, phase in plan.phases.items():
         trainer = Trainer(phase(context), recipes[name], context.world)
         rows += trainer.run(runtime.work, runtime.sink).curves
         networks[name] = trainer.network

@@ -134,6 +134,7 @@ class Trainer(Generic[Network]):
                 self._show(sink)
                 clock.start()
         self.network.load_state_dict(self.best)
+        self.phase.finish()
         return self.progress
 
     def advance(self) -> None:

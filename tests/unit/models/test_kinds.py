@@ -118,7 +118,9 @@ def test_params_of_a_kind_are_its_own():
 @pytest.mark.parametrize("kind", ["", "CVAE", "../x", "os:system"])
 def test_a_kind_that_is_not_declared_is_refused(kind: str):
     """One line names those there are."""
-    with pytest.raises(ParamsError, match=r"params.yaml: model\.kind: .* is none of cvae, dlfp, toy"):
+    with pytest.raises(
+        ParamsError, match=r"params.yaml: model\.kind: .* is none of cvae, dlfp, toy"
+    ):
         parse_params(params(model={"kind": kind}))
 
 
@@ -132,7 +134,9 @@ def test_a_model_of_a_kind_that_is_gone_is_one_line(tmp_path: Path):
     """A folder that a later or another checkout wrote."""
     (tmp_path / "config.json").write_text('{"version": 3, "kind": "flow9"}')
     (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    with pytest.raises(DataError, match=r"model\.kind: 'flow9' is none of cvae, toy: train again"):
+    with pytest.raises(
+        DataError, match=r"model\.kind: 'flow9' is none of cvae, dlfp, toy: train again"
+    ):
         Bucolic.from_pretrained(tmp_path, "cpu")
 
 

@@ -311,6 +311,31 @@ def test_guidance_and_steps_are_chosen_on_val_by_clip(
     assert (judged["prompts"], judged["judge"]) == (2, "of mean colours (000000000000)")
 
 
+def test_a_gaussian_prior_is_trained_in_the_only_phase(
+    shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """No flow and no figure of it; what steers one is named once, and sigma is set all the same."""
+    from bucolic.models.trained import TrainedModel
+
+    textbook = MODEL.model_copy(update={"latent_prior": "gaussian"})
+    with caplog.at_level("INFO"):
+        summary = run(shards, tmp_path, model=textbook)
+
+    ignored = [line for line in caplog.messages if "no use for" in line]
+    assert ignored == [
+        "model.kind cvae has no use for train.prior_images, train.alignment_weight, train.steps"
+    ]
+    assert summary.details["images_seen"] == {"autoencoder": 96}
+    assert "val_flow_loss" not in summary.figures
+    artist = TrainedModel.read(tmp_path / "current", "cpu")
+    assert artist.config["latent_prior"] == "gaussian"
+    assert artist.config["sampling"] == {"guidance": 2.0, "steps": 1}
+    assert artist.model.autoencoder.log_sigma.item() < -1
+    vectors = np.random.default_rng(0).normal(size=(2, EMBED)).astype(np.float32)
+    first, second = artist.draw(vectors)
+    assert not np.array_equal(first, second)
+
+
 def test_the_original_study_is_trained_by_the_same_stage(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

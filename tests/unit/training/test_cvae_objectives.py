@@ -6,9 +6,11 @@ import torch
 from bucolic.models.cvae.alignment import AlignedPrior, Projector
 from bucolic.models.cvae.autoencoder import Autoencoder
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.gaussian_prior import GaussianPrior
 from bucolic.models.cvae.latent_prior import LatentPrior
 from bucolic.models.cvae.objectives import (
     AutoencoderObjective,
+    Joint,
     Maps,
     PriorObjective,
     detail_of,
@@ -52,7 +54,7 @@ def test_latents_follow_the_mirrored_pictures():
 def test_two_halves_average_to_the_gradient_of_the_whole(data: TrainingData):
     """With sigma shared, mean gradients of two half batches are those of the whole batch."""
     torch.manual_seed(0)
-    network = Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), embed_dim=12)
+    network = Joint(Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), embed_dim=12))
     batch = draw_batch(data, CHANCE, "autoencoder", start=0, count=8)
     halves = [
         type(batch)(*(tensor[part] for tensor in vars(batch).values()))
@@ -85,7 +87,13 @@ def test_both_objectives_fall_when_they_are_minimised(data: TrainingData):
     latents = Maps(*(torch.randn(40, 4, 4, 4),) * 2)
     objectives = [
         AutoencoderObjective(
-            Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12), data, 4.0, lambda value: value
+            Joint(
+                Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12),
+                GaussianPrior(16, (4, 4, 4), 12),
+            ),
+            data,
+            4.0,
+            lambda value: value,
         ),
         PriorObjective(AlignedPrior(LatentPrior(PriorConfig(32, 2, 16), 4, 12)), latents),
     ]
@@ -116,7 +124,7 @@ def test_detail_is_fine_structure_at_the_scale_of_white_noise():
 def test_weighted_detail_is_added_to_the_bound(data: TrainingData):
     """Weight 0 leaves the bound alone; twice the weight adds twice as much, the bound is told."""
     torch.manual_seed(0)
-    network = Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12)
+    network = Joint(Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12))
     batch = draw_batch(data, CHANCE, "autoencoder", start=0, count=8)
     objectives = [AutoencoderObjective(network, data, w, lambda v: v) for w in (0.0, 1.0, 2.0)]
     with torch.no_grad():
@@ -182,3 +190,26 @@ def test_cosines_are_of_standardised_maps():
     projector.layers = torch.nn.Identity()  # type: ignore[assignment]
     assert (projector(plain, maps) > 0.999).all()
     assert (projector(-plain, maps) < -0.999).all()
+
+
+def test_a_gaussian_prior_trained_beside_takes_the_place_of_n01_in_the_bound(data: TrainingData):
+    """Untrained it is N(0, I), and the bound the same; afterwards KL is to what it says."""
+    torch.manual_seed(0)
+    autoencoder, prior = (
+        Autoencoder(AutoencoderConfig(4, 16, 1, 1, 16), 12),
+        GaussianPrior(16, (4, 4, 4), 12),
+    )
+    batch = draw_batch(data, CHANCE, "autoencoder", start=0, count=8)
+
+    def kl_nats(network: Joint) -> float:
+        with torch.no_grad():
+            _, values = AutoencoderObjective(network, data, 0.0, lambda v: v)(batch, END)
+        return float(values["kl_nats"])
+
+    assert kl_nats(Joint(autoencoder)) == kl_nats(Joint(autoencoder, prior))
+    torch.nn.init.normal_(prior.project.weight, std=0.3)
+    pictures = mirrored(data.pictures[batch.rows], batch.flipped) / 255
+    with torch.no_grad():
+        said = prior(batch.conditions, batch.dropped)
+        expected = autoencoder.encoder(pictures).kl_to(said).mean()
+    assert abs(kl_nats(Joint(autoencoder, prior)) - float(expected)) < 1e-3 * float(expected)

@@ -28,7 +28,10 @@ LOG_VARIANCE_RANGE = (-12.0, 4.0)
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z|x): independent Gaussians, mean and log_variance [b, z, s/8, s/8]."""
+    """q(z|x): independent Gaussians, mean and log_variance [b, z, s/8, s/8].
+
+    Also p(z|c) where that is Gaussian.
+    """
 
     mean: Tensor
     log_variance: Tensor
@@ -46,6 +49,18 @@ class Posterior:
         """KL(q(z|x) || N(0, I)) in nats, summed over the latents: [b]."""
         variance = self.log_variance.exp()
         return 0.5 * (self.mean**2 + variance - 1 - self.log_variance).flatten(1).sum(1)
+
+    def kl_to(self, other: "Posterior") -> Tensor:
+        """KL of this distribution to another, in nats, summed over the latents: [b]."""
+        gap = self.log_variance - other.log_variance
+        distance = (self.mean - other.mean) ** 2 * (-other.log_variance).exp()
+        return 0.5 * (distance + gap.exp() - 1 - gap).flatten(1).sum(1)
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Log density of latents of its shape in nats: [b]."""
+        distance = (latents - self.mean) ** 2 * (-self.log_variance).exp()
+        per_latent = 0.5 * (distance + self.log_variance + math.log(2 * math.pi))
+        return -per_latent.flatten(1).sum(1)
 
 
 class Encoder(nn.Module):
@@ -176,6 +191,7 @@ def negative_elbo(
     *,
     kl_weight: float,
     shared_error: Tensor | None = None,
+    prior: Posterior | None = None,
 ) -> Elbo:
     """The bound to minimise, with sigma at its optimum for this batch.
 
@@ -188,11 +204,12 @@ def negative_elbo(
         posterior: q(z|x) of these pictures.
         kl_weight: weight of the KL term; below 1 while it warms up.
         shared_error: the squared error that sets sigma where the batch is a part of a larger one.
+        prior: p(z|c), where it is trained together with the others; None stands for N(0, I).
     """
     values = pictures[0].numel()
     squared_error = functional.mse_loss(reconstruction, pictures)
     sigma = optimal_sigma((squared_error if shared_error is None else shared_error).detach())
-    kl_nats = posterior.kl().mean()
+    kl_nats = (posterior.kl() if prior is None else posterior.kl_to(prior)).mean()
     log_normaliser = sigma.log() + 0.5 * math.log(2 * math.pi)
     likelihood = squared_error / (2 * sigma**2) + log_normaliser
     loss = likelihood + kl_weight * kl_nats / values

@@ -5,7 +5,7 @@ like one: `__pydantic_config__` refuses unknown keys and values of another type.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -69,8 +69,16 @@ def _require_positive(config: AutoencoderConfig | PriorConfig) -> None:
 
 
 class CvaeConfig(ModelConfig):
-    """Shapes of the two networks."""
+    """Shapes of the two networks.
 
+    Attributes:
+        autoencoder: of encoder and decoder.
+        prior: of p(z|c); a Gaussian one takes its condition_width alone.
+        latent_prior: "flow", learned over the latents of a finished autoencoder, or "gaussian", the
+            textbook's, trained together with it.
+    """
+
+    latent_prior: Literal["flow", "gaussian"] = "flow"
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     prior: PriorConfig = PriorConfig()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from bucolic.base.errors import ParamsError
 from bucolic.models.cvae.autoencoder import Autoencoder, gaussian_nats
 from bucolic.models.cvae.config import DOWNSCALE, AutoencoderConfig, PriorConfig
+from bucolic.models.cvae.gaussian_prior import GaussianPrior
 from bucolic.models.cvae.latent_prior import LatentPrior
 from bucolic.models.model import Model, noise_of, picture_seed, to_uint8, to_unit
 
@@ -22,17 +23,28 @@ class Cvae(Model):
     """Conditioning, autoencoder and prior, made for one picture side and one embedding width."""
 
     def __init__(
-        self, autoencoder: AutoencoderConfig, prior: PriorConfig, *, size_px: int, embed_dim: int
+        self,
+        autoencoder: AutoencoderConfig,
+        prior: PriorConfig,
+        latent_prior: str = "flow",
+        *,
+        size_px: int,
+        embed_dim: int,
     ) -> None:
         side = size_px // DOWNSCALE
+        shapes = {"autoencoder": asdict(autoencoder), "prior": asdict(prior)}
         super().__init__(
-            {"autoencoder": asdict(autoencoder), "prior": asdict(prior)},
+            shapes | {"latent_prior": latent_prior},
             size_px=size_px,
             embed_dim=embed_dim,
             noise_shape=(autoencoder.latent_channels, side, side),
         )
         self.autoencoder = Autoencoder(autoencoder, embed_dim)
-        self.prior = LatentPrior(prior, autoencoder.latent_channels, embed_dim)
+        self.prior: LatentPrior | GaussianPrior = (
+            GaussianPrior(prior.condition_width, self.noise_shape, embed_dim)
+            if latent_prior == "gaussian"
+            else LatentPrior(prior, autoencoder.latent_channels, embed_dim)
+        )
 
     @torch.inference_mode()
     def draw(
@@ -70,8 +82,9 @@ class Cvae(Model):
     ) -> Tensor:
         """See `Model.noised`."""
         noise = torch.stack([noise_of(seed, self.noise_shape) for seed in seeds])
-        spread = self.prior.latent_std.cpu()
-        return self.decode(self.encode(pictures) + level * spread * noise, conditions)
+        latents = self.encode(pictures)
+        spread = latents.std((0, 2, 3), keepdim=True)
+        return self.decode(latents + level * spread * noise, conditions)
 
     def squared_error(self, pictures: Tensor, conditions: Tensor, seed: int) -> Tensor:
         """Mean over pixel values of one posterior sample's error, which sets the optimal sigma."""

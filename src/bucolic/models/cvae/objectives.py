@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from bucolic.models.cvae.alignment import AlignedPrior
 from bucolic.models.cvae.autoencoder import Autoencoder, negative_elbo
+from bucolic.models.cvae.gaussian_prior import GaussianPrior
 from bucolic.models.model import to_unit
 from bucolic.models.phases import Batch, Moment, TrainingData, Values
 
@@ -27,12 +28,21 @@ def kl_weight(moment: Moment) -> float:
     return min(1.0, moment.step / max(1.0, KL_WARMUP_SHARE * moment.steps))
 
 
+class Joint(nn.Module):
+    """An autoencoder in training, with the Gaussian prior where that is trained beside it."""
+
+    def __init__(self, autoencoder: Autoencoder, prior: GaussianPrior | None = None) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.prior = prior
+
+
 class AutoencoderObjective(nn.Module):
     """The negative evidence lower bound in nats per pixel value, and an error of detail."""
 
     def __init__(
         self,
-        network: Autoencoder,
+        network: Joint,
         data: TrainingData,
         detail_weight: float,
         mean: Callable[[Tensor], Tensor],
@@ -54,12 +64,18 @@ class AutoencoderObjective(nn.Module):
     def forward(self, batch: Batch, moment: Moment) -> tuple[Tensor, Values]:
         """The bound with one posterior sample a picture."""
         pictures = to_unit(mirrored(self.data.pictures[batch.rows], batch.flipped))
-        posterior = self.network.encoder(pictures)
+        autoencoder, prior = self.network.autoencoder, self.network.prior
+        posterior = autoencoder.encoder(pictures)
         latents = posterior.sample(batch.noise)
-        reconstruction = self.network.decoder(latents, batch.conditions, batch.dropped)
+        reconstruction = autoencoder.decoder(latents, batch.conditions, batch.dropped)
         error = self.mean((reconstruction.detach() - pictures).square().mean())
         elbo = negative_elbo(
-            pictures, reconstruction, posterior, kl_weight=kl_weight(moment), shared_error=error
+            pictures,
+            reconstruction,
+            posterior,
+            kl_weight=kl_weight(moment),
+            shared_error=error,
+            prior=None if prior is None else prior(batch.conditions, batch.dropped),
         )
         values = {"bound": elbo.loss.detach(), "sigma": elbo.sigma, "kl_nats": elbo.kl_nats}
         if not self.detail_weight:

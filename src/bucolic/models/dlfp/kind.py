@@ -14,23 +14,13 @@ KIND = Kind(
     config=f"{HERE}.config:DlfpConfig",
     training=f"{HERE}.config:DlfpTrainConfig",
     build=f"{HERE}.kind:build",
-    phases=f"{HERE}.phases:PHASES",
+    plan=f"{HERE}.phases:plan",
     reached=f"{HERE}.kind:reached",
     curves=(
         Curve("autoencoder", "loss", "Original study: its loss", "lower"),
         Curve("autoencoder", "psnr_db", "Original study: reconstruction, dB PSNR", "higher"),
     ),
     side_multiple_px=64,
-    ignored=(
-        "prior_images",
-        "prior_lr",
-        "prior_batch_size",
-        "detail_weight",
-        "alignment_weight",
-        "condition_drop",
-        "guidances",
-        "steps",
-    ),
 )
 
 

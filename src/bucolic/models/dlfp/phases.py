@@ -1,13 +1,13 @@
 """The only phase of the original study's training."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from bucolic.base.sheet import Sheet
+from bucolic.models.dlfp.config import DlfpConfig
 from bucolic.models.dlfp.model import Dlfp
 from bucolic.models.dlfp.networks import Autoencoder
 from bucolic.models.dlfp.objective import StudyObjective
@@ -17,6 +17,7 @@ from bucolic.models.phases import (
     Batch,
     Context,
     Phase,
+    Plan,
     TrainingData,
     below_one_another,
     mean_over_rows,
@@ -60,7 +61,19 @@ def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
     return Phase("autoencoder", network, objective, context.drawer("autoencoder"), validate, show)
 
 
-PHASES: Mapping[str, Callable[[Context], Phase[Any]]] = {"autoencoder": autoencoder_phase}
+def plan(_config: DlfpConfig) -> Plan:
+    """One phase, and no use for what steers a prior or guidance."""
+    ignored = (
+        "prior_images",
+        "prior_lr",
+        "prior_batch_size",
+        "detail_weight",
+        "alignment_weight",
+        "condition_drop",
+        "guidances",
+        "steps",
+    )
+    return Plan({"autoencoder": autoencoder_phase}, ignored)
 
 
 def _psnr_db(preview: Dlfp, network: Autoencoder, data: TrainingData, batch: Batch) -> Tensor:
