@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from bucolic.seeing.clip.towers import Towers
+if TYPE_CHECKING:
+    from bucolic.seeing.clip.towers import Towers
 
 PROBE_SIZE_PX = 64
 AT_ONCE = 512  # pictures; a tower of 224 px takes 0.6 MB for one
@@ -139,7 +140,7 @@ def embedded(towers: Embedder, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def feature_maps(towers: Towers, pictures: np.ndarray, side: int) -> Tensor:
+def feature_maps(towers: "Towers", pictures: np.ndarray, side: int) -> Tensor:
     """What a CLIP sees where in uint8 [p, 3, s, s]; see `Towers.feature_maps`."""
     starts = range(0, len(pictures), AT_ONCE)
     return torch.cat(

@@ -25,7 +25,12 @@ from bucolic.stages.evaluate import EvaluateConfig, evaluate
 from made_world import OwnDraws
 
 SIZE_PX, EMBED_DIM = 16, 6
-PROVENANCE = {"model": "stand-in", "weights_sha256": "ab" * 32, "embed_dim": EMBED_DIM}
+PROVENANCE = {
+    "model": "stand-in",
+    "weights_sha256": "ab" * 32,
+    "precision": "fp32",
+    "embed_dim": EMBED_DIM,
+}
 
 
 class StandInTowers:
