@@ -267,7 +267,7 @@ def test_a_version_that_cannot_be_served_is_never_champion(
         ({"size_px": "large"}, "describes no model that this package knows"),
         ({"autoencoder": {"width": 48, "levels": 3}}, "describes no model that this package knows"),
         ({"kind": ["cvae"]}, "describes no model that this package knows"),
-        ({"version": 0}, "has version 0, this package reads 2"),
+        ({"version": 0}, "has version 0, this package reads 3"),
         ({"kind": "gan"}, "'gan' is none of"),
     ],
 )
@@ -401,11 +401,11 @@ def test_the_version_loads_and_draws(
     monkeypatch.setitem(sys.modules, "bucolic.generate", fake)
     model = mlflow.pyfunc.load_model(f"models:/{REGISTERED}@{CHAMPION}")
     asked = pd.DataFrame({"prompt": ["a cow", "two sheep"]})
-    answer = model.predict(asked, params={"n": 3, "seed": 7, "guidance": 1.5})
+    answer = model.predict(asked, params={"n": 3, "seed": 7, "guidance": 1.5, "best_of": 4})
     assert [row["prompt"] for row in answer] == ["a cow", "two sheep"]
     assert [len(row["pictures"]) for row in answer] == [3, 3]
     picture = Image.open(io.BytesIO(base64.b64decode(answer[1]["pictures"][2])))
-    assert np.asarray(picture)[0, 0].tolist() == [7, 15, 0]
+    assert np.asarray(picture)[0, 0].tolist() == [7, 15, 4]
     files = list(Path(client._tracking_client.tracking_uri[10:]).parent.rglob("*"))
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt"}]
 
@@ -438,7 +438,9 @@ class FakeBucolic:
         ]
         return cls()
 
-    def generate(self, prompts: list[str], *, n: int, seed: int, guidance: float) -> np.ndarray:
-        """Pictures of one colour: seed, ten times guidance, 0."""
-        colour = np.array([seed, 10 * guidance, 0], np.uint8)
+    def generate(
+        self, prompts: list[str], *, n: int, seed: int, guidance: float, best_of: int
+    ) -> np.ndarray:
+        """Pictures of one colour: seed, ten times guidance, best_of."""
+        colour = np.array([seed, 10 * guidance, best_of], np.uint8)
         return np.broadcast_to(colour[None, None, :, None, None], (len(prompts), n, 3, 8, 8))
