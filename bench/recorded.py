@@ -44,3 +44,16 @@ def commit() -> str:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
+
+
+def require_clean() -> None:
+    """End where the code is not that of a commit, which a result could not name."""
+    done = subprocess.run(
+        ["git", "status", "--porcelain", "--", "src"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if done.stdout:
+        sys.exit("src/ has changes that no commit holds: commit them first")

@@ -86,11 +86,11 @@ def _measured(
     phase: Phase[Any], train: CvaeTrainConfig, steps: int, device: str
 ) -> dict[str, float | str]:
     """One phase's speed, as the loop runs it."""
-    peak = _matrix_flops_per_s(device)
     clock = _Stopwatch(device)
     recipe = recipe_of(train, phase.name)
     images = (steps + SKIPPED) * recipe.batch_size
     precision = choose_precision(train.precision, device)
+    peak = _matrix_flops_per_s(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     recipe = replace(recipe, images=images, precision=precision)
     trainer = Trainer(replace(phase, draw=clock.around("draw", phase.draw)), recipe, World())
     trainer.progress.add = clock.around("log", trainer.progress.add)  # type: ignore[method-assign]
@@ -137,9 +137,9 @@ class _Stopwatch:
         return timed
 
 
-def _matrix_flops_per_s(device: str) -> float:
-    """What a product of square matrices reaches."""
-    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device)
+def _matrix_flops_per_s(device: str, dtype: torch.dtype) -> float:
+    """What a product of square matrices reaches in the arithmetic of the step."""
+    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
     clock, products = _Stopwatch(device), 0
     start_s = clock.now_s()
     while clock.now_s() - start_s < MATRIX_S:

@@ -24,7 +24,7 @@ from bucolic.data.tables import read_table, write_table
 
 VERSION = "1"
 Vectors = NDArray[np.float32]
-# Not the precision, by which vectors differ less than embed allows; see stages/embed.py.
+# Not the precision: embed refuses vectors that differ by it, see stages/embed.py.
 SAME_TOWERS = ("model", "weights_sha256", "preprocessing", "embed_dim")
 
 

@@ -41,7 +41,7 @@ class TrainConfig(Section):
         condition_drop: share of rows trained without a condition, which guidance needs.
         text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
             of the picture's own embedding.
-        captions: how many of a picture's captions are used, the first by id; None: all.
+        captions: how many of a picture's captions a batch is drawn from, by id; None: all.
         validations: how often each phase is validated.
         guidances: candidates, chosen from on val.
         steps: candidates for the number of sampling steps, chosen from on val.

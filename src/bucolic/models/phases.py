@@ -114,10 +114,12 @@ class Plan:
     Attributes:
         phases: by name, in the order in which they are trained, what makes each of the context.
         ignored: keys of the `train` section that change nothing, and are accepted all the same.
+        divisible: whether processes may share a batch and train what one process would.
     """
 
     phases: Mapping[str, Callable[["Context"], Phase[Any]]]
     ignored: tuple[str, ...] = ()
+    divisible: bool = True
 
 
 class Context(Protocol):

@@ -1,7 +1,8 @@
-"""models/current/: a trained model on disk, version 2.
+"""models/current/: a trained model on disk, version 3.
 
-- model.safetensors: every tensor of the `Model` under its own name, float32: the networks' averaged
-  weights, the embeddings' means, the ridge map, the likelihood's sigma. Nothing is unpickled.
+- model.safetensors: every tensor of the `Model` under its own name: the networks' weights, averaged
+  where its kind averages, the embeddings' means, the ridge map, the likelihood's sigma. Nothing is
+  unpickled.
 - config.json: version; clip, the provenance of the embeddings it was trained on; clip_config, what
   loads those towers; kind, where it is not the default; size_px; embed_dim; the shapes of its
   networks; sampling, the guidance and steps chosen on val; training, how much it has seen.

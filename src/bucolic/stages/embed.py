@@ -120,7 +120,7 @@ def _cosine_to_fp32(
         for made in (towers, towers.in_precision("fp32"))
     )
     cosine = float((in_bf16 * in_fp32).sum(axis=1).min(initial=1.0))
-    if cosine <= LEAST_COSINE:
+    if not cosine > LEAST_COSINE:  # NaN is below it, too
         raise ParamsError(
             f"clip.precision: bf16 turns vectors of {towers.provenance['model']} to a cosine of "
             f"{cosine:.5f} with those of fp32, below {LEAST_COSINE}: set fp32"

@@ -117,8 +117,9 @@ def _study(
     from bucolic.seeing.jury import Jury
     from bucolic.seeing.prompts import read_all_attributes
 
-    towers = load_towers(clip, device)
-    _require_one_clip(towers.provenance, artist.config["clip"], read_index(shards).clip)
+    of_shards = read_index(shards).clip
+    towers = load_towers(clip.model_copy(update={"precision": of_shards["precision"]}), device)
+    _require_one_clip(towers.provenance, artist.config["clip"], of_shards)
     attributes = read_all_attributes(annotations)
     judge = _judge(config, clip, device, drawn=attributes is not None)
     _require_another(judge, towers)

@@ -108,7 +108,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
 def _name_ignored(plan: "Plan", name: str, config: TrainConfig) -> None:
     """Say once which of the keys that are set change nothing."""
     if ignored := [f"train.{key}" for key in plan.ignored if key in config.model_fields_set]:
-        logger.info("model.kind %s has no use for %s", name, ", ".join(ignored))
+        logger.info("this model (%s) has no use for %s", name, ", ".join(ignored))
 
 
 def _candidates(plan: "Plan", config: TrainConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:
@@ -132,14 +132,14 @@ def _trained(
     plan: "Plan", context: "TrainingContext", config: TrainConfig, runtime: Runtime
 ) -> "tuple[list[dict[str, Any]], dict[str, Module]]":
     """Train the phases of a plan in their order; their validations, and by phase its network."""
-    from bucolic.training.build import recipe_of
+    from bucolic.training.build import recipe_of, require_shareable
     from bucolic.training.loop import Trainer
 
     rows: list[dict[str, Any]] = []
     networks: dict[str, Module] = {}
-    recipes = {
-        name: recipe_of(config, name) for name in plan.phases
-    }  # a key that lacks is told at once
+    recipes = {name: recipe_of(config, name) for name in plan.phases}
+    for name, recipe in recipes.items():  # before the first of them spends its hours
+        require_shareable(recipe, name, context.world, divisible=plan.divisible)
     for name, phase in plan.phases.items():
         trainer = Trainer(phase(context), recipes[name], context.world)
         rows += trainer.run(runtime.work, runtime.sink).curves

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bucolic.base.errors import DataError
+from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.loading import loaded
 from bucolic.data.shards import ShardIndex, Split, read_index, read_split
 from bucolic.models.config import ModelConfig, TrainConfig
@@ -94,3 +94,19 @@ def recipe_of(config: TrainConfig, phase: str) -> Recipe:
         return getattr(config, name) if own is None else own
 
     return Recipe(**{field.name: value(field.name) for field in fields(Recipe)})
+
+
+def require_shareable(recipe: Recipe, phase: str, world: World, *, divisible: bool) -> None:
+    """Refuse a batch that the processes cannot share.
+
+    Raises:
+        ParamsError: there are several, and its rows are no multiple of them, or the model computes
+            with statistics of whole batches.
+    """
+    if world.size > 1 and not divisible:
+        raise ParamsError(f"this kind of model is trained by one process, not by {world.size}")
+    if recipe.batch_size % world.size:
+        raise ParamsError(
+            f"the {phase}'s batch of {recipe.batch_size} rows cannot be shared among {world.size} "
+            "processes: choose a multiple (train.batch_size, or the phase's own)"
+        )

@@ -51,7 +51,9 @@ def reached(curves: Sequence[Mapping[str, Any]], kind: Kind, choice: Choice) -> 
 def spent(
     curves: Sequence[Mapping[str, Any]], networks: Mapping[str, nn.Module]
 ) -> dict[str, dict[str, int]]:
-    """What the kept weights cost, by phase: images seen in all and at the best, parameters.
+    """What the kept weights cost, by phase: images seen in all and at the best, and parameters.
+
+    Parameters are those that were trained, a helper that is thrown away included.
 
     Args:
         curves: every validation of all phases, as in curves.jsonl.

@@ -92,11 +92,6 @@ class Trainer(Generic[Network]):
     """The moving parts of a phase: network, average, optimiser, progress."""
 
     def __init__(self, phase: Phase[Network], recipe: Recipe, world: World) -> None:
-        if recipe.batch_size % world.size:
-            raise ParamsError(
-                f"train.batch_size: {recipe.batch_size} rows cannot be shared among "
-                f"{world.size} processes: choose a multiple"
-            )
         self.phase, self.recipe, self.world = phase, recipe, world
         self.network = phase.network
         self.wrapped = world.wrap(phase.objective)

@@ -323,7 +323,7 @@ def test_a_gaussian_prior_is_trained_in_the_only_phase(
 
     ignored = [line for line in caplog.messages if "no use for" in line]
     assert ignored == [
-        "model.kind cvae has no use for train.prior_images, train.alignment_weight, train.steps"
+        "this model (cvae) has no use for train.prior_images, train.alignment_weight, train.steps"
     ]
     assert summary.details["images_seen"] == {"autoencoder": 96}
     assert "val_flow_loss" not in summary.figures
@@ -349,7 +349,7 @@ def test_the_original_study_is_trained_by_the_same_stage(
         summary = run(few, tmp_path, config, model=DlfpConfig(kind="dlfp"))
 
     ignored = [line for line in caplog.messages if "no use for" in line]
-    assert ignored == ["model.kind dlfp has no use for train.prior_images, train.guidances"]
+    assert ignored == ["this model (dlfp) has no use for train.prior_images, train.guidances"]
     assert summary.details["images_seen"] == {"autoencoder": 32}
     assert np.isfinite(summary.figures["val_study_loss"])
     stored = json.loads((tmp_path / "current/config.json").read_text())
@@ -358,6 +358,21 @@ def test_the_original_study_is_trained_by_the_same_stage(
     vectors = np.random.default_rng(0).normal(size=(3, EMBED)).astype(np.float32)
     one, three = artist.draw(vectors[:1]), artist.draw(vectors)
     assert np.array_equal(one[0], three[0])  # no statistics of a batch enter a picture
+
+
+def test_dropout_of_the_original_study_is_the_same_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is dropped follows from the images seen, and BatchNorm's statistics are kept."""
+    monkeypatch.setattr("bucolic.training.clock.INTERVAL_S", 0.0)
+    few = write_shards(tmp_path / "shards", size_px=64)
+    config = DlfpTrainConfig(autoencoder_images=32, batch_size=8, validations=2)
+    study = DlfpConfig(kind="dlfp", dropout=0.3)
+    run(few, tmp_path / "whole", config, model=study)
+    with pytest.raises(KilledError):
+        run(few, tmp_path / "killed", config, Sink(("autoencoder/val_loss", 32)), model=study)
+    run(few, tmp_path / "killed", config, model=study)
+    assert read_bytes(tmp_path / "killed") == read_bytes(tmp_path / "whole")
 
 
 def test_two_processes_train_one_model(shards: Path, tmp_path: Path):

@@ -1,7 +1,11 @@
 """What a phase is trained with."""
 
+import pytest
+
+from bucolic.base.errors import ParamsError
 from bucolic.models.cvae.config import CvaeTrainConfig
-from bucolic.training.build import recipe_of
+from bucolic.training.build import recipe_of, require_shareable
+from bucolic.training.distributed import World
 
 
 def test_a_key_of_the_phase_goes_before_the_common_one():
@@ -13,3 +17,15 @@ def test_a_key_of_the_phase_goes_before_the_common_one():
     assert 24_000 == autoencoder.images
     common = config.model_copy(update={"prior_batch_size": None})
     assert 16 == recipe_of(common, "prior").batch_size
+
+
+def test_a_batch_that_processes_cannot_share_is_refused_before_anything_is_trained():
+    """Its phase is named; statistics of whole batches need one process."""
+    config = CvaeTrainConfig(batch_size=16, prior_batch_size=9)
+    prior = recipe_of(config, "prior")
+    with pytest.raises(ParamsError, match="prior's batch of 9 rows cannot be shared among 2"):
+        require_shareable(prior, "prior", World(0, 2), divisible=True)
+    require_shareable(prior, "prior", World(0, 3), divisible=True)
+    require_shareable(prior, "prior", World(), divisible=False)
+    with pytest.raises(ParamsError, match="trained by one process, not by 3"):
+        require_shareable(prior, "prior", World(0, 3), divisible=False)

@@ -156,12 +156,6 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(tmp
     assert phase.network.weight.isfinite().all()
 
 
-def test_a_batch_that_cannot_be_shared_is_refused():
-    """Three processes cannot share sixteen rows."""
-    with pytest.raises(ParamsError, match="16 rows cannot be shared among 3"):
-        Trainer(make_phase(), RECIPE, World(0, 3))
-
-
 def test_the_learning_rate_rises_then_falls():
     """Linear to its peak over a twentieth, then along a cosine to a hundredth."""
     rates = [RECIPE.lr_at(step) for step in range(RECIPE.steps)]

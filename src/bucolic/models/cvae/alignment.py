@@ -17,6 +17,7 @@ from bucolic.models.layers import convolution
 
 HIDDEN = 256
 LEAST_STD = 1e-6
+STATISTICS_ROWS = 4096  # pictures whose maps give the channels' statistics
 
 
 class Projector(nn.Module):
@@ -32,7 +33,8 @@ class Projector(nn.Module):
         self.layers = nn.Sequential(
             convolution(width, HIDDEN, side=1), nn.SiLU(), convolution(HIDDEN, channels, side=1)
         )
-        std, mean = torch.std_mean(maps.float(), dim=(0, 2, 3), keepdim=True)
+        some = maps[:STATISTICS_ROWS].float()
+        std, mean = torch.std_mean(some, dim=(0, 2, 3), keepdim=True)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std.clamp(min=LEAST_STD))
 

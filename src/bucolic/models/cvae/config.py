@@ -96,7 +96,9 @@ class CvaeTrainConfig(TrainConfig):
         detail_weight: of the Laplacian's squared error beside the pixels' in the first phase; 0
             leaves the evidence lower bound alone, more makes a sharper decoder.
         alignment_weight: of the angle between the prior's features and CLIP's feature maps in the
-            second phase; 0 leaves the flow's error alone, more makes it learn faster.
+            second phase; 0 leaves the flow's error alone, more makes it learn faster. The maps of
+            all train pictures stay on the device: 32 kB a picture for meadow-clip at 64 px, 200 kB
+            for ViT-B-32.
     """
 
     autoencoder_images: PositiveInt = 24_000

@@ -80,7 +80,7 @@ class Cvae(Model):
     def noised(
         self, pictures: Tensor, conditions: Tensor, seeds: Sequence[int], *, level: float
     ) -> Tensor:
-        """See `Model.noised`."""
+        """See `Model.noised`; the latents' own spread is that of these pictures' latents."""
         noise = torch.stack([noise_of(seed, self.noise_shape) for seed in seeds])
         latents = self.encode(pictures)
         spread = latents.std((0, 2, 3), keepdim=True)

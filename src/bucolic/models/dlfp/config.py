@@ -1,12 +1,12 @@
 """The original study's CVAE in params.yaml; without torch.
 
-Its settings are the defaults. Keys of `train` that only the cvae reads are accepted, so that
-`model: {kind: dlfp}` is the one line that changes; training names those that it ignores.
+Its settings are the defaults. Keys of `train` that only the cvae reads are accepted, and training
+names those that it ignores; a rate or a batch that stays there goes before the study's.
 """
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from bucolic.models.config import ModelConfig, Share
 from bucolic.models.cvae.config import CvaeTrainConfig
@@ -21,7 +21,7 @@ class DlfpConfig(ModelConfig):
         dropout: share of the latent's values that training sets to zero; 0 or 0.3 in the study.
     """
 
-    dropout: Share = 0.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 class DlfpTrainConfig(CvaeTrainConfig):
@@ -33,7 +33,7 @@ class DlfpTrainConfig(CvaeTrainConfig):
         captions: how many of a picture's captions; the study's "one text" is 1, its "five texts" 5.
     """
 
-    batch_size: PositiveInt = 16
+    batch_size: int = Field(default=16, ge=2)  # BatchNorm needs two
     autoencoder_lr: PositiveFloat = 5e-4
     schedule: Literal["cosine", "constant"] = "constant"
     beta2: float = Field(default=0.999, gt=0, lt=1)

@@ -39,7 +39,10 @@ class Dlfp(Model):
         if size_px not in SIDES_PX:
             raise ParamsError(f"shard.size_px: dlfp draws 64 or 128 px, not {size_px}")
         super().__init__(
-            {"dropout": dropout}, size_px=size_px, embed_dim=embed_dim, noise_shape=(LATENT_DIM,)
+            {"dropout": dropout},
+            size_px=size_px,
+            embed_dim=embed_dim,
+            noise_shape=(2 * LATENT_DIM,),  # of a sample, and of dropout
         )
         self.conditioning = RawConditioning(embed_dim)
         self.autoencoder = Autoencoder(size_px, embed_dim, dropout)
@@ -54,7 +57,7 @@ class Dlfp(Model):
         steps: int,  # noqa: ARG002 - one pass
     ) -> Tensor:
         """See `Model.draw`; the latents are standard normal, guidance and steps change nothing."""
-        noise = torch.stack([noise_of(seed, self.noise_shape) for seed in seeds])
+        noise = torch.stack([noise_of(seed, (LATENT_DIM,)) for seed in seeds])
         return self.in_batches(self._decoded, noise, conditions)
 
     @torch.inference_mode()

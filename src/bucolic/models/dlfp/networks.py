@@ -120,23 +120,42 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Both, with dropout on the latent between them."""
+    """Both, with dropout on the latent between them.
+
+    What is dropped follows from the batch's noise, as all chance of a training step does: a run
+    that was killed goes on as if it had not been.
+    """
 
     def __init__(self, size_px: int, embed_dim: int, dropout: float) -> None:
         super().__init__()
         self.encoder = Encoder(size_px, embed_dim)
         self.decoder = Decoder(size_px, embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.apply(_as_keras)
         nn.init.xavier_uniform_(self.decoder.condition.weight)
 
     def forward(
         self, pictures: Tensor, condition: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, mean and log variance, for noise [b, 128] of the posterior sample."""
+        """Logits, mean and log variance.
+
+        Args:
+            pictures: [b, 3, s, s] in [0, 1].
+            condition: [b, e].
+            noise: standard normal [b, 256]: of the posterior sample, then of dropout.
+        """
         mean, log_variance = self.encoder(pictures, condition)
-        latent = self.dropout(mean + torch.exp(0.5 * log_variance) * noise)
-        return self.decoder(latent, condition), mean, log_variance
+        of_sample, of_dropout = noise.chunk(2, dim=1)
+        latent = mean + torch.exp(0.5 * log_variance) * of_sample
+        return self.decoder(self.dropped(latent, of_dropout), condition), mean, log_variance
+
+    def dropped(self, latent: Tensor, noise: Tensor) -> Tensor:
+        """In training, latent [b, 128] with a share of values at 0 and the others scaled up."""
+        if not (self.training and self.dropout):
+            return latent
+        kept = torch.special.ndtr(noise) >= self.dropout
+        scaled: Tensor = latent * kept / (1 - self.dropout)
+        return scaled
 
 
 def _as_keras(layer: nn.Module) -> None:

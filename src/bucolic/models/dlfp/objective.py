@@ -47,6 +47,11 @@ def ssim(pictures: Tensor, references: Tensor) -> Tensor:
     Wang et al. 2004, a Gaussian window of 11 px without padding, averaged over places and channels,
     as tf.image.ssim computes it.
     """
+    with torch.autocast(pictures.device.type, enabled=False):  # small differences of squares
+        return _similarity(pictures.float(), references.float())
+
+
+def _similarity(pictures: Tensor, references: Tensor) -> Tensor:
     window = _window(pictures.shape[1]).to(pictures)
 
     def blurred(values: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def autoencoder_phase(context: Context) -> Phase[Autoencoder]:
 
 
 def plan(_config: DlfpConfig) -> Plan:
-    """One phase, and no use for what steers a prior or guidance."""
+    """One phase, whole batches for BatchNorm, and no use for what steers a prior or guidance."""
     ignored = (
         "prior_images",
         "prior_lr",
@@ -73,7 +73,7 @@ def plan(_config: DlfpConfig) -> Plan:
         "guidances",
         "steps",
     )
-    return Plan({"autoencoder": autoencoder_phase}, ignored)
+    return Plan({"autoencoder": autoencoder_phase}, ignored, divisible=False)
 
 
 def _psnr_db(preview: Dlfp, network: Autoencoder, data: TrainingData, batch: Batch) -> Tensor:

@@ -95,7 +95,7 @@ def batch(rows: int, embed_dim: int) -> Batch:
     draw = torch.Generator().manual_seed(0)
     no = torch.zeros(rows, dtype=torch.bool)
     conditions = torch.randn(rows, embed_dim, generator=draw)
-    noise = torch.randn(rows, 128, generator=draw)
+    noise = torch.randn(rows, 256, generator=draw)
     return Batch(torch.arange(rows), no, conditions, no, noise, torch.rand(rows, generator=draw))
 
 
@@ -168,13 +168,28 @@ def test_pictures_come_from_the_prompt_and_standard_normal_noise():
     assert not torch.equal(first[0], model.draw(conditions[1:2], [1], guidance=1.0, steps=1)[0])
 
 
-def test_dropout_is_on_the_latent_and_in_training_alone():
-    """Of a thousand values 0.3 are zeroed and the others scaled up; at rest all pass."""
+def test_dropout_is_on_the_latent_in_training_alone_and_follows_from_the_batch():
+    """Of many values 0.3 are zeroed and the others scaled up, the same ones for the same noise."""
     network = Dlfp(0.3, size_px=64, embed_dim=12).autoencoder
-    passed = network.train().dropout(torch.ones(100_000))
+    latent, noise = torch.ones(1000, 128), torch.randn(1000, 128)
+    passed = network.train().dropped(latent, noise)
     assert (passed == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
     assert passed.max().item() == pytest.approx(1 / 0.7)
-    assert torch.equal(network.eval().dropout(torch.ones(5)), torch.ones(5))
+    torch.manual_seed(1)
+    assert torch.equal(passed, network.dropped(latent, noise))
+    assert torch.equal(network.eval().dropped(latent, noise), latent)
+    assert torch.equal(
+        Dlfp(0.0, size_px=64, embed_dim=12).autoencoder.dropped(latent, noise), latent
+    )
+
+
+def test_likeness_is_computed_in_full_precision_under_autocast():
+    """In bf16 the differences of squares would be noise."""
+    draw = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 2, 3, 24, 24, generator=draw)
+    exact = ssim(first, second)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(exact, ssim(first, second))
 
 
 def test_its_recipe_is_the_studys():
