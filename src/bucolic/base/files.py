@@ -66,7 +66,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` atomically, as UTF-8."""
-    write_bytes(path, content.encode())
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -105,6 +105,15 @@ def test_what_a_killed_process_left_is_swept_and_others_work_is_not(tmp_path: Pa
     assert {"out", names["alive"], names["elsewhere"]} == {p.name for p in tmp_path.iterdir()}
 
 
+def test_texts_and_json_sweep_too(tmp_path: Path):
+    """A process killed while it wrote a stage's figures leaves nothing that stays."""
+    left = tmp_path / f".out.0.{this_process().rpartition('-')[0]}-{NO_PROCESS}.tmp"
+    for write in (lambda path: write_text(path, "whole"), lambda path: write_json(path, [1])):
+        left.write_text("ha")
+        write(tmp_path / "out")
+        assert [tmp_path / "out"] == list(tmp_path.iterdir())
+
+
 def test_two_threads_may_write_one_path(tmp_path: Path):
     """Each has a temporary name of its own, and the last one to end is what is there."""
     path = tmp_path / "x"
