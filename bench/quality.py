@@ -22,7 +22,7 @@ from bucolic.base.runtime import Runtime
 from bucolic.pipeline.params import Params, parse_params
 from bucolic.pipeline.table import STAGES
 from bucolic.presets import preset_text
-from recorded import ROOT, commit, record, require_clean
+from recorded import ROOT, clean_commit, record
 
 OF_DATA, OF_MODEL = STAGES[:5], STAGES[5:]
 PARTS = ("metrics", "best_of", "heldout_combinations")
@@ -36,14 +36,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/quality.json")
     arguments = parser.parse_args()
-    require_clean()
+    of_commit = clean_commit()
     # Results of another commit are another's, the preset's text included.
-    home = ROOT / ".work/bench" / f"{arguments.preset}-{commit()[:12]}"
+    home = ROOT / ".work/bench" / f"{arguments.preset}-{of_commit[:12]}"
     params = parse_params(dict(YAML(typ="safe").load(preset_text(arguments.preset))))
     out = arguments.out.resolve()
     _make_data(home, params)
     found = [_judged(home, params, seed) for seed in range(arguments.seeds)]
-    about = {"seeds": arguments.seeds, "commit": commit()}
+    about = {"seeds": arguments.seeds, "commit": of_commit}
     entry = about | {part: _over_seeds(found, part) for part in PARTS}
     former = json.loads(out.read_text()) if out.exists() else {}
     record(out, former | {arguments.preset: entry})

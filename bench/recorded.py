@@ -1,7 +1,6 @@
 """Results of benchmarks: JSON with the command that made them, the commit, and the machine."""
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,16 @@ import torch
 
 from bucolic.base.files import write_json
 from bucolic.base.runtime import usable_cpus
+from bucolic.pipeline import git
 
 ROOT = Path(__file__).parent.parent
 
 
 def record(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to a JSON file, behind where it comes from."""
-    write_json(path, {"command": _command(), "commit": commit(), "machine": machine()} | content)
+    write_json(
+        path, {"command": _command(), "commit": git.commit(ROOT), "machine": machine()} | content
+    )
 
 
 def machine() -> dict[str, Any]:
@@ -38,22 +40,9 @@ def _command() -> str:
     return shlex.join(["python", str(script), *sys.argv[1:]])
 
 
-def commit() -> str:
-    """The commit that is checked out."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-def require_clean() -> None:
-    """End where the code is not that of a commit, which a result could not name."""
-    done = subprocess.run(
-        ["git", "status", "--porcelain", "--", "src"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    if done.stdout:
-        sys.exit("src/ has changes that no commit holds: commit them first")
+def clean_commit() -> str:
+    """The commit that is checked out; ends where the code differs from it."""
+    found = git.state(ROOT)
+    if found["commit"] is None or found["dirty"]:
+        sys.exit("the code is not that of a commit, which a result could name: commit it first")
+    return str(found["commit"])
