@@ -33,7 +33,8 @@ class TrainConfig(Section):
         precision: "fp32", "bf16" for autocast, or "auto": bf16 where that is native.
         batch_size: images in a step, over all processes.
         schedule: of the learning rate: "cosine" after a linear warm-up, or "constant".
-        beta2: decay of Adam's second moment.
+        optimiser: "muon" for convolution kernels and AdamW for the rest, or "adamw" for all.
+        beta2: decay of AdamW's second moment.
         weight_decay: decoupled, as in AdamW.
         gradient_norm: gradients are scaled down to this norm.
         averaged: keep a running average of the weights, and not the weights themselves.
@@ -52,6 +53,7 @@ class TrainConfig(Section):
     precision: Precision = "auto"
     batch_size: PositiveInt = 32
     schedule: Literal["cosine", "constant"] = "cosine"
+    optimiser: Literal["muon", "adamw"] = "muon"
     beta2: float = Field(default=0.99, gt=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: PositiveFloat = 1.0

@@ -8,7 +8,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, cast
+from typing import Generic, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,18 @@ from bucolic.training.clock import Clock
 from bucolic.training.data import share_of
 from bucolic.training.distributed import World
 from bucolic.training.ema import DECAY, averaged
+from bucolic.training.optimiser import optimisers
 from bucolic.training.state import (
     PhaseState,
     optimiser_tensors,
     read_checkpoint,
-    restore_optimiser,
+    restore_optimisers,
     write_checkpoint,
 )
 
 logger = logging.getLogger(__name__)
 LR_WARMUP_SHARE = 0.05
 LR_FINAL_SHARE = 0.01
-BETA1 = 0.9
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Recipe:
         batch_size: images in a step, over all processes.
         lr: peak of the learning rate.
         schedule: "cosine" after a linear warm-up over 5 % of the budget, or "constant".
+        optimiser: "muon" for convolution kernels, or "adamw" for all parameters.
         beta2: decay of Adam's second moment.
         weight_decay: decoupled, of weight matrices and kernels only.
         gradient_norm: gradients are scaled down to this norm.
@@ -56,6 +57,7 @@ class Recipe:
     batch_size: int
     lr: float
     schedule: str
+    optimiser: str
     beta2: float
     weight_decay: float
     gradient_norm: float
@@ -98,7 +100,12 @@ class Trainer(Generic[Network]):
         self.progress = PhaseState()
         self.average = self._average()
         self.best = self._averaged_tensors()
-        self.optimiser = _optimiser(self.network, recipe)
+        self.optimisers = optimisers(
+            self.network,
+            muon=recipe.optimiser == "muon",
+            beta2=recipe.beta2,
+            weight_decay=recipe.weight_decay,
+        )
         self.device = next(self.network.parameters()).device.type
 
     def _average(self) -> AveragedModel:
@@ -136,9 +143,7 @@ class Trainer(Generic[Network]):
         """Make one optimiser step."""
         recipe, step = self.recipe, self.step
         batch = self.phase.draw(self.progress.images_seen, recipe.batch_size)
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe.lr_at(step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         bf16 = recipe.precision == "bf16"
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=bf16):
             loss, values = self.wrapped(
@@ -147,7 +152,10 @@ class Trainer(Generic[Network]):
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
         self._stop_unless_finite(loss, norm)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.lr_at(step)
+            optimiser.step()
         self.average.update_parameters(self.network)
         self.progress.images_seen += recipe.batch_size
         values |= {"loss": loss, "gradient_norm": norm}
@@ -190,7 +198,7 @@ class Trainer(Generic[Network]):
             "weights": self.network.state_dict(),
             "average": self.averaged.state_dict(),
             "best": self.best,
-            "optimiser": optimiser_tensors(self.optimiser),
+            "optimiser": optimiser_tensors(self.optimisers),
         }
         write_checkpoint(folder, self.phase.name, self.progress, groups)
 
@@ -205,15 +213,6 @@ class Trainer(Generic[Network]):
         self.averaged.load_state_dict(groups["average"])
         for name, tensor in self.best.items():
             tensor.copy_(groups["best"][name])
-        restore_optimiser(self.optimiser, groups["optimiser"])
+        restore_optimisers(self.optimisers, groups["optimiser"])
         seen, budget = self.progress.images_seen, self.recipe.images
         logger.info("%s: goes on from %d of %d images", self.phase.name, seen, budget)
-
-
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = list(network.parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(BETA1, recipe.beta2), fused=True)

@@ -8,7 +8,7 @@ kept, so a damaged one costs one interval.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,21 +86,28 @@ def read_checkpoint(folder: Path, phase: str) -> tuple[PhaseState, dict[str, Ten
     return None
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
-    """The optimiser's state by parameter number and name."""
-    states: dict[int, Tensors] = optimiser.state_dict()["state"]
-    return {f"{i}/{name}": tensor for i, state in states.items() for name, tensor in state.items()}
+def optimiser_tensors(optimisers: Sequence[torch.optim.Optimizer]) -> Tensors:
+    """The optimisers' states by optimiser, parameter number and name."""
+    return {
+        f"{place}/{number}/{name}": tensor
+        for place, optimiser in enumerate(optimisers)
+        for number, state in optimiser.state_dict()["state"].items()
+        for name, tensor in state.items()
+    }
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put stored tensors back into an optimiser built over the same parameters."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    states: dict[int, Tensors] = {}
-    for key, tensor in tensors.items():
-        number, name = key.split("/")
-        states.setdefault(int(number), {})[name] = _laid_out_like(parameters[int(number)], tensor)
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": states, "param_groups": groups})
+def restore_optimisers(optimisers: Sequence[torch.optim.Optimizer], tensors: Tensors) -> None:
+    """Put stored tensors back into optimisers built over the same parameters."""
+    for place, optimiser in enumerate(optimisers):
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        states: dict[int, Tensors] = {}
+        for key, tensor in tensors.items():
+            of, number, name = key.split("/")
+            if int(of) == place:
+                stored = _laid_out_like(parameters[int(number)], tensor)
+                states.setdefault(int(number), {})[name] = stored
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": states, "param_groups": groups})
 
 
 def _laid_out_like(parameter: Tensor, stored: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from bucolic.training.draws import generator
 from bucolic.training.loop import Recipe, Trainer
 
 RECIPE = Recipe(
+    optimiser="muon",
     images=640,
     batch_size=16,
     lr=0.05,

@@ -8,11 +8,12 @@ from torch import nn
 
 from bucolic.base.errors import TransientError
 from bucolic.training import state
+from bucolic.training.optimiser import optimisers
 from bucolic.training.state import (
     PhaseState,
     optimiser_tensors,
     read_checkpoint,
-    restore_optimiser,
+    restore_optimisers,
     write_checkpoint,
 )
 
@@ -69,23 +70,29 @@ def test_no_checkpoint_means_a_fresh_start(tmp_path: Path):
     assert read_checkpoint(tmp_path / "none", "prior") is None
 
 
-def test_a_restored_optimiser_takes_the_same_step():
-    """Two networks with the same weights and optimiser state stay equal after another step."""
+def test_restored_optimisers_take_the_same_step():
+    """Two networks with the same weights and optimisers' states stay equal after another step."""
     torch.manual_seed(0)
-    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
-    optimisers = [torch.optim.AdamW(network.parameters(), lr=0.1) for network in (one, other)]
-    one(torch.randn(5, 3)).square().sum().backward()
-    optimisers[0].step()
+    networks = [nn.Sequential(nn.Conv2d(32, 32, 3), nn.Conv2d(32, 1, 1)) for _ in range(2)]
+    pairs = [optimisers(network, muon=True, beta2=0.9, weight_decay=0.1) for network in networks]
+    _step(networks[0], pairs[0], torch.randn(5, 32, 6, 6))
 
-    other.load_state_dict(one.state_dict())
-    restore_optimiser(optimisers[1], optimiser_tensors(optimisers[0]))
-    batch = torch.randn(5, 3)
-    for network, optimiser in zip((one, other), optimisers, strict=True):
-        optimiser.zero_grad()
-        network(batch).square().sum().backward()
+    networks[1].load_state_dict(networks[0].state_dict())
+    restore_optimisers(pairs[1], optimiser_tensors(pairs[0]))
+    batch = torch.randn(5, 32, 6, 6)
+    for network, pair in zip(networks, pairs, strict=True):
+        _step(network, pair, batch)
+
+    assert len(pairs[0]) == 2
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.equal(one, other)
+
+
+def _step(network: nn.Module, pair: list[torch.optim.Optimizer], batch: torch.Tensor) -> None:
+    network.zero_grad()
+    network(batch).square().sum().backward()
+    for optimiser in pair:
         optimiser.step()
-
-    assert torch.equal(one.weight, other.weight)
 
 
 def test_means_cover_the_steps_since_the_last_validation():

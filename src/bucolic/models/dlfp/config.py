@@ -36,6 +36,7 @@ class DlfpTrainConfig(CvaeTrainConfig):
     batch_size: int = Field(default=16, ge=2)  # BatchNorm needs two
     autoencoder_lr: PositiveFloat = 5e-4
     schedule: Literal["cosine", "constant"] = "constant"
+    optimiser: Literal["muon", "adamw"] = "adamw"
     beta2: float = Field(default=0.999, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_norm: PositiveFloat = 1e9  # no gradient is scaled down
