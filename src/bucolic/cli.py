@@ -15,9 +15,10 @@ import click
 from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_transient
 from bucolic.base.places import find_root
 from bucolic.base.signals import Ended, end_at_once, hold_back, raising_ended
+from bucolic.drawing_verbs import DRAWING_VERBS
 from bucolic.pipeline.own_code import run_own_code
 from bucolic.pipeline.services import QUIET
-from bucolic.pipeline.table import LAST, MODEL, STAGES, Declared
+from bucolic.pipeline.table import LAST, STAGES, Declared
 
 if TYPE_CHECKING:
     from bucolic.pipeline.digests import Digests
@@ -80,9 +81,9 @@ def main() -> None:
     logging.getLogger("bucolic").setLevel(logging.INFO)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    # Threads that spin for long while they wait bring a machine with other work to a crawl; that do
-    # not spin at all, a quiet one. This costs a tenth. Read by OpenMP when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # Threads that spin for long while they wait bring a machine with other work to a crawl, that
+    # hardly spin a quiet one (docs/experiments.md). Read by OpenMP when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def _code_digests(name: str, root: Path) -> "Digests":
@@ -235,56 +236,8 @@ def compare(first: str, second: str | None) -> None:
         click.echo(line)
 
 
-@main.command()
-@click.argument("prompts", nargs=-1, required=True)
-@click.option("-n", "count", default=4, show_default=True, help="Pictures for each prompt.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the pictures.")
-@click.option("--guidance", type=float, help="How strongly the prompt pulls; chosen on val.")
-@click.option("--steps", type=int, help="Steps of the sampler; chosen on val.")
-@click.option("--best-of", default=1, show_default=True, help="Keep the best of so many, by CLIP.")
-@click.option("--model", "folder", type=click.Path(path_type=Path), help="Folder of a model.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("generated.png"),
-    show_default=True,
-    help="A .png for one enlarged grid, or a folder for single pictures.",
-)
-def generate(  # noqa: PLR0913, PLR0917 - an argument for each option
-    prompts: tuple[str, ...],
-    count: int,
-    seed: int,
-    guidance: float | None,
-    steps: int | None,
-    best_of: int,
-    folder: Path | None,
-    out: Path,
-) -> None:
-    """Draw pictures of PROMPTS with the trained model."""
-    from bucolic.api.arguments import (
-        CANDIDATES,
-        COUNTS,
-        STEPS,
-        finite_number,
-        prompts_of,
-        whole_number,
-    )
-    from bucolic.showing.pictures import require_place, save_pictures
-
-    require_place(out)
-    texts = prompts_of(prompts)
-    whole_number("n", count, COUNTS)
-    whole_number("steps", 1 if steps is None else steps, STEPS)
-    whole_number("best_of", best_of, CANDIDATES)
-    finite_number("guidance", guidance or 0.0, least=0)
-    from bucolic.generate import Bucolic  # takes seconds
-
-    model = Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
-    drawn = model.generate(
-        texts, n=count, seed=seed, guidance=guidance, steps=steps, best_of=best_of
-    )
-    for path in save_pictures(drawn, texts, out, seed=seed):
-        click.echo(path)
+for drawing_verb in DRAWING_VERBS:
+    main.add_command(drawing_verb)
 
 
 @main.command()

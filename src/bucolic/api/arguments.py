@@ -21,6 +21,7 @@ from bucolic.base.errors import DataError, ParamsError
 
 COUNTS = range(1, 100_001)  # of pictures for each prompt
 STEPS = range(1, 10_001)  # of the flow
+FRAMES = range(1, 1001)  # on the way from one picture to another
 CANDIDATES = range(1, 101)  # drawn for each picture that is kept
 MOST_BITS = 1024  # of a seed; Python turns no integer of over 4,300 digits into text
 SHOWN = 80  # characters of a refused value in its message
@@ -93,20 +94,22 @@ def whole_number(name: str, given: object, within: range | None = None) -> int:
     return number
 
 
-def finite_number(name: str, given: object, *, least: float) -> float:
+def finite_number(name: str, given: object, *, least: float, most: float = math.inf) -> float:
     """A real number, numpy's included; NaN, infinity and True are none.
 
     Raises:
-        ParamsError: it is none, or below `least`.
+        ParamsError: it is none, below `least` or above `most`.
     """
     wanted = f"a finite number of at least {least:g}"
+    if most < math.inf:
+        wanted = f"a number from {least:g} to {most:g}"
     if _is_truth(given) or not isinstance(given, Real):
         raise _unfit(name, wanted, given)
     try:
         number = float(given)
     except OverflowError:
         raise _unfit(name, wanted, given) from None
-    if not (math.isfinite(number) and number >= least):
+    if not (math.isfinite(number) and least <= number <= most):
         raise _unfit(name, wanted, given)
     return number
 

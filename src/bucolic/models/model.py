@@ -83,6 +83,30 @@ class Model(nn.Module, ABC):
     def reconstruct(self, pictures: Tensor, conditions: Tensor) -> Tensor:
         """Pictures uint8 [n, 3, s, s] through the model and back, under conditions [n, e]."""
 
+    def redraw(
+        self,
+        pictures: Tensor,  # noqa: ARG002 - a kind that can tell a picture's noise overrides this
+        conditions: Tensor,  # noqa: ARG002
+        targets: Tensor,  # noqa: ARG002
+        *,
+        guidance: float,  # noqa: ARG002
+        steps: int,  # noqa: ARG002
+    ) -> Tensor | None:
+        """Pictures again, from the noise that is behind them, under other conditions.
+
+        Args:
+            pictures: uint8 [n, 3, s, s].
+            conditions: [n, e], the pictures' own, under which the noise is found.
+            targets: [n, e], under which it is drawn from.
+            guidance: see `draw`; 1 gives back the pictures, as near as the kind can, for targets
+                that equal the conditions.
+            steps: of the sampler, either way.
+
+        Returns:
+            uint8 [n, 3, s, s], on the CPU. None for a kind that has no way back.
+        """
+        return None
+
     def likelihood(
         self,
         pictures: Tensor,  # noqa: ARG002 - a kind that has a likelihood overrides this

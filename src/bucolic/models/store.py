@@ -5,13 +5,15 @@
   unpickled.
 - config.json: version; clip, the provenance of the embeddings it was trained on; clip_config, what
   loads those towers; kind, where it is not the default; size_px; embed_dim; the shapes of its
-  networks; sampling, the guidance and steps chosen on val; training, how much it has seen.
+  networks; sampling, the guidance and steps chosen on val; training, how much it has seen; data,
+  the digest of the train split.
 - curves.jsonl: train and held-out values side by side, one line for each validation.
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,7 @@ def write_model(
         kind: of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    (folder / WEIGHTS_FILE).write_bytes(save(tensors))
+    (folder / WEIGHTS_FILE).write_bytes(_weights(model))
     named = {} if kind == DEFAULT_KIND else {"kind": kind}
     write_json(folder / CONFIG_FILE, {"version": VERSION} | named | model.shapes | dict(content))
     lines = [json.dumps(row, sort_keys=True, allow_nan=False) for row in curves]
@@ -74,6 +75,16 @@ def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
             f"{weights} does not fit {CONFIG_FILE} ({_line(error)}): train again"
         ) from None
     return model.placed(device).eval(), config
+
+
+def weights_digest(model: Model) -> str:
+    """SHA-256 of the model.safetensors that holds these weights."""
+    return sha256(_weights(model)).hexdigest()
+
+
+def _weights(model: Model) -> bytes:
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    return save(tensors)
 
 
 def require_readable(folder: Path) -> None:

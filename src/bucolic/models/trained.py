@@ -3,18 +3,23 @@
 What it is given is taken as it is: `bucolic.generate` checks what comes from users.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
+from bucolic.base.errors import ParamsError
+from bucolic.models.arcs import slerp
 from bucolic.models.model import Model, picture_seed
 from bucolic.models.store import read_model
 
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
+LEAST_DIFFERENCE = 1e-3  # of two conditions, whose length is the root of their width
 
 
 class TrainedModel:
@@ -61,16 +66,101 @@ class TrainedModel:
         Returns:
             uint8 [p, n, 3, s, s].
         """
-        chosen = self.config["sampling"]
         prompts, more = len(text_vectors), (candidate,) if candidate else ()
         conditions = self.model.conditions_of_texts(text_vectors).repeat_interleave(n, dim=0)
         pictures = self.model.draw(
             conditions,
             [picture_seed(seed, prompt, i, *more) for prompt in range(prompts) for i in range(n)],
-            guidance=chosen["guidance"] if guidance is None else guidance,
-            steps=chosen["steps"] if steps is None else steps,
+            **self._sampling(guidance, steps),
         )
         return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
+
+    def vary(
+        self,
+        image_vectors: Vectors,
+        *,
+        n: int = 1,
+        seed: int = 0,
+        guidance: float | None = None,
+        steps: int | None = None,
+    ) -> Pictures:
+        """Draw `n` pictures for each raw picture embedding [p, e]; see `draw`.
+
+        Returns:
+            uint8 [p, n, 3, s, s].
+        """
+        of = len(image_vectors)
+        seeds = [picture_seed(seed, "variation", p, i) for p in range(of) for i in range(n)]
+        conditions = self.model.conditions_of_images(image_vectors).repeat_interleave(n, dim=0)
+        pictures = self.model.draw(conditions, seeds, **self._sampling(guidance, steps)).numpy()
+        return pictures.reshape(of, n, *pictures.shape[1:])
+
+    def interpolate(
+        self,
+        first: Vectors,
+        last: Vectors,
+        *,
+        frames: int,
+        seed: int = 0,
+        guidance: float | None = None,
+        steps: int | None = None,
+    ) -> Pictures:
+        """Pictures on the arc between two raw picture embeddings [e], all from one noise.
+
+        Returns:
+            uint8 [frames, 3, s, s], the ends included.
+        """
+        ends = self.model.conditions_of_images(np.stack([first, last]))
+        starts, stops = (end.expand(frames, -1) for end in ends)
+        conditions = slerp(starts, stops, torch.linspace(0, 1, frames))
+        seeds = [picture_seed(seed, "between")] * frames
+        return self.model.draw(conditions, seeds, **self._sampling(guidance, steps)).numpy()
+
+    def edit(
+        self,
+        picture: Pictures,
+        image_vector: Vectors,
+        text_vectors: Vectors,
+        *,
+        amounts: Sequence[float],
+        guidance: float,
+        steps: int,
+    ) -> Pictures | None:
+        """A picture uint8 [3, s, s] turned from what one text says towards what another one does.
+
+        The text difference of unCLIP (arXiv 2204.06125, section 3.3): the condition of the picture
+        goes along the arc to the direction in which the texts differ, and is drawn from the noise
+        that is behind the picture.
+
+        Args:
+            picture: to be turned.
+            image_vector: its raw embedding [e].
+            text_vectors: raw embeddings [2, e] of what it says, and of what it shall say.
+            amounts: shares of the arc, in [0, 1]; 0 leaves the condition as it is.
+            guidance: see `Model.redraw`.
+            steps: likewise.
+
+        Returns:
+            uint8 [amounts, 3, s, s]; None for a kind that cannot tell the noise behind a picture.
+
+        Raises:
+            ParamsError: the texts say the same, or the picture is said to be the opposite.
+        """
+        former, latter = self.model.conditions_of_texts(text_vectors)
+        if not bool((latter - former).norm() > LEAST_DIFFERENCE):
+            raise ParamsError("both texts say the same: there is nothing to change")
+        own = self.model.conditions_of_images(image_vector[None])
+        direction = functional.normalize(latter - former, dim=0) * own.norm()
+        owns, directions = (c.expand(len(amounts), -1) for c in (own, direction))
+        targets = slerp(owns, directions, torch.tensor(amounts))
+        pictures = torch.from_numpy(picture).expand(len(amounts), -1, -1, -1)
+        drawn = self.model.redraw(pictures, owns, targets, guidance=guidance, steps=steps)
+        return None if drawn is None else drawn.numpy()
+
+    def _sampling(self, guidance: float | None, steps: int | None) -> dict[str, Any]:
+        """The one given, else what was chosen on the val split."""
+        given = {"guidance": guidance, "steps": steps}
+        return {**self.config["sampling"], **{k: v for k, v in given.items() if v is not None}}
 
     def draw_of_images(self, image_vectors: Vectors, *, seed: int = 0) -> Pictures:
         """A picture for each raw picture embedding [n, e], as sampling was chosen on val.

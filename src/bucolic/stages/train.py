@@ -60,6 +60,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
             training diverged.
     """
     from bucolic.base.device import choose_device, choose_precision
+    from bucolic.data.shards import content_digest
     from bucolic.models.store import write_model
     from bucolic.seeing.clip.towers import load_towers
     from bucolic.training.build import chance_of, new_model, open_context, read_data
@@ -93,6 +94,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
                 "clip_config": clip.model_dump(),
                 "sampling": asdict(choice.sampling),
                 "training": {"precision": precision, "images_seen": details["images_seen"]},
+                "data": {"train": content_digest(splits["train"])},
             }
             with replacing(out) as folder:
                 write_model(folder, network, about, rows, kind=model.kind)

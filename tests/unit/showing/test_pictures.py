@@ -38,7 +38,7 @@ def cell(sheet: Image.Image, row: int, column: int) -> np.ndarray:
 def test_a_png_is_one_grid(tmp_path: Path):
     """Five pictures of two prompts make four rows of at most four, in the prompts' order."""
     pictures = drawn(5)
-    paths = save_pictures(pictures, PROMPTS, tmp_path / "grid.png", seed=7)
+    paths = save_pictures(pictures, PROMPTS, tmp_path / "grid.png", origin={"seed": "7"})
     assert [tmp_path / "grid.png"] == paths
     with Image.open(paths[0]) as sheet:
         assert (4 * STEP, 4 * STEP) == sheet.size
@@ -53,7 +53,7 @@ def test_a_png_is_one_grid(tmp_path: Path):
 def test_any_other_name_is_a_folder_of_single_pictures(tmp_path: Path):
     """Each picture is a file in its own size, named by prompt and number, its prompt inside."""
     pictures = drawn(2)
-    paths = save_pictures(pictures, PROMPTS, tmp_path / "out", seed=3)
+    paths = save_pictures(pictures, PROMPTS, tmp_path / "out", origin={"seed": "3"})
     assert [
         "00-000-two-cows-under-a-blue-sky.png",
         "00-001-two-cows-under-a-blue-sky.png",
@@ -77,7 +77,7 @@ def test_a_folder_in_a_picture_s_place_is_kept(tmp_path: Path, name: str):
     place.mkdir(parents=True)
     (place / "dear.txt").write_text("mine")
     with pytest.raises(ParamsError, match=r"\.png is a folder: ") as caught:
-        save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
+        save_pictures(drawn(1), PROMPTS, tmp_path / name, origin={"seed": "0"})
     assert 1 == len(str(caught.value).splitlines())
     assert "mine" == (place / "dear.txt").read_text()
 
@@ -94,15 +94,15 @@ def test_a_file_in_a_folder_s_place_is_kept(tmp_path: Path, name: str):
     """Where a file stands in the way of the folder to write, one line names it."""
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(ParamsError, match="notes is a file: ") as caught:
-        save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
+        save_pictures(drawn(1), PROMPTS, tmp_path / name, origin={"seed": "0"})
     assert 1 == len(str(caught.value).splitlines())
     assert "mine" == (tmp_path / "notes").read_text()
 
 
 def test_a_folder_takes_its_own_pictures_again(tmp_path: Path):
     """The same prompts with another seed replace what an earlier call made."""
-    first = save_pictures(drawn(1), PROMPTS, tmp_path / "out", seed=0)
-    assert first == save_pictures(drawn(1), PROMPTS, tmp_path / "out", seed=1)
+    first = save_pictures(drawn(1), PROMPTS, tmp_path / "out", origin={"seed": "0"})
+    assert first == save_pictures(drawn(1), PROMPTS, tmp_path / "out", origin={"seed": "1"})
     with Image.open(first[0]) as image:
         assert "1" == image.text["seed"]
 
@@ -111,7 +111,7 @@ def test_a_folder_takes_its_own_pictures_again(tmp_path: Path):
 def test_a_file_of_the_user_s_in_a_folder_is_kept(tmp_path: Path, theirs: str):
     """Where another's file or link has a picture's name, nothing is written, one line names it."""
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.png"
-    first, last = save_pictures(drawn(1), PROMPTS, out, seed=0)
+    first, last = save_pictures(drawn(1), PROMPTS, out, origin={"seed": "0"})
     last.replace(elsewhere)
     if "link" in theirs:
         last.symlink_to(elsewhere if theirs == "link" else "nowhere")
@@ -126,7 +126,7 @@ def test_a_file_of_the_user_s_in_a_folder_is_kept(tmp_path: Path, theirs: str):
 
     before = content()
     with pytest.raises(ParamsError, match=r"a-horse\.png is there and not bucolic's") as caught:
-        save_pictures(drawn(1), PROMPTS, out, seed=2)
+        save_pictures(drawn(1), PROMPTS, out, origin={"seed": "2"})
     assert before == content()
     assert 1 == len(str(caught.value).splitlines())
 
@@ -135,7 +135,7 @@ def test_a_link_in_a_picture_s_place_gives_way_and_its_file_stays(tmp_path: Path
     """Where --out is a link to a file, the picture takes the link's place."""
     (tmp_path / "mine.png").write_text("mine")
     (tmp_path / "grid.png").symlink_to("mine.png")
-    save_pictures(drawn(1), PROMPTS, tmp_path / "grid.png", seed=0)
+    save_pictures(drawn(1), PROMPTS, tmp_path / "grid.png", origin={"seed": "0"})
     assert "mine" == (tmp_path / "mine.png").read_text()
     assert not (tmp_path / "grid.png").is_symlink()
 
@@ -145,7 +145,7 @@ def test_a_linked_folder_takes_the_pictures(tmp_path: Path):
     (tmp_path / "album").mkdir()
     (tmp_path / "album/dear.txt").write_text("mine")
     (tmp_path / "out").symlink_to("album")
-    save_pictures(drawn(1), PROMPTS, tmp_path / "out", seed=0)
+    save_pictures(drawn(1), PROMPTS, tmp_path / "out", origin={"seed": "0"})
     assert ["00-000-two-cows-under-a-blue-sky.png", "01-000-a-horse.png", "dear.txt"] == sorted(
         path.name for path in (tmp_path / "album").iterdir()
     )
@@ -156,7 +156,7 @@ def test_a_linked_folder_takes_the_pictures(tmp_path: Path):
 )
 def test_a_prompt_names_a_file_in_the_folder(tmp_path: Path, prompt: str):
     """Whatever a prompt holds, its pictures lie in the folder asked for."""
-    (path,) = save_pictures(drawn(1)[:1], [prompt], tmp_path / "out", seed=0)
+    (path,) = save_pictures(drawn(1)[:1], [prompt], tmp_path / "out", origin={"seed": "0"})
     assert [path] == list((tmp_path / "out").iterdir())
     assert ["out"] == [place.name for place in tmp_path.iterdir()]
 
@@ -166,7 +166,7 @@ def test_a_place_that_no_file_can_have_is_one_line(tmp_path: Path, name: str):
     """A name too long and a link to itself are told with the system's own words."""
     (tmp_path / "loop.png").symlink_to("loop.png")
     with pytest.raises(ParamsError) as caught:
-        save_pictures(drawn(1), PROMPTS, tmp_path / name, seed=0)
+        save_pictures(drawn(1), PROMPTS, tmp_path / name, origin={"seed": "0"})
     assert 1 == len(str(caught.value).splitlines())
 
 

@@ -42,6 +42,12 @@ class GaussianPrior(nn.Module):
         mean = without.mean + guidance * (given.mean - without.mean)
         return Posterior(mean, given.log_variance).sample(noise)
 
+    def noise_behind(self, latents: Tensor, condition: Tensor, *, steps: int) -> Tensor:  # noqa: ARG002 - exact
+        """The noise of which `sample`, unguided, makes these latents [b, z, h, h]."""
+        none = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
+        given: Posterior = self(condition, none)
+        return (latents - given.mean) * torch.exp(-0.5 * given.log_variance)
+
     def log_likelihood(self, latents: Tensor, condition: Tensor, probes: Tensor) -> Tensor:  # noqa: ARG002 - exact
         """Log density in nats of latents [b, z, h, h] under condition [b, e]: [b]."""
         none = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)

@@ -132,6 +132,20 @@ class LatentPrior(nn.Module):
         )
         return points * self.latent_std + self.latent_mean
 
+    def noise_behind(self, latents: Tensor, condition: Tensor, *, steps: int) -> Tensor:
+        """The noise from which the flow, unguided, comes to raw latents [b, z, h, h].
+
+        Args:
+            latents: as the encoder gives them.
+            condition: [b, e].
+            steps: of the way back; see `flow.follow`.
+        """
+        return follow(
+            lambda points, passed: -self._velocity(points, 1 - passed, condition, guidance=1),
+            self.normalise(latents),
+            steps,
+        )
+
     def log_likelihood(self, latents: Tensor, condition: Tensor, probes: Tensor) -> Tensor:
         """Log density in nats of raw latents [b, z, h, h] under condition [b, e]: [b].
 

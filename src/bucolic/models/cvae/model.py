@@ -52,14 +52,24 @@ class Cvae(Model):
     ) -> Tensor:
         """See `Model.draw`; guidance and steps are those of `LatentPrior.sample`."""
         noise = torch.stack([noise_of(seed, self.noise_shape) for seed in seeds])
+        return self.in_batches(
+            lambda noise, conditions: self._draw(noise, conditions, guidance, steps),
+            noise,
+            conditions,
+        )
 
-        def draw_batch(noise: Tensor, conditions: Tensor) -> Tensor:
-            latents = self.prior.sample(noise, conditions, guidance=guidance, steps=steps)
-            if not latents.isfinite().all():
-                raise ParamsError(f"guidance {guidance:g} overflows in {steps} steps: take less")
-            return self._decode(latents, conditions)
+    @torch.inference_mode()
+    def redraw(
+        self, pictures: Tensor, conditions: Tensor, targets: Tensor, *, guidance: float, steps: int
+    ) -> Tensor:
+        """See `Model.redraw`: the flow is followed back to noise, as unCLIP inverts DDIM."""
 
-        return self.in_batches(draw_batch, noise, conditions)
+        def redraw_batch(batch: Tensor, conditions: Tensor, targets: Tensor) -> Tensor:
+            latents = self.autoencoder.encoder(to_unit(batch)).mean
+            noise = self.prior.noise_behind(latents, conditions, steps=steps)
+            return self._draw(noise, targets, guidance, steps)
+
+        return self.in_batches(redraw_batch, pictures, conditions, targets)
 
     def reconstruct(self, pictures: Tensor, conditions: Tensor) -> Tensor:
         """Posterior means of pictures uint8 [n, 3, s, s], decoded under conditions [n, e]."""
@@ -123,6 +133,12 @@ class Cvae(Model):
         found = self.in_batches(parts, pictures, conditions, noise, probes)
         names = ("reconstruction", "kl_standard_normal", "kl_latent_prior")
         return {**dict(zip(names, found.T, strict=False)), "means": found[:, len(names) :]}
+
+    def _draw(self, noise: Tensor, conditions: Tensor, guidance: float, steps: int) -> Tensor:
+        latents = self.prior.sample(noise, conditions, guidance=guidance, steps=steps)
+        if not latents.isfinite().all():
+            raise ParamsError(f"guidance {guidance:g} overflows in {steps} steps: take less")
+        return self._decode(latents, conditions)
 
     def _decoded(self, latents: Tensor, conditions: Tensor) -> Tensor:
         kept = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)

@@ -60,15 +60,27 @@ class Dlfp(Model):
         noise = torch.stack([noise_of(seed, (LATENT_DIM,)) for seed in seeds])
         return self.in_batches(self._decoded, noise, conditions)
 
-    @torch.inference_mode()
     def reconstruct(self, pictures: Tensor, conditions: Tensor) -> Tensor:
         """Posterior means of pictures uint8 [n, 3, s, s], decoded under conditions [n, e]."""
+        return self.redraw(pictures, conditions, conditions, guidance=1, steps=1)
 
-        def rebuild(batch: Tensor, conditions: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def redraw(
+        self,
+        pictures: Tensor,
+        conditions: Tensor,
+        targets: Tensor,
+        *,
+        guidance: float,  # noqa: ARG002 - there is nothing to guide
+        steps: int,  # noqa: ARG002 - one pass
+    ) -> Tensor:
+        """See `Model.redraw`: the latents are the noise, and both conditions have a place."""
+
+        def redraw_batch(batch: Tensor, conditions: Tensor, targets: Tensor) -> Tensor:
             mean, _ = self.autoencoder.encoder(to_unit(batch), conditions)
-            return self._decoded(mean, conditions)
+            return self._decoded(mean, targets)
 
-        return self.in_batches(rebuild, pictures, conditions)
+        return self.in_batches(redraw_batch, pictures, conditions, targets)
 
     def _decoded(self, latents: Tensor, conditions: Tensor) -> Tensor:
         return to_uint8(self.autoencoder.decoder(latents, conditions).sigmoid())

@@ -26,6 +26,14 @@ def test_before_training_it_is_standard_normal():
     assert torch.equal(noise, untrained.sample(noise, torch.randn(3, 6), guidance=1.0, steps=4))
 
 
+def test_the_noise_behind_latents_draws_them_again(prior: GaussianPrior):
+    """Unguided, and to the last digits: the way back is exact."""
+    condition, noise = torch.randn(3, 6), torch.randn(3, *SHAPE)
+    latents = prior.sample(noise, condition, guidance=1.0, steps=1)
+    found = prior.noise_behind(latents, condition, steps=1)
+    torch.testing.assert_close(found, noise, atol=1e-5, rtol=1e-5)
+
+
 def test_divergence_and_density_are_those_of_torch_distributions():
     """Summed over all latent values of a row."""
     torch.manual_seed(0)

@@ -31,6 +31,14 @@ class TowardsTarget(nn.Module):
         return (target - points) / (1 - times[:, None, None, None]).clamp(min=1e-3)
 
 
+class Bending(nn.Module):
+    """A velocity that depends on place and time, whatever the condition."""
+
+    def forward(self, points: Tensor, times: Tensor, *_: Tensor) -> Tensor:
+        """Velocity at points and times."""
+        return (2 * points + times[:, None, None, None]).sin()
+
+
 @pytest.fixture
 def prior() -> LatentPrior:
     """A small prior, not trained."""
@@ -117,3 +125,21 @@ def test_near_times_have_near_waves_and_far_times_differ():
     assert waves.shape == (3, 64)
     near, far = (waves[0] - waves[1]).norm(), (waves[0] - waves[2]).norm()
     assert 0.5 < near < far
+
+
+def test_the_way_back_to_noise_is_at_least_of_second_order(prior: LatentPrior):
+    """Twice as many steps of a field that bends find the noise at least four times as exactly."""
+    prior.network = Bending()
+    prior.set_statistics(torch.randn(8, 4, 8, 8) * 2 + 1)
+    noise, condition = torch.randn(2, 4, 8, 8), torch.randn(2, 12)
+
+    def missed(steps: int) -> float:
+        with torch.no_grad():
+            latents = prior.sample(noise, condition, guidance=1, steps=steps)
+            found = prior.noise_behind(latents, condition, steps=steps)
+        return float((found - noise).abs().max())
+
+    errors = [missed(steps) for steps in (16, 32, 64)]
+    assert errors[0] / errors[1] > 3.9
+    assert errors[1] / errors[2] > 3.9
+    assert errors[2] < 1e-2

@@ -235,3 +235,17 @@ def rows_chosen(config: dict[str, Any]) -> set[int]:
 def test_the_condition_is_the_picture_one_text_or_five(config: dict[str, Any], chosen: set[int]):
     """As the study varied it; -1 marks the picture's own embedding."""
     assert rows_chosen(config) == chosen
+
+
+def test_a_picture_is_drawn_again_under_another_condition():
+    """Under its own it is its reconstruction; another one changes it, from the same latents."""
+    torch.manual_seed(0)
+    model = Dlfp(0.0, size_px=64, embed_dim=8).eval()
+    pictures = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    own, other = torch.randn(2, 8), torch.randn(2, 8)
+
+    def again(targets: torch.Tensor) -> torch.Tensor:
+        return model.redraw(pictures, own, targets, guidance=1.0, steps=1)
+
+    assert torch.equal(again(own), model.reconstruct(pictures, own))
+    assert not torch.equal(again(other), again(own))
