@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -109,7 +110,7 @@ class Bucolic:
         """The content of config.json."""
         return self._trained.config
 
-    @property
+    @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of model.safetensors, and of the train split where config.json names it."""
         found = {"model": weights_digest(self.model), **self.config.get("data", {})}
@@ -306,7 +307,7 @@ class Bucolic:
         request = self._request(
             1, 0, 1.0 if guidance is None else guidance, EDIT_STEPS if steps is None else steps
         )
-        texts = [*prompts_of(before), *prompts_of(after)]
+        texts = prompts_of([before, after])
         picture = one_image("image", image)
         self._warn_of_unknown_words(texts)
         drawn = self._trained.edit(

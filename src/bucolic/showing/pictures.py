@@ -1,5 +1,6 @@
 """Pictures for people to look at: enlarged without smoothing, in grids with captions, as PNG."""
 
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -203,12 +204,23 @@ def save_png(path: Path, image: Image.Image, text: Mapping[str, str] | None = No
         ParamsError: something else stands there; see `require_place`.
     """
     require_place(path)
-    chunks = PngInfo()
-    for key, value in (text or {}).items():
-        chunks.add_itxt(key, value)
     with replacing(path) as temporary:
-        image.save(temporary, "PNG", optimize=True, pnginfo=chunks)
+        temporary.write_bytes(_png(image, text or {}))
     return path
+
+
+def png_of(picture: Pictures, prompt: str, origin: Mapping[str, str]) -> bytes:
+    """A picture uint8 [3, s, s] as a PNG that says where it comes from; see `save_pictures`."""
+    return _png(_image(picture), _told(prompt, origin))
+
+
+def _png(image: Image.Image, text: Mapping[str, str]) -> bytes:
+    chunks = PngInfo()
+    for key, value in text.items():
+        chunks.add_itxt(key, value)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, pnginfo=chunks)
+    return buffer.getvalue()
 
 
 def _row(cells: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:

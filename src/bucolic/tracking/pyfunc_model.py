@@ -5,7 +5,6 @@ pickled; the weights are safetensors in the artifact `model`.
 """
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
@@ -56,18 +55,18 @@ class PromptToPictures(PythonModel):
         except BucolicError as error:
             code = CODES.get(error.kind, databricks_pb2.INTERNAL_ERROR)
             raise MlflowException(str(error), code) from None
-        pictures = [[_png(picture) for picture in of_prompt] for of_prompt in drawn]
-        pairs = zip(prompts, pictures, strict=True)
-        return [{"prompt": prompt, "pictures": files} for prompt, files in pairs]
+        origin = {"seed": str(chosen.get("seed", 0)), **self.model.digests}
+        return [
+            {"prompt": prompt, "pictures": [_png(picture, prompt, origin) for picture in pictures]}
+            for prompt, pictures in zip(prompts, drawn, strict=True)
+        ]
 
 
-def _png(picture: np.ndarray) -> str:
-    """A uint8 [3, s, s] RGB array as a PNG file in base64."""
-    from PIL import Image  # noqa: PLC0415 - only once something is drawn
+def _png(picture: np.ndarray, prompt: str, origin: dict[str, str]) -> str:
+    """A uint8 [3, s, s] RGB array as a PNG file in base64 that says where it comes from."""
+    from bucolic.showing.pictures import png_of  # noqa: PLC0415 - only once something is drawn
 
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(png_of(picture, prompt, origin)).decode()
 
 
 set_model(PromptToPictures())

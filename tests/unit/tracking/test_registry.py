@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -406,6 +406,9 @@ def test_the_version_loads_and_draws(
     assert [len(row["pictures"]) for row in answer] == [3, 3]
     picture = Image.open(io.BytesIO(base64.b64decode(answer[1]["pictures"][2])))
     assert np.asarray(picture)[0, 0].tolist() == [7, 15, 4]
+    assert (picture.info["prompt"], picture.info["seed"]) == ("two sheep", "7")
+    assert picture.info["model_sha256"] == FakeBucolic.digests["model_sha256"]
+    assert "AI-generated" in picture.info["Software"]
     files = list(Path(client._tracking_client.tracking_uri[10:]).parent.rglob("*"))
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt"}]
 
@@ -428,6 +431,8 @@ def test_a_wrong_column_is_refused(client: Any, trained: Callable[..., None]):
 
 class FakeBucolic:
     """Stands in for the trained model: its pictures tell the params it was given."""
+
+    digests: ClassVar[dict[str, str]] = {"model_sha256": "5ee" * 20 + "dead"}
 
     @classmethod
     def from_pretrained(cls, folder: str) -> "FakeBucolic":
