@@ -3,16 +3,19 @@
 What was typed is checked before torch is imported, which takes seconds.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bucolic.base.errors import ParamsError
 from bucolic.base.places import find_root
 from bucolic.pipeline.table import MODEL
 
 if TYPE_CHECKING:
+    from bucolic.api.images import Image
     from bucolic.base.sheet import Pictures
     from bucolic.generate import Bucolic
 
@@ -61,7 +64,7 @@ def generate(  # noqa: PLR0913, PLR0917 - an argument for each option
     """Draw pictures of PROMPTS with the trained model."""
     from bucolic.api.arguments import CANDIDATES, COUNTS, STEPS, prompts_of, whole_number
 
-    _check(guidance, out)
+    _checked(guidance, out)
     texts = prompts_of(prompts)
     whole_number("n", count, COUNTS)
     whole_number("steps", 1 if steps is None else steps, STEPS)
@@ -70,7 +73,7 @@ def generate(  # noqa: PLR0913, PLR0917 - an argument for each option
     drawn = model.generate(
         texts, n=count, seed=seed, guidance=guidance, steps=steps, best_of=best_of
     )
-    _save(model, drawn, texts, out, seed)
+    _save(model, drawn, texts, out, {"seed": seed})
 
 
 @click.command()
@@ -84,11 +87,11 @@ def vary(
     """Draw variations of IMAGE: what CLIP sees of it stays, the rest is left to chance."""
     from bucolic.api.arguments import COUNTS, whole_number
 
-    _check(guidance, out, image)
+    picture = _checked(guidance, out, image)
     whole_number("n", count, COUNTS)
     model = _model(folder)
-    drawn = model.vary(image, n=count, seed=seed, guidance=guidance)
-    _save(model, drawn, [f"a variation of {image.name}"], out, seed)
+    drawn = model.vary(picture, n=count, seed=seed, guidance=guidance)
+    _save(model, drawn, [f"a variation of {_named(image)}"], out, {"seed": seed})
 
 
 @click.command()
@@ -109,11 +112,13 @@ def interpolate(
     """Draw pictures between what CLIP sees of FIRST and of LAST."""
     from bucolic.api.arguments import FRAMES, whole_number
 
-    _check(guidance, out, first, last)
+    ends = _checked(guidance, out, first, last)
     whole_number("steps", frames, FRAMES[1:])
     model = _model(folder)
-    drawn = model.interpolate(first, last, frames=frames, seed=seed, guidance=guidance)
-    _save(model, drawn[None], [f"from {first.name} to {last.name}"], out, seed, columns=frames)
+    drawn = model.interpolate(*ends, frames=frames, seed=seed, guidance=guidance)
+    _save(
+        model, drawn[None], [f"from {_named(first)} to {_named(last)}"], out, {"seed": seed}, frames
+    )
 
 
 @click.command()
@@ -122,7 +127,7 @@ def interpolate(
 @click.option("--to", "after", required=True, help="What it shall show: 'a white sheep'.")
 @click.option("--amount", default=0.5, show_default=True, help="How far to go, 0 to 1.")
 @_FRAMES
-@click.option("--seed", default=0, hidden=True, help="Nothing here is random.")
+@click.option("--seed", hidden=True, type=int, help="Taken as by the others; nothing is random.")
 @_sampling_options
 def edit(  # noqa: PLR0913, PLR0917 - an argument for each option
     image: Path,
@@ -130,7 +135,7 @@ def edit(  # noqa: PLR0913, PLR0917 - an argument for each option
     after: str,
     amount: float,
     frames: int,
-    seed: int,
+    seed: int | None,  # noqa: ARG001 - see its help
     guidance: float | None,
     folder: Path | None,
     out: Path,
@@ -138,25 +143,39 @@ def edit(  # noqa: PLR0913, PLR0917 - an argument for each option
     """Turn IMAGE from what one text says towards what another one does."""
     from bucolic.api.arguments import FRAMES, finite_number, prompts_of, whole_number
 
-    _check(guidance, out, image)
+    (picture,) = _checked(guidance, out, image)
     prompts_of([before, after])
     finite_number("amount", amount, least=0, most=1)
     whole_number("steps", frames, FRAMES)
     model = _model(folder)
-    drawn = model.edit(image, before, after, amount=amount, frames=frames, guidance=guidance)
-    _save(model, drawn[None], [f"{image.name}, {before} to {after}"], out, seed, columns=frames)
+    drawn = model.edit(picture, before, after, amount=amount, frames=frames, guidance=guidance)
+    _save(
+        model,
+        drawn[None],
+        [f"{_named(image)}, {before} to {after}"],
+        out,
+        {"amount": amount},
+        frames,
+    )
 
 
-def _check(guidance: float | None, out: Path, *images: Path) -> None:
-    """Refuse a place that takes no picture, a number that is none, and files that are not there."""
+def _checked(guidance: float | None, out: Path, *images: Path) -> "list[Image]":
+    """The pictures of these files, once the place and the number are known to be fit.
+
+    Raises:
+        DataError: a file is not there, or no picture.
+        ParamsError: the place takes no picture, or is one of the files; or the number is none.
+    """
     from bucolic.api.arguments import finite_number
-    from bucolic.api.images import images_of
+    from bucolic.api.images import one_image
     from bucolic.showing.pictures import require_place
 
     require_place(out)
     finite_number("guidance", guidance or 0.0, least=0)
-    if images:
-        images_of("images", list(images))
+    found: list[Image] = [one_image("image", image) for image in images]
+    if out.exists() and any(out.samefile(image.expanduser()) for image in images):
+        raise ParamsError(f"{out} is the picture to begin with: choose another name by --out")
+    return found
 
 
 def _model(folder: Path | None) -> "Bucolic":
@@ -165,17 +184,22 @@ def _model(folder: Path | None) -> "Bucolic":
     return Bucolic.from_pretrained(folder or find_root(Path.cwd()) / MODEL)
 
 
+def _named(image: Path) -> str:
+    """A file's name as text, whatever bytes the system has for it."""
+    return os.fsencode(image.name).decode("utf-8", "replace")
+
+
 def _save(
     model: "Bucolic",
     drawn: "Pictures",
     texts: list[str],
     out: Path,
-    seed: int,
+    asked: Mapping[str, float],
     columns: int | None = None,
 ) -> None:
     from bucolic.showing.pictures import COLUMNS, save_pictures
 
-    origin = {"seed": str(seed), **model.digests}
+    origin = {**{name: str(value) for name, value in asked.items()}, **model.digests}
     for path in save_pictures(drawn, texts, out, origin=origin, columns=columns or COLUMNS):
         click.echo(path)
 

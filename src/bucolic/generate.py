@@ -29,7 +29,7 @@ from bucolic.api.arguments import (
     STEPS,
     cut,
     finite_number,
-    folder_of,
+    path_of,
     pictures_of,
     prompts_of,
     shown,
@@ -52,7 +52,7 @@ from bucolic.seeing.metrics.similarity import clip_similarity, normalised
 logger = logging.getLogger(__name__)
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.floating]
-EDIT_STEPS = 32  # the way to noise and back must be exact, or 0 would change the picture too
+EDIT_STEPS = 32  # with fewer, the way to noise and back changes the picture by itself
 _LOADING = threading.Lock()  # not the model's own, which could then not be pickled
 
 
@@ -96,7 +96,7 @@ class Bucolic:
             DataError: a file is missing, broken or of another version.
             ParamsError: `folder` is no path, or this machine has no such device.
         """
-        path, device = folder_of(folder), choose_device(device)
+        path, device = path_of("folder", folder), choose_device(device)
         with loading_modes():
             return cls(*read_model(path, device), device)
 

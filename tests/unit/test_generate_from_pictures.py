@@ -1,10 +1,12 @@
 """unCLIP's parts: variations, ways between pictures, text differences, and what CLIP says."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -146,16 +148,16 @@ def test_the_digest_is_that_of_the_file(artist: Bucolic, folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("verb", "expected", "pictures_drawn"),
+    ("verb", "expected", "asked_with"),
     [
-        (["vary", "A", "-n", "3"], "a variation of a.png", 3),
-        (["interpolate", "A", "B", "--steps", "4"], "from a.png to b.png", 4),
+        (["vary", "A", "-n", "3", "--seed", "2"], ["a variation of a.png"] * 3, ("seed", "2")),
+        (["interpolate", "A", "B", "--steps", "4"], ["from a.png to b.png"] * 4, ("seed", "0")),
         (
             ["edit", "A", "--from", "a cow", "--to", "a white sheep", "--steps", "2"],
-            "a.png, a cow to a white sheep",
-            2,
+            ["a.png, a cow to a white sheep"] * 2,
+            ("amount", "0.5"),
         ),
-        (["generate", "two cows", "-n", "2"], "two cows", 2),
+        (["generate", "two cows", "-n", "2"], ["two cows"] * 2, ("seed", "0")),
     ],
 )
 def test_pictures_say_where_they_come_from(
@@ -163,28 +165,68 @@ def test_pictures_say_where_they_come_from(
     pictures: np.ndarray,
     tmp_path: Path,
     verb: list[str],
-    expected: str,
-    pictures_drawn: int,
+    expected: list[str],
+    asked_with: tuple[str, str],
 ):
     """Each verb writes PNGs that hold what was asked, the model's digest, and who drew them."""
     for name, picture in zip("ab", pictures, strict=False):
         Image.fromarray(picture.transpose(1, 2, 0)).save(tmp_path / f"{name}.png")
     places = {"A": str(tmp_path / "a.png"), "B": str(tmp_path / "b.png")}
-    asked = [places.get(word, word) for word in verb]
+    arguments = [places.get(word, word) for word in verb]
     out = tmp_path / "out"
 
-    done = CliRunner().invoke(main, [*asked, "--model", str(folder), "--out", str(out)])
+    done = CliRunner().invoke(main, [*arguments, "--model", str(folder), "--out", str(out)])
 
     assert done.exit_code == 0, done.output
     written = sorted(out.glob("*.png"))
     assert done.output.split() == [str(path) for path in written]
-    assert len(written) == pictures_drawn
-    with Image.open(written[0]) as image:
-        text = image.info
-    assert text["prompt"] == expected
-    assert text["seed"] == "0"
-    assert len(text["model_sha256"]) == 64
-    assert "AI-generated" in text["Software"]
+    texts = [Image.open(path).info for path in written]
+    assert [text["prompt"] for text in texts] == expected
+    for text in texts:
+        assert text[asked_with[0]] == asked_with[1]
+        assert len(text["model_sha256"]) == 64
+        assert "AI-generated" in text["Software"]
+
+
+def test_the_picture_one_begins_with_is_kept(
+    folder: Path, pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where --out, given or not, is that very file, one line says so and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pictures[0].transpose(1, 2, 0)).save("generated.png")
+    before = Path("generated.png").read_bytes()
+
+    for more in ([], ["--out", str(tmp_path / "generated.png")]):
+        done = CliRunner().invoke(main, ["vary", "generated.png", "--model", str(folder), *more])
+        assert done.exit_code == 2
+        assert "generated.png is the picture to begin with" in done.stderr
+    assert Path("generated.png").read_bytes() == before
+
+
+def test_a_name_of_any_bytes_is_told(folder: Path, pictures: np.ndarray, tmp_path: Path):
+    """A file name that is not UTF-8 is no reason to lose what was drawn."""
+    source = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(pictures[0].transpose(1, 2, 0)).save(source)
+
+    done = CliRunner().invoke(
+        main, ["vary", str(source), "--model", str(folder), "--out", str(tmp_path / "out.png")]
+    )
+
+    assert done.exit_code == 0, done.output
+    assert Image.open(tmp_path / "out.png").info["prompt"] == "a variation of caf\ufffd.png"
+
+
+def test_the_callers_default_type_decides_nothing(artist: Bucolic, pictures: np.ndarray):
+    """Under another default of floats the ways between pictures are the same."""
+    expected = artist.interpolate(*pictures[:2], frames=4)
+    turned = artist.edit(pictures[0], "a cow", "a white sheep", amount=0.1, frames=1)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert np.array_equal(artist.interpolate(*pictures[:2], frames=4), expected)
+        again = artist.edit(pictures[0], "a cow", "a white sheep", amount=0.1, frames=1)
+        assert np.array_equal(again, turned)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(

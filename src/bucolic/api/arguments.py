@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +27,23 @@ MOST_BITS = 1024  # of a seed; Python turns no integer of over 4,300 digits into
 SHOWN = 80  # characters of a refused value in its message
 
 
-def folder_of(given: object) -> Path:
-    """A folder as str or os.PathLike; a leading ~ is the user's home.
+def path_of(name: str, given: object) -> Path:
+    """A path as str or os.PathLike; a leading ~ is the user's home.
 
     Raises:
         ParamsError: it is neither, or nobody knows whose home is meant.
     """
-    if not isinstance(given, str | os.PathLike) or isinstance(os.fspath(given), bytes):
-        raise ParamsError(f"folder must be a path (str or pathlib.Path), not {shown(given)}")
+    if not is_path(given):
+        raise ParamsError(f"{name} must be a path (str or pathlib.Path), not {shown(given)}")
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
-        raise ParamsError(f"folder {shown(given)}: {error}") from None
+        raise ParamsError(f"{name} {shown(given)}: {error}") from None
+
+
+def is_path(given: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether it is a path, and not one in bytes."""
+    return isinstance(given, str | os.PathLike) and not isinstance(os.fspath(given), bytes)
 
 
 def prompts_of(given: object) -> list[str]:

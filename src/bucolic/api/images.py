@@ -1,7 +1,8 @@
 """Pictures that a caller may pass to the public API, as the pipeline would take them in.
 
-A file, or an opened picture, is shown as the images stage shows it (data/display.py), and brought
-to the model's size as the shard stage does; CLIP sees it whole, as in the embed stage.
+A file is shown as the images stage shows it (data/display.py), an opened picture likewise as far as
+Pillow still knows; both are brought to the model's size as the shard stage does. CLIP sees them
+whole, as in the embed stage.
 """
 
 import io
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from bucolic.api.arguments import shown
+from bucolic.api.arguments import is_path, path_of, shown
 from bucolic.base.errors import DataError, ParamsError, as_transient
 from bucolic.data.display import UnshownError, middle, show
 from bucolic.data.images import decode
@@ -58,8 +59,8 @@ def pixels_of(images: Iterable[Pillow.Image], size_px: int) -> NDArray[np.uint8]
 def _image(name: str, given: object) -> Pillow.Image:
     if isinstance(given, Pillow.Image):
         return middle(_shown(name, given))
-    if isinstance(given, str | os.PathLike) and not isinstance(os.fspath(given), bytes):
-        return middle(_read(Path(given).expanduser()))
+    if is_path(given):
+        return middle(_read(path_of(name, given)))
     if isinstance(given, np.ndarray) and _is_picture(given):
         return middle(Pillow.fromarray(np.ascontiguousarray(given.transpose(1, 2, 0))))
     wanted = "a path, a Pillow image or an array uint8 [3, h, w]"
@@ -72,9 +73,11 @@ def _is_picture(array: NDArray[Any]) -> bool:
 
 
 def _shown(name: str, image: Pillow.Image) -> Pillow.Image:
+    if 0 in image.size:
+        raise DataError(f"{name}: a picture without a pixel")
     try:
         return show(image)
-    except UnshownError as error:
+    except (DataError, OSError, ValueError, SyntaxError) as error:  # as Pillow's decoders raise
         raise DataError(f"{name}: {error}") from None
 
 

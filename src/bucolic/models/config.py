@@ -33,7 +33,7 @@ class TrainConfig(Section):
         precision: "fp32", "bf16" for autocast, or "auto": bf16 where that is native.
         batch_size: images in a step, over all processes.
         schedule: of the learning rate: "cosine" after a linear warm-up, or "constant".
-        optimiser: "muon" for convolution kernels and AdamW for the rest, or "adamw" for all.
+        optimiser: "muon" for large matrices and kernels, AdamW for the rest; or "adamw" for all.
         beta2: decay of AdamW's second moment.
         weight_decay: decoupled, as in AdamW.
         gradient_norm: gradients are scaled down to this norm.

@@ -89,11 +89,11 @@ class TrainedModel:
         Returns:
             uint8 [p, n, 3, s, s].
         """
-        of = len(image_vectors)
-        seeds = [picture_seed(seed, "variation", p, i) for p in range(of) for i in range(n)]
+        images = len(image_vectors)
+        seeds = [picture_seed(seed, "variation", p, i) for p in range(images) for i in range(n)]
         conditions = self.model.conditions_of_images(image_vectors).repeat_interleave(n, dim=0)
         pictures = self.model.draw(conditions, seeds, **self._sampling(guidance, steps)).numpy()
-        return pictures.reshape(of, n, *pictures.shape[1:])
+        return pictures.reshape(images, n, *pictures.shape[1:])
 
     def interpolate(
         self,
@@ -112,7 +112,7 @@ class TrainedModel:
         """
         ends = self.model.conditions_of_images(np.stack([first, last]))
         starts, stops = (end.expand(frames, -1) for end in ends)
-        conditions = slerp(starts, stops, torch.linspace(0, 1, frames))
+        conditions = slerp(starts, stops, torch.linspace(0, 1, frames, dtype=torch.float64))
         seeds = [picture_seed(seed, "between")] * frames
         return self.model.draw(conditions, seeds, **self._sampling(guidance, steps)).numpy()
 
@@ -152,7 +152,7 @@ class TrainedModel:
         own = self.model.conditions_of_images(image_vector[None])
         direction = functional.normalize(latter - former, dim=0) * own.norm()
         owns, directions = (c.expand(len(amounts), -1) for c in (own, direction))
-        targets = slerp(owns, directions, torch.tensor(amounts))
+        targets = slerp(owns, directions, torch.tensor(amounts, dtype=torch.float64))
         pictures = torch.from_numpy(picture).expand(len(amounts), -1, -1, -1)
         drawn = self.model.redraw(pictures, owns, targets, guidance=guidance, steps=steps)
         return None if drawn is None else drawn.numpy()

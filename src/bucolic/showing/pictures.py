@@ -22,7 +22,8 @@ LINE_PX = 20
 FONT_PX = 16
 OTHER_FORMATS = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 PAPER, INK = (255, 255, 255), (30, 34, 40)
-SOFTWARE = "bucolic; AI-generated: this picture was drawn by a model"
+OWN = "bucolic;"  # how the Software of each picture began, whatever followed
+SOFTWARE = f"{OWN} AI-generated: this picture was drawn by a model"
 
 
 def save_pictures(
@@ -130,7 +131,7 @@ def _require_own(path: Path) -> None:
             software = image.info.get("Software")
     except (OSError, ValueError, SyntaxError):
         software = None
-    if software != SOFTWARE or path.is_symlink():
+    if not str(software).startswith(OWN) or path.is_symlink():
         raise ParamsError(f"{path} is there and not bucolic's: choose another folder")
 
 

@@ -44,7 +44,7 @@ class Recipe:
         batch_size: images in a step, over all processes.
         lr: peak of the learning rate.
         schedule: "cosine" after a linear warm-up over 5 % of the budget, or "constant".
-        optimiser: "muon" for convolution kernels, or "adamw" for all parameters.
+        optimiser: "muon" for large matrices and kernels, or "adamw" for all parameters.
         beta2: decay of Adam's second moment.
         weight_decay: decoupled, of weight matrices and kernels only.
         gradient_norm: gradients are scaled down to this norm.

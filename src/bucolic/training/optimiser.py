@@ -1,4 +1,4 @@
-"""Muon for the matrices inside a network, AdamW for all other parameters.
+"""Muon for large matrices and kernels, AdamW for all other parameters.
 
 AdamW's steps are large along a few directions of a matrix and next to nothing along most of them.
 Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) makes them equally large along all:
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 BETA1 = 0.9
 MOMENTUM = 0.95
-ITERATIONS = 3  # 5 gave no better model, docs/experiments.md
+ITERATIONS = 3  # 5, as usual, take longer, and no better model was seen: docs/experiments.md
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, its fixed points lie around 1
 RMS_OF_ADAMW = 0.2
 EPSILON = 1e-7
-LEAST_SIDE = 32  # what has fewer rows or columns reads or writes a few channels: for AdamW
+LEAST_SIDE = 32  # with fewer rows or columns there are few directions to tell apart
 
 
 def optimisers(
@@ -38,7 +38,7 @@ def optimisers(
         weight_decay: decoupled.
     """
     parameters = list(network.parameters())
-    matrices = [p for p in parameters if muon and is_inner_matrix(p)]
+    matrices = [p for p in parameters if muon and is_large_matrix(p)]
     taken = {id(p) for p in matrices}
     rest = [p for p in parameters if id(p) not in taken]
     groups: list[dict[str, Any]] = [
@@ -51,7 +51,7 @@ def optimisers(
     return [*found, Muon(matrices, weight_decay=weight_decay)] if matrices else found
 
 
-def is_inner_matrix(parameter: Tensor) -> bool:
+def is_large_matrix(parameter: Tensor) -> bool:
     """Whether it is a matrix [o, i] or a kernel [o, i, h, w] with two long sides."""
     return parameter.ndim in (2, 4) and min(len(parameter), parameter[0].numel()) >= LEAST_SIDE
 
@@ -83,7 +83,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for alike in _by_shape(group["params"]):
                 momenta = [self._momentum(parameter, group["momentum"]) for parameter in alike]
-                directions = orthogonal(torch.stack([_flat(momentum) for momentum in momenta]))
+                directions = orthogonalised(torch.stack([_flat(momentum) for momentum in momenta]))
                 step_size = group["lr"] * RMS_OF_ADAMW * max(directions.shape[1:]) ** 0.5
                 for parameter, direction in zip(alike, directions, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -100,16 +100,16 @@ class Muon(torch.optim.Optimizer):
         return gradient.lerp(mean, decay)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonalised(matrices: Tensor) -> Tensor:
     """Matrices [n, r, c] with their singular vectors kept, and their singular values near 1.
 
-    Jordan's quintic iteration X <- a X + b (X X') X + c (X X')^2 X, worked out on the square of the
-    shorter side alone: a kernel of 96 x 864 so takes half of the operations.
+    Jordan's quintic Newton-Schulz iteration X <- a X + b (X X') X + c (X X')^2 X, worked out on
+    the square of the shorter side alone: a kernel of 96 x 864 so takes half of the operations.
 
-    Values above a thirtieth of the Frobenius norm end between 0.65 and 1.25, smaller ones below.
+    Values above a 59th of the Frobenius norm end between 0.65 and 1.25, smaller ones below.
     """
     if matrices.shape[1] > matrices.shape[2]:
-        return orthogonal(matrices.mT).mT
+        return orthogonalised(matrices.mT).mT
     a, b, c = QUINTIC
     scaled = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + EPSILON)
     gram = scaled @ scaled.mT

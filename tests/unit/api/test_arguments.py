@@ -1,6 +1,7 @@
 """What the public API takes from its callers, and what it refuses in one line."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from bucolic.api.arguments import (
     finite_number,
-    folder_of,
+    path_of,
     pictures_of,
     prompts_of,
     vectors_of,
@@ -166,14 +167,14 @@ def test_other_pictures_are_refused(given: Any, said: str):
 def test_a_folder_may_be_a_text_and_begin_at_home(monkeypatch: pytest.MonkeyPatch):
     """~ is the user's home; a Path is taken as it is."""
     monkeypatch.setenv("HOME", "/home/shepherd")
-    assert folder_of("~/models") == Path("/home/shepherd/models")
-    assert folder_of(Path("models")) == folder_of("models") == Path("models")
+    assert path_of("folder", "~/models") == Path("/home/shepherd/models")
+    assert path_of("folder", Path("models")) == path_of("folder", "models") == Path("models")
 
 
 @pytest.mark.parametrize("given", [None, 7, b"models", ["models"], "~no-such-user-anywhere/x"])
 def test_what_is_no_folder_is_refused(given: Any):
     """Neither str nor PathLike, or of a user whom nobody knows."""
-    _refused(ParamsError, "folder", folder_of, given)
+    _refused(ParamsError, "folder", partial(path_of, "folder"), given)
 
 
 def test_a_long_value_is_cut_in_the_message():

@@ -83,6 +83,25 @@ def test_what_is_no_picture_is_refused_in_one_line(given: Any):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_pictures_that_pillow_cannot_finish_are_refused_in_one_line(tmp_path: Path):
+    """A torn file that was opened, a closed one, and one without a pixel."""
+    _image(_array()).save(tmp_path / "cow.png")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes((tmp_path / "cow.png").read_bytes()[:2000])
+    closed = Image.open(tmp_path / "cow.png")
+    closed.close()
+    for given in (Image.open(torn), closed, Image.new("RGB", (0, 5))):
+        with pytest.raises(DataError, match=r"^image: ") as caught:
+            one_image("image", given)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_nobodys_home_is_told_in_one_line():
+    """A name with a tilde before it is somebody's home, or refused."""
+    with pytest.raises(ParamsError, match=r"image '~nobody-of-this-name/cow\.png': "):
+        one_image("image", "~nobody-of-this-name/cow.png")
+
+
 def test_no_picture_at_all_is_refused():
     """An empty list is no wish."""
     with pytest.raises(ParamsError, match="images is empty"):

@@ -51,7 +51,11 @@ def test_from_a_point_to_itself_there_is_no_way():
     first = _conditions(1).expand(5, -1)
 
     torch.testing.assert_close(slerp(first, first, SHARES), first)
-    torch.testing.assert_close(slerp(first, first * (1 + 1e-7), SHARES), first)
+    aside = torch.nn.functional.normalize(torch.eye(16)[:1] - first[:1] * first[0, 0] / 16)
+    for angle in (0.5e-4, 2e-4):  # either side of where the arc counts as straight
+        last = first + 4 * angle * aside
+        straight = first + SHARES[:, None] * (last - first)
+        torch.testing.assert_close(slerp(first, last, SHARES), straight, atol=1e-6, rtol=0)
 
 
 def test_unequal_lengths_change_evenly():

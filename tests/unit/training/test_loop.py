@@ -13,6 +13,7 @@ from bucolic.training.clock import Clock
 from bucolic.training.distributed import World
 from bucolic.training.draws import generator
 from bucolic.training.loop import Recipe, Trainer
+from bucolic.training.optimiser import LEAST_SIDE
 
 RECIPE = Recipe(
     optimiser="muon",
@@ -72,10 +73,10 @@ class Squared(nn.Module):
 def make_phase(scale: float = 1.0) -> Phase[nn.Linear]:
     """A phase on inputs of a given size."""
     torch.manual_seed(0)
-    network = nn.Linear(4, 4)
+    network = nn.Linear(LEAST_SIDE, LEAST_SIDE)  # Muon's weight, AdamW's bias
 
     def draw(seen: int, count: int) -> Batch:
-        conditions = scale * torch.randn(count, 4, generator=generator(0, "toy", seen))
+        conditions = scale * torch.randn(count, LEAST_SIDE, generator=generator(0, "toy", seen))
         nothing = torch.zeros(count)
         return Batch(nothing, nothing, conditions, nothing, nothing, nothing)
 
@@ -103,6 +104,7 @@ def test_training_learns_and_spends_its_budget(tmp_path: Path):
     assert list(sink.values) == [160, 320, 480, 640]
     assert sink.shown == [("toy", 640, 640)]
     assert trainer.progress.images_seen == 640
+    assert len(trainer.optimisers) == 2
     losses = [values["toy/val_loss"] for values in sink.values.values()]
     assert losses[-1] < 0.25 * losses[0]
     assert all(row["step_gradient_norm"] > 0 for row in trainer.progress.curves)

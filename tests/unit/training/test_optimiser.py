@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bucolic.models.layers import ResidualBlock
-from bucolic.training.optimiser import Muon, is_inner_matrix, optimisers, orthogonal
+from bucolic.training.optimiser import Muon, is_large_matrix, optimisers, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(96, 864), (864, 96), (64, 64)])
@@ -16,7 +16,7 @@ def test_directions_are_kept_and_become_equally_long(shape: tuple[int, int]):
     values = torch.logspace(0, -1, min(shape))
     matrix = u @ torch.diag(values) @ v
 
-    found = orthogonal(matrix[None])[0]
+    found = orthogonalised(matrix[None])[0]
 
     lengths = (u.mT @ found @ v.mT).diagonal()
     assert lengths.min() > 0.65
@@ -30,14 +30,14 @@ def test_matrices_beside_one_another_do_not_mix():
     torch.manual_seed(0)
     matrices = torch.randn(3, 40, 90)
 
-    together = orthogonal(matrices)
+    together = orthogonalised(matrices)
 
     for matrix, found in zip(matrices, together, strict=True):
-        torch.testing.assert_close(orthogonal(matrix[None])[0], found, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(orthogonalised(matrix[None])[0], found, atol=1e-5, rtol=1e-5)
 
 
 def test_each_parameter_has_one_optimiser():
-    """Matrices within the network are Muon's; the rest is AdamW's, vectors without decay."""
+    """Large matrices and kernels are Muon's; the rest is AdamW's, vectors without decay."""
     network = nn.Sequential(nn.Conv2d(3, 48, 1), ResidualBlock(48, 32), nn.Conv2d(48, 3, 3))
     names = {id(p): name for name, p in network.named_parameters()}
 
@@ -91,6 +91,17 @@ def test_the_layout_in_memory_does_not_enter():
     torch.testing.assert_close(plain, last, atol=1e-5, rtol=1e-5)
 
 
+def test_what_has_no_gradient_stays():
+    """A matrix that took no part in the loss is left alone, decay and all."""
+    used, unused = (nn.Parameter(torch.ones(32, 32)) for _ in range(2))
+    used.grad = torch.eye(32)
+
+    Muon([used, unused], lr=0.1, weight_decay=0.5).step()
+
+    assert torch.equal(unused.detach(), torch.ones(32, 32))
+    assert not torch.equal(used.detach(), torch.ones(32, 32))
+
+
 def test_decay_is_of_the_weights_alone():
     """With no gradient's worth of momentum a kernel shrinks by rate times decay."""
     kernel = nn.Parameter(torch.ones(32, 32, 1, 1))
@@ -101,7 +112,7 @@ def test_decay_is_of_the_weights_alone():
     torch.testing.assert_close(kernel.detach(), torch.full((32, 32, 1, 1), 0.95))
 
 
-def test_first_and_last_layers_are_no_kernels_of_the_inside():
+def test_a_large_matrix_has_two_long_sides():
     """What has few rows or few columns, or is no matrix, is left to AdamW."""
     shapes = {
         (48, 8, 1, 1): False,
@@ -112,4 +123,4 @@ def test_first_and_last_layers_are_no_kernels_of_the_inside():
         (64, 64): True,
         (48, 8, 3, 3): True,
     }
-    assert {shape: is_inner_matrix(torch.zeros(shape)) for shape in shapes} == shapes
+    assert {shape: is_large_matrix(torch.zeros(shape)) for shape in shapes} == shapes

@@ -73,7 +73,12 @@ def test_no_checkpoint_means_a_fresh_start(tmp_path: Path):
 def test_restored_optimisers_take_the_same_step():
     """Two networks with the same weights and optimisers' states stay equal after another step."""
     torch.manual_seed(0)
-    networks = [nn.Sequential(nn.Conv2d(32, 32, 3), nn.Conv2d(32, 1, 1)) for _ in range(2)]
+    networks = [
+        nn.Sequential(nn.Conv2d(32, 32, 3), nn.Conv2d(32, 1, 1)).to(
+            memory_format=torch.channels_last  # as models are placed
+        )
+        for _ in range(2)
+    ]
     pairs = [optimisers(network, muon=True, beta2=0.9, weight_decay=0.1) for network in networks]
     _step(networks[0], pairs[0], torch.randn(5, 32, 6, 6))
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms import Compose, ToTensor
 
 from bucolic.base.device import choose_precision
 from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
@@ -148,11 +149,23 @@ def load_towers(config: ClipConfig, device: str) -> Towers:
     model.eval().requires_grad_(requires_grad=False)
     return Towers(
         model=model,
-        preprocess=preprocess,
+        preprocess=_in_float32(preprocess),
         tokenize=tokenize,
         device=device,
         provenance=_provenance(config, model, preprocess, device),
     )
+
+
+def _in_float32(preprocess: Any) -> Any:
+    """The same transform, whatever type of floats the caller has made torch's default."""
+    steps = [_to_tensor if isinstance(step, ToTensor) else step for step in preprocess.transforms]
+    return Compose(steps)
+
+
+def _to_tensor(picture: Image.Image) -> Tensor:
+    """An RGB picture as float32 [3, h, w] in [0, 1]; torchvision's own takes the default type."""
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    return pixels.to(torch.float32) / 255
 
 
 def _made(config: ClipConfig, device: str) -> tuple[Any, Any, Any]:
