@@ -133,7 +133,8 @@ def test_keywords_must_be_a_list_of_words(project: Path, value: str):
 def test_yaml_is_read_as_dvc_reads_it(project: Path):
     """`no` is a word and 5e-4 a number, as in YAML 1.2."""
     change(project, words_of(project), "[no, cow]")
-    change(project, "autoencoder_lr: 0.003", "autoencoder_lr: 5e-4")
+    chosen = load_params(project).train.autoencoder_lr
+    change(project, f"autoencoder_lr: {chosen}", "autoencoder_lr: 5e-4")
     params = load_params(project)
     assert ("no", "cow") == params.filter.keywords
     assert 0.0005 == params.train.autoencoder_lr
