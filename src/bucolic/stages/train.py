@@ -60,7 +60,6 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
             training diverged.
     """
     from bucolic.base.device import choose_device, choose_precision
-    from bucolic.data.shards import content_digest
     from bucolic.models.store import write_model
     from bucolic.seeing.clip.towers import load_towers
     from bucolic.training.build import chance_of, new_model, open_context, read_data
@@ -89,13 +88,9 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
         if world.leads:
-            about = {
-                "clip": index.clip,
-                "clip_config": clip.model_dump(),
-                "sampling": asdict(choice.sampling),
-                "training": {"precision": precision, "images_seen": details["images_seen"]},
-                "data": {"train": content_digest(splits["train"])},
-            }
+            training = {"precision": precision, "images_seen": details["images_seen"]}
+            about = _provenance(index.clip, clip, splits["train"]) | {"training": training}
+            about["sampling"] = asdict(choice.sampling)
             with replacing(out) as folder:
                 write_model(folder, network, about, rows, kind=model.kind)
             write_curves(curves, rows)
@@ -117,6 +112,17 @@ def _candidates(plan: "Plan", config: TrainConfig) -> tuple[tuple[float, ...], t
     """Guidances and steps to choose from: a single one where they change nothing."""
     guidances = (1.0,) if "guidances" in plan.ignored else config.guidances
     return guidances, (1,) if "steps" in plan.ignored else config.steps
+
+
+def _provenance(towers: dict[str, Any], clip: ClipConfig, train: "Split") -> dict[str, Any]:
+    """What config.json says of where a model comes from: its CLIP, and what it was trained on."""
+    from bucolic.data.shards import content_digest
+
+    return {
+        "clip": towers,
+        "clip_config": clip.model_dump(),
+        "data": {"train": content_digest(train)},
+    }
 
 
 def _judged_on(val: "Split", judged: dict[str, Any]) -> dict[str, Any]:

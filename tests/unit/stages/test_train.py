@@ -18,7 +18,14 @@ from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.sheet import Sheet
 from bucolic.data.coco import Caption
-from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
+from bucolic.data.shards import (
+    Sample,
+    ShardIndex,
+    content_digest,
+    read_split,
+    write_index,
+    write_split,
+)
 from bucolic.models.config import ModelConfig
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.models.dlfp.config import DlfpConfig, DlfpTrainConfig
@@ -142,7 +149,9 @@ def undisturbed(
     return folder, run(shards, folder, sink=sink), sink
 
 
-def test_a_model_is_written_with_its_provenance(undisturbed: tuple[Path, Summary, Sink]):
+def test_a_model_is_written_with_its_provenance(
+    shards: Path, undisturbed: tuple[Path, Summary, Sink]
+):
     """config.json holds shapes, CLIP, frozen sampling and images seen; no temporary file stays.
 
     Nor does the projector by which the prior was aligned.
@@ -157,6 +166,7 @@ def test_a_model_is_written_with_its_provenance(undisturbed: tuple[Path, Summary
     assert config["clip"] == CLIP
     assert config["clip_config"]["model"] == "meadow-clip"
     assert config["sampling"] == {"guidance": 2.0, "steps": 2}
+    assert config["data"] == {"train": content_digest(read_split(shards, "train"))}
     assert config["training"]["images_seen"] == {"autoencoder": 96, "prior": 240}
     assert (config["version"], config["size_px"], config["embed_dim"]) == (3, 32, EMBED)
     assert (summary.rows.into, summary.rows.out, summary.rows.failed) == (23, 23, 0)
