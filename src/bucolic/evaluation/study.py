@@ -102,11 +102,11 @@ def on_ordinary_prompts(study: Study) -> Findings:
     if not len(prompts):
         prefixes = [arm.place for arm in ARMS]
         return _nothing(prefixes, "the test split has no ordinary image", names())
-    contrast = Contrast(study.test, study.attributes)
-    exam = _exam(study, contrast, prompts)
+    exam = _exam(study, prompts)
     half = first_half(study.test.image_ids[prompts.image_rows])
     arms = _arms(study, exam) | _pixel_bounds(study, prompts)
     sittings = {arm.name: _sitting(arm, arms, exam, half) for arm in ARMS if arm.name in arms}
+    contrast = Contrast(study.test, study.attributes)
     pictures, others = derangement(contrast, prompts, seed=study.seed)
     sittings[SHUFFLED] = Sitting(sittings[MODEL].firsts.take(pictures), exam.take(others))
     figures: Figures = {}
@@ -159,7 +159,7 @@ def on_held_out_combinations(study: Study) -> Findings:
     if not len(prompts):
         reason = "the test split has no image of a held-out combination"
         return _nothing([arm.held_out_place for arm in judged], reason, names("prompts"))
-    exam = _exam(study, Contrast(study.test, study.attributes), prompts)
+    exam = _exam(study, prompts)
     arms = _arms(study, exam)
     sittings = {arm.name: _sitting(arm, arms, exam) for arm in judged}
     figures: Figures = {}
@@ -168,16 +168,32 @@ def on_held_out_combinations(study: Study) -> Findings:
     return _findings(study, figures, _counts(exam, arms[MODEL]), sittings)
 
 
-def _exam(study: Study, contrast: Contrast, prompts: Prompts) -> Exam:
-    asked, rivals = distractors(contrast, prompts, study.test.caption_ids, seed=study.seed)
+def exam_on(
+    prompts: Prompts, test: Split, attributes: Attributes | None, jury: Jury, seed: int
+) -> Exam:
+    """The exam of one picture for each prompt.
+
+    Args:
+        prompts: captions of the test split.
+        test: that split.
+        attributes: what its scenes truly show, where the data set says so.
+        jury: who looks at the pictures.
+        seed: of the distractors and of bootstraps.
+    """
+    contrast = Contrast(test, attributes)
+    asked, rivals = distractors(contrast, prompts, test.caption_ids, seed=seed)
     return Exam(
         prompts=prompts,
-        captions=study.jury.read(study.test.captions, study.test.caption_vectors),
+        captions=jury.read(test.captions, test.caption_vectors),
         asked=asked,
         rivals=rivals,
-        attributes_known=study.attributes is not None,
-        seed=study.seed,
+        attributes_known=attributes is not None,
+        seed=seed,
     )
+
+
+def _exam(study: Study, prompts: Prompts) -> Exam:
+    return exam_on(prompts, study.test, study.attributes, study.jury, study.seed)
 
 
 def _arms(study: Study, exam: Exam) -> dict[str, Views]:

@@ -43,6 +43,9 @@ class TrainConfig(Section):
         text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
             of the picture's own embedding.
         captions: how many of a picture's captions a batch is drawn from, by id; None: all.
+        condition_noise: largest standard deviation of noise on a picture's own embedding, where a
+            row is conditioned on it, in units of its values' size: without noise, an embedding may
+            all but name its picture.
         validations: how often each phase is validated.
         guidances: candidates, chosen from on val.
         steps: candidates for the number of sampling steps, chosen from on val.
@@ -62,6 +65,7 @@ class TrainConfig(Section):
     condition_drop: Share = 0.1
     text_share: Share = 0.5
     captions: PositiveInt | None = None
+    condition_noise: float = Field(default=0.0, ge=0)
     validations: PositiveInt = 10
     guidances: tuple[PositiveFloat, ...] = Field(default=(1.0, 1.5, 2.0, 3.0, 4.0), min_length=1)
     steps: tuple[PositiveInt, ...] = Field(default=(4, 8, 16), min_length=1)

@@ -51,9 +51,20 @@ class Model(nn.Module, ABC):
         return self.to(torch.device(device)).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def conditions_of_texts(self, vectors: NDArray[np.float32]) -> Tensor:
-        """Conditions [n, e] of raw text embeddings [n, e], on the CPU."""
-        return self.in_batches(self.conditioning.of_texts, torch.from_numpy(vectors))
+    def conditions_of_texts(
+        self, vectors: NDArray[np.float32], seeds: Sequence[int] = ()
+    ) -> Tensor:
+        """Conditions [n, e] of raw text embeddings [n, e], on the CPU.
+
+        Args:
+            vectors: [n, e].
+            seeds: n seeds, of what a text prior draws where it draws; none: the expected ones.
+        """
+        inputs = [torch.from_numpy(vectors)]
+        if seeds and (draws := self.conditioning.text_draws):
+            shape = draws, vectors.shape[1]
+            inputs.append(torch.stack([noise_of(seed, shape) for seed in seeds]))
+        return self.in_batches(self.conditioning.of_texts, *inputs)
 
     @torch.inference_mode()
     def conditions_of_images(self, vectors: NDArray[np.float32]) -> Tensor:

@@ -1,7 +1,7 @@
-"""models/current/: a trained model on disk, version 3.
+"""models/current/: a trained model on disk, version 4.
 
 - model.safetensors: every tensor of the `Model` under its own name: the networks' weights, averaged
-  where its kind averages, the embeddings' means, the ridge map, the likelihood's sigma. Nothing is
+  where its kind averages, the embeddings' means, the text prior, the likelihood's sigma. Nothing is
   unpickled.
 - config.json: version; clip, the provenance of the embeddings it was trained on; clip_config, what
   loads those towers; kind, where it is not the default; size_px; embed_dim; the shapes of its
@@ -28,7 +28,7 @@ from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND, WEIGHT
 from bucolic.models.kinds import kind_named
 from bucolic.models.model import Model
 
-VERSION = 3
+VERSION = 4
 
 
 def write_model(

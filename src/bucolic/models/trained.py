@@ -67,12 +67,13 @@ class TrainedModel:
             uint8 [p, n, 3, s, s].
         """
         prompts, more = len(text_vectors), (candidate,) if candidate else ()
-        conditions = self.model.conditions_of_texts(text_vectors).repeat_interleave(n, dim=0)
-        pictures = self.model.draw(
-            conditions,
-            [picture_seed(seed, prompt, i, *more) for prompt in range(prompts) for i in range(n)],
-            **self._sampling(guidance, steps),
+        seeds = [
+            picture_seed(seed, prompt, i, *more) for prompt in range(prompts) for i in range(n)
+        ]
+        conditions = self.model.conditions_of_texts(
+            np.repeat(text_vectors, n, axis=0), [picture_seed(each, "text") for each in seeds]
         )
+        pictures = self.model.draw(conditions, seeds, **self._sampling(guidance, steps))
         return pictures.numpy().reshape(prompts, n, 3, self.size_px, self.size_px)
 
     def vary(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bucolic.base.errors import ParamsError
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
@@ -19,10 +18,8 @@ from bucolic.seeing.clip.config import ClipConfig
 
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
-    from bucolic.data.coco import Attributes
     from bucolic.evaluation.study import Findings, Study
     from bucolic.models.trained import TrainedModel
-    from bucolic.seeing.clip.towers import Towers
 
 ORDINARY_SHOWN, HELD_OUT_SHOWN, COMPARED = 12, 4, 5
 
@@ -112,59 +109,25 @@ def _study(
 ) -> "Study":
     """What is evaluated, on what, and by whom; all of one CLIP but the judge."""
     from bucolic.data.shards import read_index, read_split
+    from bucolic.evaluation.jurors import summoned
     from bucolic.evaluation.study import Study
-    from bucolic.seeing.clip.towers import load_towers
-    from bucolic.seeing.jury import Jury
     from bucolic.seeing.prompts import read_all_attributes
 
     of_shards = read_index(shards).clip
-    towers = load_towers(clip.model_copy(update={"precision": of_shards["precision"]}), device)
-    _require_one_clip(towers.provenance, artist.config["clip"], of_shards)
     attributes = read_all_attributes(annotations)
-    judge = _judge(config, clip, device, drawn=attributes is not None)
-    _require_another(judge, towers)
+    same_precision = clip.model_copy(update={"precision": of_shards["precision"]})
+    jury = summoned(same_precision, config.judge, attributes, device)
+    _require_one_clip(jury.towers.provenance, artist.config["clip"], of_shards)
     return Study(
         test=read_split(shards, "test"),
         train=read_split(shards, "train"),
         attributes=attributes,
         artist=artist,
-        jury=Jury(towers, _probe(attributes), judge),
+        jury=jury,
         limit=config.prompts,
         draws=config.draws,
         seed=config.seed,
     )
-
-
-def _probe(attributes: "Attributes | None") -> Any:
-    """The judge of what a scene truly shows, where the data set knows it."""
-    if attributes is None:
-        return None
-    from bucolic.seeing.probe import load_probe
-
-    return load_probe()
-
-
-def _judge(
-    config: EvaluateConfig, clip: ClipConfig, device: str, *, drawn: bool
-) -> "Towers | None":
-    """A CLIP that the model was not trained with; for drawn scenes one ships in the package."""
-    from bucolic.seeing.clip.shipped import MEADOW_CLIP, MEADOW_JUDGE
-    from bucolic.seeing.clip.towers import load_towers
-
-    other = MEADOW_CLIP if clip.model == MEADOW_JUDGE.name else MEADOW_JUDGE
-    chosen = config.judge or (ClipConfig(model=other.name) if drawn else None)
-    return None if chosen is None else load_towers(chosen, device)
-
-
-def _require_another(judge: "Towers | None", towers: "Towers") -> None:
-    """Refuse a judge that is the CLIP which the model is conditioned on.
-
-    Raises:
-        ParamsError: it has the same weights.
-    """
-    digest = "weights_sha256"
-    if judge is not None and judge.provenance[digest] == towers.provenance[digest]:
-        raise ParamsError("evaluate.judge is the CLIP of the section clip: name another, or none")
 
 
 def _require_one_clip(

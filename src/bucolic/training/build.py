@@ -54,7 +54,8 @@ def new_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: Model = loaded(kind.build)(config, size_px=size_px, embed_dim=embed_dim)
-    cosine = model.conditioning.fit(pairs_of(splits["train"]), pairs_of(splits["val"]))
+    pairs = pairs_of(splits["train"]), pairs_of(splits["val"])
+    cosine = model.conditioning.fit(*pairs, seed)
     return model, cosine
 
 
@@ -68,7 +69,10 @@ def open_context(
     load_towers: Callable[[], Towers],
 ) -> TrainingContext:
     """Everything that the phases need, on the training device."""
-    data = {name: training_data(split, model.conditioning) for name, split in splits.items()}
+    data = {
+        name: training_data(split, model.conditioning, config.seed)
+        for name, split in splits.items()
+    }
     return TrainingContext(
         model=model.placed(device),
         data={name: part.to(device) for name, part in data.items()},
@@ -82,8 +86,15 @@ def open_context(
 
 def chance_of(config: TrainConfig, noise_shape: tuple[int, ...]) -> Chance:
     """How batches are drawn, for noise of a model's shape."""
-    shares = (config.condition_drop, config.text_share)
-    return Chance(config.seed, config.flip, *shares, noise_shape, config.captions)
+    return Chance(
+        config.seed,
+        config.flip,
+        config.condition_drop,
+        config.text_share,
+        noise_shape,
+        config.captions,
+        config.condition_noise,
+    )
 
 
 def recipe_of(config: TrainConfig, phase: str) -> Recipe:

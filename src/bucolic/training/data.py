@@ -3,16 +3,20 @@
 Dimensions: n pictures, m captions, b rows of a batch, s picture side, e embedding.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bucolic.data.shards import Split
 from bucolic.models.conditioning import Conditioning, Pairs
 from bucolic.models.phases import Batch, TrainingData
 from bucolic.training.draws import generator, rows_at
+
+DRAWN_AT_ONCE = 4096  # captions
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Chance:
             will be; the others are conditioned on the picture's own embedding.
         noise_shape: of a row's noise.
         captions: how many of a picture's captions are used, the first ones; None: all.
+        condition_noise: largest standard deviation of noise on a picture's own embedding, in
+            units of its values' size; each row's is drawn between 0 and this.
     """
 
     seed: int
@@ -35,22 +41,38 @@ class Chance:
     text_share: float
     noise_shape: tuple[int, ...]
     captions: int | None = None
+    condition_noise: float = 0.0
 
     def without_drop(self) -> "Chance":
         """The same for validation: nothing mirrored, every condition given."""
         return replace(self, flip=False, condition_drop=0.0)
 
 
-def training_data(split: Split, conditioning: Conditioning) -> TrainingData:
-    """One split as tensors, its embeddings turned into conditions."""
+def training_data(split: Split, conditioning: Conditioning, seed: int = 0) -> TrainingData:
+    """One split as tensors, its embeddings turned into conditions; `seed` is of what is drawn."""
     order = split.caption_rows.argsort(kind="stable")
     counts = torch.bincount(torch.from_numpy(split.caption_rows), minlength=len(split.images))
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return TrainingData(
         pictures=torch.from_numpy(split.images),
         image_conditions=conditioning.of_images(torch.from_numpy(split.image_vectors)),
-        text_conditions=conditioning.of_texts(torch.from_numpy(split.caption_vectors[order])),
+        text_conditions=_text_conditions(
+            conditioning, torch.from_numpy(split.caption_vectors[order]), seed
+        ),
         text_starts=starts,
+    )
+
+
+def _text_conditions(conditioning: Conditioning, vectors: Tensor, seed: int) -> Tensor:
+    """Conditions [m, e] of captions [m, e]; where the text prior draws, a draw for each."""
+    if not (draws := conditioning.text_draws):
+        return conditioning.of_texts(vectors)
+    chance, shape = generator(seed, "text draws"), (draws, vectors.shape[1])
+    return torch.cat(
+        [
+            conditioning.of_texts(part, torch.randn((len(part), *shape), generator=chance))
+            for part in torch.split(vectors, DRAWN_AT_ONCE)
+        ]
     )
 
 
@@ -79,10 +101,11 @@ def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Gen
     times = torch.randn(count, generator=source).sigmoid()
     device = data.pictures.device
     rows, uniform = rows.to(device), uniform.to(device)
+    images = _noisy(data.image_conditions[rows], chance.condition_noise, source)
     return Batch(
         rows=rows,
         flipped=(uniform[0] < 0.5) & chance.flip,
-        conditions=_conditions(data, rows, chance, uniform[1:3]),
+        conditions=_conditions(data, rows, images, chance, uniform[1:3]),
         dropped=uniform[3] < chance.condition_drop,
         noise=noise.to(device),
         times=times.to(device),
@@ -103,9 +126,22 @@ def fixed_batches(data: TrainingData, chance: Chance, *, limit: int, count: int)
     return [batch_of(data, part, chance, source) for part in torch.split(rows, count)]
 
 
-def _conditions(data: TrainingData, rows: Tensor, chance: Chance, uniform: Tensor) -> Tensor:
-    """Each row's own embedding, or that of one of its captions, as `uniform` [2, b] decides."""
-    images = data.image_conditions[rows]
+def _noisy(conditions: Tensor, most: float, source: torch.Generator) -> Tensor:
+    """Conditions [b, e] with noise on them, as long as before."""
+    if not most:
+        return conditions
+    levels = most * torch.rand((len(conditions), 1), generator=source)
+    noise = levels * torch.randn(conditions.shape, generator=source)
+    length: Tensor = conditions.norm(dim=1, keepdim=True)
+    unit = conditions * math.sqrt(conditions.shape[1]) / length.clamp(min=1e-12)
+    direction: Tensor = functional.normalize(unit + noise.to(conditions.device))
+    return direction * length
+
+
+def _conditions(
+    data: TrainingData, rows: Tensor, images: Tensor, chance: Chance, uniform: Tensor
+) -> Tensor:
+    """`images` [b, e], or one of each row's captions, as `uniform` [2, b] decides."""
     if not len(data.text_conditions):
         return images
     starts, counts = data.text_starts[rows], data.text_starts[rows + 1] - data.text_starts[rows]

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
@@ -77,7 +76,9 @@ class Judge:
 
     def _drawn(self, texts: np.ndarray, sampling: Sampling) -> np.ndarray:
         seeds = [picture_seed(self.seed, "judged", place) for place in range(len(texts))]
-        conditions = self.model.conditions_of_texts(texts)
+        conditions = self.model.conditions_of_texts(
+            texts, [picture_seed(seed, "text") for seed in seeds]
+        )
         drawn = self.model.draw(conditions, seeds, guidance=sampling.guidance, steps=sampling.steps)
         pictures: np.ndarray = drawn.numpy()
         return pictures
@@ -132,8 +133,7 @@ def choose_on_val(
     towers = load_towers(clip, model.device.type)
     jury = Jury(towers, None if attributes is None else load_probe())
     prompts = choose_prompts(val, attributes, limit=limit)
-    scale = float(torch.as_tensor(towers.model.logit_scale).exp())
-    judge = Judge(model, jury, scale, val, prompts, seed)
+    judge = Judge(model, jury, towers.scale, val, prompts, seed)
     guidances, steps = candidates
     choice = choose_sampling(judge, guidances=guidances, steps=steps)
     return choice, _document(choice, judge)

@@ -15,6 +15,7 @@ from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
 from bucolic.generate import Bucolic
 from bucolic.models import kinds
 from bucolic.models.kinds import kind_named
+from bucolic.models.store import VERSION
 from bucolic.pipeline.params import parse_params
 from bucolic.pipeline.record import SCHEMA
 from bucolic.pipeline.table import NAMES
@@ -132,7 +133,7 @@ def test_a_kind_that_is_no_name_is_refused_with_its_type():
 
 def test_a_model_of_a_kind_that_is_gone_is_one_line(tmp_path: Path):
     """A folder that a later or another checkout wrote."""
-    (tmp_path / "config.json").write_text('{"version": 3, "kind": "flow9"}')
+    (tmp_path / "config.json").write_text(json.dumps({"version": VERSION, "kind": "flow9"}))
     (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     with pytest.raises(
         DataError, match=r"model\.kind: 'flow9' is none of cvae, dlfp, toy: train again"

@@ -33,8 +33,29 @@ def test_a_model_comes_back_as_it_was_written(tmp_path: Path, model: Cvae):
     tensors = read.state_dict()
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
     assert config["sampling"] == CONTENT["sampling"]
-    assert (config["version"], config["size_px"], config["embed_dim"]) == (3, 32, 12)
+    assert (config["version"], config["size_px"], config["embed_dim"]) == (4, 32, 12)
     assert json.loads((tmp_path / "current/curves.jsonl").read_text()) == CURVES[0]
+
+
+@pytest.mark.parametrize("rung", ["none", "mlp", "flow"])
+def test_the_text_prior_comes_back_with_the_model(tmp_path: Path, rung: str):
+    """Which rung it is, its weights, and how many embeddings it draws."""
+    torch.manual_seed(0)
+    draws = 3 if rung == "flow" else 0
+    shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
+    model = Cvae(*shapes, "flow", rung, draws, size_px=32, embed_dim=12)
+    for parameter in model.conditioning.parameters():
+        torch.nn.init.normal_(parameter)
+    write_model(tmp_path / "current", model, CONTENT, CURVES)
+
+    read, _ = read_model(tmp_path / "current", "cpu")
+
+    vectors = torch.randn(5, 12).numpy()
+    for seeds in ((), range(5)):
+        assert torch.equal(
+            read.conditions_of_texts(vectors, seeds), model.conditions_of_texts(vectors, seeds)
+        )
+    assert read.conditioning.text_draws == draws
 
 
 def test_memory_layout_leaves_no_trace_in_the_bytes(tmp_path: Path, model: Cvae):
@@ -52,7 +73,7 @@ def test_a_foreign_version_is_refused(tmp_path: Path, model: Cvae):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"version": 7}))
 
-    with pytest.raises(DataError, match="version 7, this package reads 3"):
+    with pytest.raises(DataError, match="version 7, this package reads 4"):
         read_model(tmp_path, "cpu")
 
 

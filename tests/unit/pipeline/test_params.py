@@ -60,6 +60,8 @@ def words_of(project: Path) -> str:
         ("root: datasets/meadow", "{}", "dataset.root: Field required"),
         ("shard:", "shard: [", "is not valid YAML at line"),
         ("clip:", "surprise: 1\nclip:", "surprise is no known key"),
+        ("\nmodel:", "\nmodel:\n  text_prior: linear", "model.text_prior: Input should be 'none'"),
+        ("\nmodel:", "\nmodel:\n  text_prior: mlp\n  text_draws: 2", "mlp draws nothing"),
     ],
 )
 def test_a_wrong_param_is_one_clear_line(project: Path, old: str, new: str, said: str):

@@ -3,10 +3,8 @@
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -88,14 +86,10 @@ class StandInModel(OwnDraws):
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the stage load the stand-ins."""
     monkeypatch.delenv("BUCOLIC_DEVICE", raising=False)
-    for name, function, what in (
-        ("bucolic.seeing.clip.towers", "load_towers", lambda clip, _: StandInTowers(clip.model)),
-        ("bucolic.seeing.probe", "load_probe", StandInProbe),
-        ("bucolic.models.trained", "TrainedModel", StandInModel),
-    ):
-        module = ModuleType(name)
-        setattr(module, function, what)
-        monkeypatch.setitem(sys.modules, name, module)
+    jurors = "bucolic.evaluation.jurors"
+    monkeypatch.setattr(f"{jurors}.load_towers", lambda clip, _: StandInTowers(clip.model))
+    monkeypatch.setattr(f"{jurors}.load_probe", StandInProbe)
+    monkeypatch.setattr("bucolic.models.trained.TrainedModel", StandInModel)
 
 
 def _samples(first_id: int, number: int) -> list[Sample]:

@@ -267,7 +267,7 @@ def test_a_version_that_cannot_be_served_is_never_champion(
         ({"size_px": "large"}, "describes no model that this package knows"),
         ({"autoencoder": {"width": 48, "levels": 3}}, "describes no model that this package knows"),
         ({"kind": ["cvae"]}, "describes no model that this package knows"),
-        ({"version": 0}, "has version 0, this package reads 3"),
+        ({"version": 0}, "has version 0, this package reads 4"),
         ({"kind": "gan"}, "'gan' is none of"),
     ],
 )

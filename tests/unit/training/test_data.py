@@ -12,6 +12,7 @@ from bucolic.training.data import (
     batch_of,
     draw_batch,
     fixed_batches,
+    pairs_of,
     share_of,
     training_data,
 )
@@ -117,3 +118,49 @@ def test_validation_looks_at_the_same_draws_each_time(data: TrainingData):
     assert torch.cat([batch.rows for batch in one]).tolist() == list(range(25))
     assert not any(bool(batch.flipped.any() | batch.dropped.any()) for batch in one)
     assert all(torch.equal(a.noise, b.noise) for a, b in zip(one, again, strict=True))
+
+
+def test_noise_on_a_picture_s_embedding_is_as_large_as_asked_for(data: TrainingData):
+    """Length stays; the angle is that of noise between none and the most; captions get none."""
+    rows, most = torch.zeros(4000, dtype=torch.int64), 1.5
+    own, chance = data.image_conditions[0], replace(CHANCE, text_share=0.0)
+
+    noisy = batch_of(data, rows, replace(chance, condition_noise=most), generator(0, "noise"))
+
+    conditions = noisy.conditions
+    torch.testing.assert_close(conditions.norm(dim=1), own.norm().expand(4000))
+    cosines = torch.cosine_similarity(conditions, own[None])
+    level = torch.linspace(0, most, 1000)  # E cos for noise of so many standard deviations, about
+    assert float(cosines.mean()) == pytest.approx(
+        float((1 / (1 + level**2).sqrt()).mean()), abs=0.02
+    )
+    assert cosines.max() > 0.999
+    captions = replace(chance, text_share=1.0, condition_noise=most)
+    asked = batch_of(data, rows, captions, generator(0, "noise")).conditions
+    assert {tuple(row) for row in asked.tolist()} <= {
+        tuple(row) for row in data.text_conditions[:2].tolist()
+    }
+
+
+def test_without_noise_batches_are_what_they_were(data: TrainingData):
+    """A level of zero draws no number, so everything else in a batch stays the same."""
+    quiet = draw_batch(data, CHANCE, "prior", start=0, count=16)
+    noisy = draw_batch(data, replace(CHANCE, condition_noise=0.5), "prior", start=0, count=16)
+
+    assert torch.equal(quiet.noise, noisy.noise)
+    assert torch.equal(quiet.times, noisy.times)
+    assert not torch.equal(quiet.conditions, noisy.conditions)
+
+
+def test_where_the_text_prior_draws_each_caption_is_trained_with_a_draw(splits: dict[str, Split]):
+    """Conditions of captions are draws, the same ones for the same seed, and not expectations."""
+    split = splits["train"]
+    conditioning = Conditioning(split.image_vectors.shape[1], "ridge", text_draws=2)
+    conditioning.fit(pairs_of(split), pairs_of(splits["val"]))
+
+    first, again, other = (training_data(split, conditioning, seed) for seed in (0, 0, 1))
+
+    expected = conditioning.of_texts(torch.from_numpy(split.caption_vectors))
+    assert torch.equal(first.text_conditions, again.text_conditions)
+    assert not torch.equal(first.text_conditions, other.text_conditions)
+    assert not torch.equal(first.text_conditions, expected)

@@ -14,8 +14,9 @@ from made_world import SIZE_PX, WorldProbe, WorldTowers, decode, draw, make_worl
 class Painter:
     """Draws what a prompt states, and every second prompt's species wrong below guidance 2."""
 
-    def conditions_of_texts(self, vectors: np.ndarray) -> torch.Tensor:
+    def conditions_of_texts(self, vectors: np.ndarray, seeds: list[int]) -> torch.Tensor:
         """The vectors as they are."""
+        assert len(set(seeds)) == len(vectors)
         return torch.from_numpy(vectors)
 
     def draw(

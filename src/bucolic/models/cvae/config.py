@@ -5,15 +5,16 @@ like one: `__pydantic_config__` refuses unknown keys and values of another type.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bucolic.models.config import ModelConfig, TrainConfig
 
 STRICT = {"extra": "forbid", "strict": True}
 PATCH_PX = 4  # side of the patch that becomes one position of the first feature map
 DOWNSCALE = 8  # picture side over latent side
+SPREAD = ("ridge", "flow")  # text priors that can draw
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,25 @@ class CvaeConfig(ModelConfig):
         prior: of p(z|c); a Gaussian one takes its condition_width alone.
         latent_prior: "flow", learned over the latents of a finished autoencoder, or "gaussian", the
             textbook's, trained together with it.
+        text_prior: how a prompt's embedding becomes a picture's: "none", "shift", "ridge", "mlp" or
+            "flow"; see text_priors.py.
+        text_draws: how many embeddings "ridge" or "flow" draw, the one most like the prompt being
+            taken; 0 takes the expected one.
     """
 
     latent_prior: Literal["flow", "gaussian"] = "flow"
+    text_prior: Literal["none", "shift", "ridge", "mlp", "flow"] = "ridge"
+    text_draws: NonNegativeInt = 0
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     prior: PriorConfig = PriorConfig()
+
+    @model_validator(mode="after")
+    def _draws_where_there_is_a_spread(self) -> Self:
+        if self.text_draws and self.text_prior not in SPREAD:
+            raise ValueError(
+                f"text_draws: {self.text_prior} draws nothing; one of {', '.join(SPREAD)} does"
+            )
+        return self
 
 
 class CvaeTrainConfig(TrainConfig):

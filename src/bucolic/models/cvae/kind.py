@@ -33,6 +33,8 @@ def build(config: CvaeConfig, *, size_px: int, embed_dim: int) -> "Cvae":
         config.autoencoder,
         config.prior,
         config.latent_prior,
+        config.text_prior,
+        config.text_draws,
         size_px=size_px,
         embed_dim=embed_dim,
     )

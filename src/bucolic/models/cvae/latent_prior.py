@@ -7,8 +7,6 @@ that velocity with the one predicted without a condition (arXiv 2207.12598).
 Dimensions: b rows, z latent channels, h latent side, w width, e embedding, k condition width.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,18 +21,9 @@ from bucolic.models.layers import (
     group_norm,
     zeroed,
 )
+from bucolic.models.times import TIME_FEATURES, fourier_features
 
-TIME_FREQUENCIES = 32
 LIKELIHOOD_STEPS = 16
-FASTEST_RADIANS = 200.0  # of the quickest feature over the unit interval
-
-
-def fourier_features(times: Tensor) -> Tensor:
-    """Sines and cosines of times [b] in [0, 1] at geometrically spaced frequencies: [b, 64]."""
-    steps = torch.arange(TIME_FREQUENCIES, dtype=torch.float32, device=times.device)
-    exponents = steps / (TIME_FREQUENCIES - 1)
-    angles = times[:, None] * torch.exp(exponents * math.log(FASTEST_RADIANS))
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class VelocityNetwork(nn.Module):
@@ -49,7 +38,7 @@ class VelocityNetwork(nn.Module):
         width, k = config.width, config.condition_width
         self.width = width
         self.condition = ConditionEmbedding(embed_dim, k)
-        self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, k), nn.SiLU(), nn.Linear(k, k))
+        self.time = nn.Sequential(nn.Linear(TIME_FEATURES, k), nn.SiLU(), nn.Linear(k, k))
         self.stem = convolution(latent_channels, width)
         self.blocks = nn.ModuleList(ResidualBlock(width, k) for _ in range(config.blocks))
         self.attention = nn.ModuleDict(

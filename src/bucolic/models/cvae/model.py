@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bucolic.base.errors import ParamsError
+from bucolic.models.conditioning import Conditioning
 from bucolic.models.cvae.autoencoder import Autoencoder, gaussian_nats
 from bucolic.models.cvae.config import DOWNSCALE, AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.gaussian_prior import GaussianPrior
@@ -27,18 +28,22 @@ class Cvae(Model):
         autoencoder: AutoencoderConfig,
         prior: PriorConfig,
         latent_prior: str = "flow",
+        text_prior: str = "ridge",
+        text_draws: int = 0,
         *,
         size_px: int,
         embed_dim: int,
     ) -> None:
         side = size_px // DOWNSCALE
         shapes = {"autoencoder": asdict(autoencoder), "prior": asdict(prior)}
+        chosen = {"latent_prior": latent_prior, "text_prior": text_prior, "text_draws": text_draws}
         super().__init__(
-            shapes | {"latent_prior": latent_prior},
+            shapes | chosen,
             size_px=size_px,
             embed_dim=embed_dim,
             noise_shape=(autoencoder.latent_channels, side, side),
         )
+        self.conditioning = Conditioning(embed_dim, text_prior, text_draws)
         self.autoencoder = Autoencoder(autoencoder, embed_dim)
         self.prior: LatentPrior | GaussianPrior = (
             GaussianPrior(prior.condition_width, self.noise_shape, embed_dim)

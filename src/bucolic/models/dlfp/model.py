@@ -23,11 +23,11 @@ class RawConditioning(Conditioning):
         """The raw embeddings [n, e] themselves."""
         return vectors
 
-    def of_texts(self, vectors: Tensor) -> Tensor:
+    def of_texts(self, vectors: Tensor, noise: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """The raw embeddings [m, e] themselves."""
         return vectors
 
-    def fit(self, train: Pairs, val: Pairs) -> float:  # noqa: ARG002 - nothing is fitted
+    def fit(self, train: Pairs, val: Pairs, seed: int = 0) -> float:  # noqa: ARG002 - nothing is fitted
         """Mean cosine between val's texts and their pictures."""
         return float(functional.cosine_similarity(val.texts, val.images[val.rows]).mean())
 
@@ -44,7 +44,7 @@ class Dlfp(Model):
             embed_dim=embed_dim,
             noise_shape=(2 * LATENT_DIM,),  # of a sample, and of dropout
         )
-        self.conditioning = RawConditioning(embed_dim)
+        self.conditioning = RawConditioning(embed_dim, text_prior="none")
         self.autoencoder = Autoencoder(size_px, embed_dim, dropout)
 
     @torch.inference_mode()

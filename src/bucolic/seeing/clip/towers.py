@@ -57,6 +57,11 @@ class Towers:
     device: str
     provenance: dict[str, Any]
 
+    @property
+    def scale(self) -> float:
+        """The factor on cosines before the softmax that this CLIP was trained with."""
+        return float(torch.as_tensor(self.model.logit_scale).exp())
+
     def embed_images(self, pictures: Sequence[Image.Image]) -> Vectors:
         """Embed RGB pictures of any size; float32 [n, e], not normalised."""
         return self.embed_pixels([self.preprocess(picture) for picture in pictures])

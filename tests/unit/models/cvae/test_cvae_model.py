@@ -144,3 +144,19 @@ def test_noise_on_latents_is_in_units_of_their_spread(model: Cvae):
     latents = spread.encode(pictures) + 0.5 * spread.prior.latent_std * noise
     expected = spread.decode(latents, conditions)
     assert torch.equal(spread.noised(pictures, conditions, seeds, level=0.5), expected)
+
+
+def test_a_text_prior_that_draws_draws_for_each_picture_from_its_seed():
+    """Other seeds give other conditions of one prompt, the same seed the same in any company."""
+    torch.manual_seed(0)
+    shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
+    model = Cvae(*shapes, "flow", "ridge", 2, size_px=32, embed_dim=12)
+    model.conditioning.text_prior.spread.copy_(0.3 * torch.eye(12))
+    prompt = np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32)
+
+    many = model.conditions_of_texts(np.repeat(prompt, 20, axis=0), range(20))
+
+    assert len({tuple(row) for row in many.tolist()}) == 20
+    assert torch.equal(many[17:18], model.conditions_of_texts(prompt, [17]))
+    expected = model.conditions_of_texts(prompt)
+    assert not any(torch.equal(row[None], expected) for row in many)

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from bucolic.models.cvae.config import PriorConfig
-from bucolic.models.cvae.latent_prior import LatentPrior, fourier_features
+from bucolic.models.cvae.latent_prior import LatentPrior
+from bucolic.models.times import fourier_features
 
 CONFIG = PriorConfig(width=32, blocks=2, condition_width=16)
 
