@@ -10,21 +10,16 @@ the commit that it is of, and mean, least and largest of every figure over the s
 import argparse
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
+from scratch import OF_MODEL, home_of, make_data, params_of, runtime
 
 from bucolic.base.files import write_json
-from bucolic.base.runtime import Runtime
-from bucolic.pipeline.params import Params, parse_params
-from bucolic.pipeline.table import STAGES
-from bucolic.presets import preset_text
+from bucolic.pipeline.params import Params
 from recorded import ROOT, clean_commit, record
 
-OF_DATA, OF_MODEL = STAGES[:5], STAGES[5:]
 PARTS = ("metrics", "best_of", "heldout_combinations")
 RESULT = "evaluate.json"
 
@@ -37,26 +32,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/quality.json")
     arguments = parser.parse_args()
     of_commit = clean_commit()
-    # Results of another commit are another's, the preset's text included.
-    home = ROOT / ".work/bench" / f"{arguments.preset}-{of_commit[:12]}"
-    params = parse_params(dict(YAML(typ="safe").load(preset_text(arguments.preset))))
+    home, params = home_of(arguments.preset, of_commit), params_of(arguments.preset)
     out = arguments.out.resolve()
-    _make_data(home, params)
+    make_data(home, params)
     found = [_judged(home, params, seed) for seed in range(arguments.seeds)]
     about = {"seeds": arguments.seeds, "commit": of_commit}
     entry = about | {part: _over_seeds(found, part) for part in PARTS}
     former = json.loads(out.read_text()) if out.exists() else {}
     record(out, former | {arguments.preset: entry})
     print(json.dumps(entry["metrics"], indent=1))
-
-
-def _make_data(home: Path, params: Params) -> None:
-    if (home / "data/shards/index.json").exists():
-        return
-    shutil.copytree(ROOT / "datasets", home / "datasets", dirs_exist_ok=True)
-    os.chdir(home)
-    for stage in OF_DATA:
-        stage.run(params, _runtime(home), home)
 
 
 def _judged(home: Path, params: Params, seed: int) -> dict[str, Any]:
@@ -69,14 +53,10 @@ def _judged(home: Path, params: Params, seed: int) -> dict[str, Any]:
         train = params.train.model_copy(update={"seed": seed})
         seeded = params.model_copy(update={"train": train})
         for stage in OF_MODEL:
-            summary = stage.run(seeded, _runtime(folder), home)
+            summary = stage.run(seeded, runtime(folder), home)
         write_json(folder / RESULT, summary.figures)
     content: dict[str, Any] = json.loads((folder / RESULT).read_text())
     return content
-
-
-def _runtime(folder: Path) -> Runtime:
-    return Runtime(folder / ".work", ROOT / ".work/bench/cache")
 
 
 def _over_seeds(found: list[dict[str, Any]], part: str) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""The whole study: does it serve better to condition on pictures or on texts, and through what?
+
+What is done is kept below `folder`, so a study that was killed goes on where it was.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bucolic.arms.conditions import Ladder, fitted_ladder
+from bucolic.arms.statistics import Estimate, estimate
+from bucolic.arms.table import ARMS, PROMPTS, QUESTIONS, TRAININGS, Arm, Question
+from bucolic.arms.trainings import Bench
+from bucolic.arms.verdicts import Court, Outcomes, opened
+from bucolic.base.device import choose_precision
+from bucolic.base.files import write_json
+from bucolic.data.coco import Attributes
+from bucolic.data.shards import Split, content_digest
+from bucolic.evaluation.jurors import summoned
+from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import load_towers
+
+logger = logging.getLogger(__name__)
+Tried = dict[str, dict[str, Any]]  # by arm, the content of its file
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is studied.
+
+    Attributes:
+        splits: "train", "val" and "test".
+        attributes: what their scenes truly show, where the data set says so.
+        clip: of the embeddings.
+        judge: another CLIP that judges; None: see evaluation/jurors.py.
+        shapes: of the networks.
+        config: budgets and recipe.
+        prompts: at most, of test.
+        draws: pictures of each.
+        seeds: of the trainings.
+        device: where they compute.
+        folder: of what is kept.
+    """
+
+    splits: dict[str, Split]
+    attributes: Attributes | None
+    clip: ClipConfig
+    judge: ClipConfig | None
+    shapes: CvaeConfig
+    config: CvaeTrainConfig
+    prompts: int
+    draws: int
+    seeds: Sequence[int]
+    device: str
+    folder: Path
+
+
+def studied(setup: Setup) -> dict[str, Any]:
+    """Train, draw and judge all arms: the gap, a row an arm, and what their differences say.
+
+    Raises:
+        ParamsError: a training diverged, or the judge is the CLIP of the embeddings.
+    """
+    precision = choose_precision(setup.config.precision, setup.device)
+    config = setup.config.model_copy(update={"precision": precision})
+    towers = load_towers(setup.clip, setup.device)
+    court = opened(
+        summoned(setup.clip, setup.judge, setup.attributes, setup.device),
+        towers,
+        setup.splits,
+        setup.attributes,
+        config=config,
+        prompts=setup.prompts,
+        draws=setup.draws,
+    )
+    fitted = {name: setup.splits[name] for name in ("train", "val")}
+    bench = Bench(fitted, setup.shapes, config, setup.device, towers, setup.folder)
+    ladders = {seed: fitted_ladder(fitted["train"], fitted["val"], seed) for seed in setup.seeds}
+    found = {seed: _tried(bench, court, ladders[seed], seed) for seed in setup.seeds}
+    return _document(setup, court, ladders[setup.seeds[0]], found)
+
+
+def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
+    """All arms of one seed, those from disk that have been tried before."""
+    files = {arm: bench.folder / f"{arm.name}-{seed}.json" for arm in ARMS}
+    missing = [arm for arm, path in files.items() if not path.exists()]
+    if missing:
+        base = bench.autoencoder()
+        for name in dict.fromkeys(arm.training for arm in missing):
+            training = TRAININGS[name]
+            model = bench.prior(base, training, ladder, seed)
+            for arm in (arm for arm in missing if arm.training == name):
+                sampling, outcomes = court.tries(model, arm, training, ladder, seed)
+                _write(files[arm], sampling.guidance, outcomes)
+                logger.info("%s, seed %d: %s", arm.name, seed, _headline(outcomes))
+    return {arm.name: json.loads(path.read_text()) for arm, path in files.items()}
+
+
+def _write(path: Path, guidance: float, outcomes: Outcomes) -> None:
+    columns = {
+        name: [None if np.isnan(value) else float(value) for value in values]
+        for name, values in outcomes.items()
+    }
+    write_json(path, {"guidance": guidance, "outcomes": columns})
+
+
+def _headline(outcomes: Outcomes) -> str:
+    return ", ".join(f"{name} {np.nanmean(values):.3f}" for name, values in outcomes.items())
+
+
+def _document(
+    setup: Setup, court: Court, ladder: Ladder, found: dict[int, Tried]
+) -> dict[str, Any]:
+    """The content of arms.json: JSON types, rounded."""
+    tried = list(found.values())
+    headline = "all_right" if "all_right" in tried[0][ARMS[0].name]["outcomes"] else "r_precision"
+    test = setup.splits["test"]
+    return {
+        "clip": court.jury.name,
+        "judges": {name: court.jury.names[name] for name in {"r_precision", headline}},
+        "decided_by": headline,
+        "data": {name: content_digest(split) for name, split in setup.splits.items()},
+        "images_seen": {
+            "autoencoder": setup.config.autoencoder_images,
+            "prior": setup.config.prior_images,
+        },
+        "prompts": len(court.exam.prompts) // setup.draws,
+        "draws": setup.draws,
+        "seeds": len(setup.seeds),
+        "gap": {name: round(value, 4) for name, value in ladder.gap(test).items()},
+        "rows": [_row(arm, tried, headline) for arm in ARMS],
+        "differences": [_difference(question, tried, headline) for question in QUESTIONS],
+    }
+
+
+def _row(arm: Arm, tried: Sequence[Tried], headline: str) -> dict[str, Any]:
+    names = tried[0][arm.name]["outcomes"]
+    figures = {name: estimate(_outcomes(arm.name, tried, name)) for name in names}
+    return {
+        "arm": arm.name,
+        "trained_on": TRAININGS[arm.training].title,
+        "asked_with": PROMPTS[arm.prompt],
+        "seeds": len(tried),
+        "guidance": [content[arm.name]["guidance"] for content in tried],
+        **_rounded(figures.pop(headline)),
+        "others": {name: _rounded(figure) for name, figure in sorted(figures.items())},
+    }
+
+
+def _difference(question: Question, tried: Sequence[Tried], headline: str) -> dict[str, Any]:
+    pair = (_outcomes(name, tried, headline) for name in (question.better, question.worse))
+    better, worse = pair
+    gap = estimate(better - worse)
+    about = {"claim": question.claim, "better": question.better, "worse": question.worse}
+    return about | _rounded(gap) | {"holds": gap.holds}
+
+
+def _outcomes(arm: str, tried: Sequence[Tried], name: str) -> np.ndarray:
+    """Outcomes [seeds, prompts], NaN where a prompt is not judged."""
+    return np.array([content[arm]["outcomes"][name] for content in tried], dtype=np.float64)
+
+
+def _rounded(found: Estimate) -> dict[str, Any]:
+    return {
+        "value": round(found.value, 4),
+        "interval": [round(end, 4) for end in found.interval],
+        "by_seed": [round(value, 4) for value in found.by_seed],
+        "n": found.prompts,
+    }

@@ -1,0 +1,163 @@
+"""The whole study on the made world, with networks that are as small as they can be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bucolic.arms import study, trainings, verdicts
+from bucolic.arms.page import gap_line, lines
+from bucolic.arms.study import Setup, studied
+from bucolic.arms.table import ARMS, QUESTIONS
+from bucolic.models import text_priors
+from bucolic.models.cvae.config import AutoencoderConfig, CvaeConfig, CvaeTrainConfig, PriorConfig
+from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.jury import Jury
+from made_world import BlurredTowers, WorldProbe, WorldTowers, make_world
+
+DRAWS, PROMPTS = 2, 30
+
+
+class ScaledTowers(WorldTowers):
+    """Towers that say how sure they are."""
+
+    scale = 10.0
+
+
+@pytest.fixture
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    """Two seeds and a few batches for each training."""
+    world = make_world()
+    towers = ScaledTowers()
+    monkeypatch.setattr(text_priors, "STEPS", 100)
+    monkeypatch.setattr(verdicts, "GUIDANCES", (1.0, 2.0))
+    monkeypatch.setattr(study, "load_towers", lambda *_: towers)
+    monkeypatch.setattr(study, "summoned", lambda *_: Jury(towers, WorldProbe(), BlurredTowers()))
+    return Setup(
+        splits={"train": world.train, "val": world.test, "test": world.test},
+        attributes=world.attributes,
+        clip=ClipConfig(),
+        judge=None,
+        shapes=CvaeConfig(
+            autoencoder=AutoencoderConfig(2, 8, 1, 1, 8), prior=PriorConfig(32, 1, 16)
+        ),
+        config=CvaeTrainConfig(
+            precision="fp32",
+            batch_size=16,
+            autoencoder_images=64,
+            prior_images=64,
+            validations=1,
+            steps=(2,),
+            judged_prompts=12,
+        ),
+        prompts=PROMPTS,
+        draws=DRAWS,
+        seeds=(0, 1),
+        device="cpu",
+        folder=tmp_path / "arms",
+    )
+
+
+def test_every_arm_has_a_row_and_every_question_an_answer(setup: Setup):
+    """Rows hold mean, interval and seeds of what was drawn, differences those of pairs."""
+    found = studied(setup)
+
+    assert [row["arm"] for row in found["rows"]] == [arm.name for arm in ARMS]
+    assert [gap["claim"] for gap in found["differences"]] == [asked.claim for asked in QUESTIONS]
+    for row in found["rows"]:
+        low, high = row["interval"]
+        assert (row["seeds"], row["n"]) == (2, PROMPTS)
+        assert low <= row["value"] <= high
+        assert np.mean(row["by_seed"]) == pytest.approx(row["value"], abs=1e-4)
+        assert set(row["others"]) == {"r_precision", "species"}
+    values = {row["arm"]: row["value"] for row in found["rows"]}
+    for gap in found["differences"]:
+        expected = values[gap["better"]] - values[gap["worse"]]
+        assert gap["value"] == pytest.approx(expected, abs=2e-4)
+    table = [line for line in lines(found) if line.startswith("|")]
+    assert len(table) == len(ARMS) + len(QUESTIONS) + 4
+    assert "centroids" in gap_line(found)
+
+
+def test_a_study_that_was_killed_goes_on_where_it_was(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+):
+    """What was judged is neither trained nor drawn again, and the figures are the same."""
+    whole = studied(setup)
+    lost = setup.folder / "N-ridge-1.json"
+    lost.unlink()
+    judged: list[str] = []
+    tries = verdicts.Court.tries
+
+    def counted(self: verdicts.Court, model: Any, arm: Any, *others: Any) -> Any:
+        judged.append(arm.name)
+        return tries(self, model, arm, *others)
+
+    monkeypatch.setattr(verdicts.Court, "tries", counted)
+    steps: list[int] = []
+    advance = trainings.Trainer.advance
+    monkeypatch.setattr(
+        trainings.Trainer, "advance", lambda self: (steps.append(1), advance(self))[1]
+    )
+
+    again = studied(setup)
+
+    assert json.dumps(again) == json.dumps(whole)
+    assert judged == ["N-ridge"]
+    assert steps == []
+
+
+def test_arms_of_one_seed_share_autoencoder_and_noise_and_seeds_share_the_autoencoder(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+):
+    """Of all that draw, nothing but the prior and its condition differs."""
+    drawn: list[tuple[Any, ...]] = []
+    draw = verdicts.drawn
+
+    def noted(model: Any, conditions: torch.Tensor, seeds: list[int], sampling: Any) -> Any:
+        weights = torch.cat([p.detach().flatten() for p in model.autoencoder.parameters()])
+        prior = torch.cat([p.detach().flatten() for p in model.prior.parameters()])
+        drawn.append((float(weights.sum()), float(prior.sum()), tuple(seeds)))
+        return draw(model, conditions, seeds, sampling)
+
+    monkeypatch.setattr(verdicts, "drawn", noted)
+
+    studied(setup)
+
+    assert len({weights for weights, _, _ in drawn}) == 1
+    assert len({prior for _, prior, _ in drawn}) == 8  # four trainings of two seeds
+    of_test = {seeds for _, _, seeds in drawn if len(seeds) == PROMPTS * DRAWS}
+    assert len(of_test) == 2  # one noise a seed, whatever the arm
+
+
+def test_the_decoder_is_given_no_condition(setup: Setup, monkeypatch: pytest.MonkeyPatch):
+    """Other conditions for the decoder change nothing while the latents are the same."""
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        verdicts,
+        "drawn",
+        lambda model, conditions, seeds, sampling: _with_other_conditions(
+            seen, model, conditions, seeds, sampling
+        ),
+    )
+
+    studied(setup)
+
+    assert len(seen) > 0
+    assert all(torch.equal(*pair) for pair in seen)
+
+
+def _with_other_conditions(
+    seen: list[Any], model: Any, conditions: torch.Tensor, seeds: list[int], sampling: Any
+) -> torch.Tensor:
+    original = model.prior.sample
+    model.prior.sample = lambda noise, condition, **more: original(
+        noise, torch.ones_like(condition), **more
+    )
+    first = trainings.drawn(model, conditions, seeds, sampling)
+    seen.append((first, trainings.drawn(model, -conditions, seeds, sampling)))
+    del model.prior.sample
+    return first
