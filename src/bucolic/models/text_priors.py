@@ -28,10 +28,11 @@ from bucolic.models.times import TIME_FEATURES, fourier_features
 
 RIDGE_PENALTIES = tuple(10.0**power for power in range(-4, 3))
 WIDENING, LEAST_WIDTH = 4, 256  # hidden values of a network for each of the embedding
-STEPS, BATCH, LR, WEIGHT_DECAY = 3000, 256, 3e-3, 0.02
+STEPS, BATCH, LR, WEIGHT_DECAY = 3000, 256, 1e-3, 0.02
 CHECKED_EVERY = 100  # steps between looks at val
 CONTRAST_WEIGHT, CONTRAST_SCALE = 0.2, 10.0
 FLOW_STEPS = 12
+WITHOUT_NOISE = 0.125  # share of rows that ask for the expected embedding, of no noise at time 0
 LEAST_LEFT = 0.05  # of a path, in the weight of its error
 
 
@@ -139,8 +140,8 @@ class EmbeddingFlow(TextPrior):
     """A rectified flow from noise to picture embeddings, given the text's.
 
     The network predicts where the path ends, as unCLIP's prior predicts the embedding and not the
-    noise; at time 0, where the noise tells nothing, that is the expected embedding. The error is
-    that of the velocity towards it (arXiv 2511.13720), which grows as less of the path is left.
+    noise; at time 0, of no noise, that is the expected embedding. The error is that of the velocity
+    towards it (arXiv 2511.13720), which grows as less of the path is left.
     """
 
     samples = True
@@ -184,6 +185,8 @@ class EmbeddingFlow(TextPrior):
         ends, texts = pairs.images[rows] * self.scale, pairs.texts[rows] * self.scale
         noise = torch.randn(ends.shape, generator=chance)
         times = torch.randn(len(rows), generator=chance).sigmoid()
+        without = torch.rand(len(rows), generator=chance) < WITHOUT_NOISE
+        noise, times = noise * ~without[:, None], times * ~without
         return torch.lerp(noise, ends, times[:, None]), times, texts, ends
 
     def _error(self, points: Tensor, times: Tensor, texts: Tensor, ends: Tensor) -> Tensor:
