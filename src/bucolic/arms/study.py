@@ -5,16 +5,17 @@ What is done is kept below `folder`, so a study that was killed goes on where it
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bucolic.arms import original
 from bucolic.arms.conditions import Ladder, fitted_ladder
 from bucolic.arms.statistics import Estimate, estimate
-from bucolic.arms.table import ARMS, PROMPTS, QUESTIONS, TRAININGS, Arm, Question
+from bucolic.arms.table import ARMS, PROMPTS, QUESTIONS, RAW, TRAININGS, Arm, Question
 from bucolic.arms.trainings import Bench
 from bucolic.arms.verdicts import Court, Outcomes, opened
 from bucolic.base.device import choose_precision
@@ -24,7 +25,7 @@ from bucolic.data.shards import Split, content_digest
 from bucolic.evaluation.jurors import summoned
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.seeing.clip.config import ClipConfig
-from bucolic.seeing.clip.towers import load_towers
+from bucolic.seeing.clip.towers import Towers, load_towers
 
 logger = logging.getLogger(__name__)
 Tried = dict[str, dict[str, Any]]  # by arm, the content of its file
@@ -46,6 +47,7 @@ class Setup:
         seeds: of the trainings.
         device: where they compute.
         folder: of what is kept.
+        original_images: budget of each training of the original study's model; 0: none.
     """
 
     splits: dict[str, Split]
@@ -59,6 +61,7 @@ class Setup:
     seeds: Sequence[int]
     device: str
     folder: Path
+    original_images: int = 0
 
 
 def studied(setup: Setup) -> dict[str, Any]:
@@ -83,7 +86,10 @@ def studied(setup: Setup) -> dict[str, Any]:
     bench = Bench(fitted, setup.shapes, config, setup.device, towers, setup.folder)
     ladders = {seed: fitted_ladder(fitted["train"], fitted["val"], seed) for seed in setup.seeds}
     found = {seed: _tried(bench, court, ladders[seed], seed) for seed in setup.seeds}
-    return _document(setup, court, ladders[setup.seeds[0]], found)
+    content = _document(setup, court, ladders[setup.seeds[0]], found)
+    if setup.original_images:
+        content["rows"] += [_of_original(setup, court, towers, arm) for arm in original.TITLES]
+    return content
 
 
 def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
@@ -100,6 +106,19 @@ def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
                 _write(files[arm], sampling.guidance, outcomes)
                 logger.info("%s, seed %d: %s", arm.name, seed, _headline(outcomes))
     return {arm.name: json.loads(path.read_text()) for arm, path in files.items()}
+
+
+def _of_original(setup: Setup, court: Court, towers: Towers, arm: str) -> dict[str, Any]:
+    path = setup.folder / f"{arm}-{setup.original_images}.json"
+    if not path.exists():
+        fitted = {name: setup.splits[name] for name in ("train", "val")}
+        model = original.trained(
+            arm, fitted, setup.original_images, towers, setup.folder, device=setup.device
+        )
+        _write(path, 1.0, original.tried(model, court))
+    tried = [{arm: json.loads(path.read_text())}]
+    titles = {"trained_on": original.TITLES[arm], "asked_with": PROMPTS[RAW]}
+    return {"arm": arm} | titles | {"images_seen": setup.original_images} | _figures(arm, tried)
 
 
 def _write(path: Path, guidance: float, outcomes: Outcomes) -> None:
@@ -119,7 +138,7 @@ def _document(
 ) -> dict[str, Any]:
     """The content of arms.json: JSON types, rounded."""
     tried = list(found.values())
-    headline = "all_right" if "all_right" in tried[0][ARMS[0].name]["outcomes"] else "r_precision"
+    headline = _headline_of(tried[0][ARMS[0].name]["outcomes"])
     test = setup.splits["test"]
     return {
         "clip": court.jury.name,
@@ -134,23 +153,30 @@ def _document(
         "draws": setup.draws,
         "seeds": len(setup.seeds),
         "gap": {name: round(value, 4) for name, value in ladder.gap(test).items()},
-        "rows": [_row(arm, tried, headline) for arm in ARMS],
+        "rows": [_row(arm, tried) for arm in ARMS],
         "differences": [_difference(question, tried, headline) for question in QUESTIONS],
     }
 
 
-def _row(arm: Arm, tried: Sequence[Tried], headline: str) -> dict[str, Any]:
-    names = tried[0][arm.name]["outcomes"]
-    figures = {name: estimate(_outcomes(arm.name, tried, name)) for name in names}
+def _row(arm: Arm, tried: Sequence[Tried]) -> dict[str, Any]:
+    titles = {"trained_on": TRAININGS[arm.training].title, "asked_with": PROMPTS[arm.prompt]}
+    return {"arm": arm.name} | titles | _figures(arm.name, tried)
+
+
+def _figures(arm: str, tried: Sequence[Tried]) -> dict[str, Any]:
+    names = tried[0][arm]["outcomes"]
+    figures = {name: estimate(_outcomes(arm, tried, name)) for name in names}
     return {
-        "arm": arm.name,
-        "trained_on": TRAININGS[arm.training].title,
-        "asked_with": PROMPTS[arm.prompt],
         "seeds": len(tried),
-        "guidance": [content[arm.name]["guidance"] for content in tried],
-        **_rounded(figures.pop(headline)),
+        "guidance": [content[arm]["guidance"] for content in tried],
+        **_rounded(figures.pop(_headline_of(names))),
         "others": {name: _rounded(figure) for name, figure in sorted(figures.items())},
     }
+
+
+def _headline_of(outcomes: Collection[str]) -> str:
+    """What decides: the probe where there is one, else R-precision."""
+    return "all_right" if "all_right" in outcomes else "r_precision"
 
 
 def _difference(question: Question, tried: Sequence[Tried], headline: str) -> dict[str, Any]:

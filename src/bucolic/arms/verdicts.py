@@ -84,7 +84,7 @@ class Court:
         sampling = self._chosen(model, conditions, seed)
         conditions = ladder.prompted(arm, training, self.test.images, self.test.texts, seed)
         pictures = drawn(model, conditions, _seeds(seed, "test", len(conditions)), sampling)
-        return sampling, self._outcomes(pictures.numpy())
+        return sampling, self.outcomes(pictures.numpy())
 
     def _chosen(self, model: Cvae, conditions: torch.Tensor, seed: int) -> Sampling:
         seeds = _seeds(seed, "val", len(conditions))
@@ -96,7 +96,7 @@ class Court:
 
         return choose_sampling(judge, guidances=GUIDANCES, steps=[self.steps]).sampling
 
-    def _outcomes(self, pictures: np.ndarray) -> Outcomes:
+    def outcomes(self, pictures: np.ndarray) -> Outcomes:
         """By figure, float [p]: the mean of a prompt's draws, NaN where it is not judged."""
         views = self.jury.look(pictures)
         sitting = Sitting(views, self.exam)

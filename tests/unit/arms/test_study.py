@@ -1,6 +1,7 @@
 """The whole study on the made world, with networks that are as small as they can be."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,27 @@ def _with_other_conditions(
     seen.append((first, trainings.drawn(model, -conditions, seeds, sampling)))
     del model.prior.sample
     return first
+
+
+def test_the_original_s_own_model_gets_rows_of_one_seed(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+):
+    """Trained on pictures and on captions, asked with raw text; kept, and judged like the rest."""
+    monkeypatch.setattr("bucolic.training.context.FEWEST_ROWS", 4)
+    large = {
+        name: replace(split, images=split.images.repeat(4, axis=2).repeat(4, axis=3))
+        for name, split in setup.splits.items()
+    }
+    asked = replace(setup, splits=large, seeds=(0,), original_images=16, prompts=8, draws=1)
+
+    found = studied(asked)
+
+    rows = {row["arm"]: row for row in found["rows"]}
+    assert list(rows)[-2:] == ["dlfp-image", "dlfp-text"]
+    for name in ("dlfp-image", "dlfp-text"):
+        assert (rows[name]["seeds"], rows[name]["n"], rows[name]["images_seen"]) == (1, 8, 16)
+        assert 0 <= rows[name]["value"] <= 1
+        assert (setup.folder / f"{name}-16.json").exists()
+    weights = [setup.folder / name for name in ("dlfp-image", "dlfp-text")]
+    assert all(list(folder.glob("autoencoder-*.safetensors")) for folder in weights)
+    assert json.dumps(studied(asked)) == json.dumps(found)
