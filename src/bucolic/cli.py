@@ -216,7 +216,7 @@ def clean() -> None:
 
 @main.command()
 def report() -> None:
-    """Render reports/report.html from the figures and records there are."""
+    """Render reports/report.html and model_card.md from the figures and records there are."""
     _render(find_root(Path.cwd()))
 
 

@@ -6,11 +6,9 @@ named as such; what an earlier run left, under inputs that are others now, is le
 are inlined; of photographs only what the model drew.
 """
 
-import base64
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from bucolic.base.errors import DataError
 from bucolic.base.files import write_text
 from bucolic.data.verdicts import read_verdicts
 from bucolic.evaluation import table
-from bucolic.evaluation.table import Metric
 from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND
 from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import read_graph
@@ -32,11 +29,14 @@ from bucolic.pipeline.record import foreign, pipeline_id
 from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
 from bucolic.pipeline.table import MODEL, NAMES, PICTURES, SAMPLING, VERDICTS
 from bucolic.reporting.charts import Chart, line_chart, training_charts
+from bucolic.reporting.figure_tables import FigureTables
+from bucolic.reporting.inlined import gallery_in, inlined
+from bucolic.reporting.model_card import model_card
 from bucolic.reporting.verdict_tables import confusions, prompt_lines, verdicts_of
 
 FAILURES_SHOWN = 20
+CARD = "model_card.md"
 DENOISED = {"val": "species", "train": "count", "third": "colour"}
-MORE_DECIMALS = 3
 OF_MODEL = {
     "memorisation.copied_share": "Share of copies: nearer to a training picture than 98 % of "
     "held-out ones are, less the share of these; about 0 by chance",
@@ -76,27 +76,8 @@ SLICES = (
 )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One figure in a table; `note` is the number of its reason where there is no value."""
-
-    text: str
-    interval: str = ""
-    n: int | None = None
-    note: int | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One metric over several arms."""
-
-    metric: Metric
-    cells: tuple[Cell, ...]
-    indented: bool = False
-
-
 def render(root: Path) -> Path:
-    """Write ROOT/reports/report.html from what the stages left there.
+    """Write ROOT/reports/report.html, and model_card.md beside it, from what the stages left there.
 
     Args:
         root: the project's root.
@@ -109,14 +90,22 @@ def render(root: Path) -> Path:
     """
     page = root / "reports" / "report.html"
     try:
-        write_text(page, _html(root))
+        context = _context(root)
+        write_text(page, _html(context))
+        if context["model"]:
+            write_text(page.with_name(CARD), _card(context))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, TemplateError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{page} cannot be made of what is in reports/: {reason}") from error
     return page
 
 
-def _html(root: Path) -> str:
+def _card(context: Mapping[str, Any]) -> str:
+    found = context["found"]
+    return model_card(context, context["model"], found["evaluate"], found["shard"])
+
+
+def _html(context: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("bucolic.reporting"),
         autoescape=True,
@@ -124,7 +113,7 @@ def _html(root: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(_context(root))
+    return environment.get_template("report.html.j2").render(context)
 
 
 def _failure(root: Path, stage: str) -> dict[str, Any] | None:
@@ -154,6 +143,8 @@ def _context(root: Path) -> dict[str, Any]:
     model = _read(root / MODEL / CONFIG_FILE) if "train" in now else None
     return {
         **_head(records, model or {}),
+        "model": model,
+        "found": figures,
         **_evaluation(root, figures["evaluate"]),
         "stages": [_stage(stage, records[stage], failures[stage]) for stage in NAMES],
         "earlier": [stage for stage in NAMES if left[stage] and stage not in now],
@@ -217,8 +208,9 @@ def _mismatch(records: Mapping[str, dict[str, Any] | None]) -> bool:
 
 def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
-        return {"evaluation": None, "samples": None, "comparison": None, "verdicts": None}
-    tables = _Tables(found)
+        parts = ("evaluation", "samples", "comparison", "verdicts", "gallery")
+        return dict.fromkeys(parts)
+    tables = FigureTables(found)
     of_prompts = [metric for metric in table.METRICS if metric.of == "prompts"]
     drawn = found["counts"].get("pictures") == "drawings"
     folder = root / PICTURES
@@ -237,9 +229,10 @@ def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
     }
     return {
         "evaluation": evaluation,
-        "samples": _inlined(folder / "samples.png"),
-        "comparison": _inlined(folder / "bounds.png") if drawn else None,
+        "samples": inlined(folder / "samples.png"),
+        "comparison": inlined(folder / "bounds.png") if drawn else None,
         "verdicts": _verdicts(root / VERDICTS),
+        "gallery": gallery_in(folder),
     }
 
 
@@ -280,63 +273,6 @@ def _by_judge(judges: Mapping[str, str]) -> dict[str, list[str]]:
     for name, judge in judges.items():
         by_judge.setdefault(judge, []).append(labels.get(name, name))
     return by_judge
-
-
-class _Tables:
-    """Turns evaluate.json into cells, numbering the reasons of its nulls as notes."""
-
-    def __init__(self, found: dict[str, Any]) -> None:
-        self._found = found
-        self._reasons: dict[str, str] = found["reasons"]
-        self._intervals: dict[str, list[float]] = found["counts"].get("intervals", {})
-        self._sizes: dict[str, int] = found["counts"].get("n", {})
-        self.notes: list[str] = []
-
-    def rows(self, metrics: Sequence[Metric], arms: Sequence[str]) -> list[Row]:
-        """One row a metric, followed by those of its parts."""
-        rows = []
-        for metric in metrics:
-            rows.append(Row(metric, self._cells(metric, arms)))
-            if metric.parts:
-                rows += [Row(m, self._cells(m, arms), indented=True) for m in self._parts(metric)]
-        return rows
-
-    def named(self, labels: Mapping[str, str]) -> list[tuple[str, Cell]]:
-        """A line for each figure of the model alone that is there, or has a reason not to be."""
-        known = [name for name in labels if name in self._reasons or self._value(name) is not None]
-        return [(labels[name], self._cell(name, MORE_DECIMALS)) for name in known]
-
-    def _parts(self, metric: Metric) -> list[Metric]:
-        """A row for each part that was measured of the model."""
-        measured: dict[str, float | None] = self._found["metrics"].get(metric.parts, {})
-        names = [name for name, value in measured.items() if value is not None]
-        return [
-            replace(metric, name=f"{metric.parts}.{name}", label=name, meaning="", parts="")
-            for name in names
-        ]
-
-    def _cells(self, metric: Metric, arms: Sequence[str]) -> tuple[Cell, ...]:
-        return tuple(self._cell(f"{arm}.{metric.name}", metric.decimals) for arm in arms)
-
-    def _cell(self, name: str, decimals: int) -> Cell:
-        value = self._value(name)
-        if value is None:
-            return Cell("none", note=self._note(self._reasons.get(name)))
-        ends = self._intervals.get(name)
-        interval = f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}" if ends else ""
-        return Cell(f"{value:.{decimals}f}", interval, self._sizes.get(name))
-
-    def _value(self, name: str) -> float | None:
-        value: Any = self._found
-        for level in name.split("."):
-            value = value.get(level) if isinstance(value, dict) else None
-        return value if isinstance(value, int | float) else None
-
-    def _note(self, reason: str | None) -> int:
-        reason = reason or "not measured"
-        if reason not in self.notes:
-            self.notes.append(reason)
-        return self.notes.index(reason) + 1
 
 
 def _stage(
@@ -394,13 +330,6 @@ def _duplicates(record: dict[str, Any] | None) -> str:
         f"Files that stand under several image ids: {counts['files']}, "
         f"with {counts['images']} images; {left_out}."
     )
-
-
-def _inlined(path: Path) -> str | None:
-    """A PNG as a data URI; None where there is none."""
-    if not path.is_file():
-        return None
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ belong to their authors and stay out of reports.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,17 @@ class EvaluateConfig(Section):
         seed: seed of generation, distractors, derangement and bootstrap.
         judge: a CLIP that judges beside the one that the model is conditioned on. Where none is
             named, drawn scenes have meadow-judge, and photographs the conditioning CLIP alone.
+        edits: pairs of texts, from what to what pictures are turned to be looked at.
     """
 
     prompts: int = Field(default=500, ge=1)
     draws: int = Field(default=4, ge=1, le=100)
     seed: int = Field(default=0, ge=0)
     judge: ClipConfig | None = None
+    edits: tuple[tuple[str, str], ...] = (
+        ("a cow", "a sheep"),
+        ("under a blue sky", "under a night sky"),
+    )
 
 
 def evaluate(
@@ -73,6 +79,7 @@ def evaluate(
     from bucolic.data.shards import content_digest
     from bucolic.data.verdicts import write_verdicts
     from bucolic.evaluation.document import document, headline
+    from bucolic.evaluation.gallery import gallery
     from bucolic.evaluation.study import on_held_out_combinations, on_ordinary_prompts
     from bucolic.evaluation.verdicts import verdict_rows
     from bucolic.models.trained import TrainedModel
@@ -93,7 +100,12 @@ def evaluate(
         content,
         headline(content),
         details={"test_digest": content_digest(study.test)},
-        sheets=dict(_sheets(ordinary, held_out, drawn=study.attributes is not None)),
+        sheets=dict(
+            chain(
+                _sheets(ordinary, held_out, drawn=study.attributes is not None),
+                gallery(artist, study, ordinary, config.edits),
+            )
+        ),
         device=device,
         precision=study.jury.towers.provenance["precision"],
     )

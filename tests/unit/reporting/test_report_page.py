@@ -141,7 +141,19 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path / "reports/records/images.json", failed)
     write(tmp_path / "reports/evaluate.json", evaluation())
     write(tmp_path / "reports/images.json", {"status": {"ok": 1199, "not_found": 1}})
-    write(tmp_path / "models/current/config.json", {"clip": CLIP})
+    write(tmp_path / "reports/shard.json", {"train": {"images": 2848, "captions": 9000}})
+    write(
+        tmp_path / "models/current/config.json",
+        {
+            "clip": CLIP,
+            "size_px": 64,
+            "latent_prior": "flow",
+            "text_prior": "ridge",
+            "sampling": {"guidance": 4.0, "steps": 6},
+            "training": {"precision": "fp32", "images_seen": {"autoencoder": 18000}},
+            "data": {"train": "ab" * 32},
+        },
+    )
     rows = [
         {"phase": phase, "images_seen": 1000 * k, "train_loss": 5 / k, "val_loss": 6 / k}
         for phase in ("autoencoder", "prior")
@@ -316,6 +328,55 @@ def test_real_photographs_are_not_inlined(root: Path):
     parsed = outline(root)
     assert len(parsed.images) == 1
     assert "that the model drew" in (parsed.images[0]["alt"] or "")
+
+
+def test_the_gallery_is_shown_where_it_was_drawn(root: Path):
+    """Each sheet has what it shows below it; a sheet that is not there leaves nothing."""
+    figures = root / "reports/figures"
+    assert "Variations" not in outline(root).text
+    shutil.copy(figures / "samples.png", figures / "variations.png")
+    shutil.copy(figures / "samples.png", figures / "guidance.png")
+
+    parsed = outline(root)
+
+    assert len(parsed.images) == 4
+    assert "Variations. What CLIP sees of a test picture" in parsed.text
+    assert "Guidance. The same prompt and noise" in parsed.text
+    assert "Interpolations" not in parsed.text
+
+
+def test_the_model_card_says_what_the_model_is_and_what_it_is_worth(root: Path):
+    """Data, budgets, CLIP, sampling and headline figures with intervals, as Markdown."""
+    render(root)
+    card = " ".join((root / "reports/model_card.md").read_text().split())
+
+    for part in (
+        "# bucolic: cow, &lt;script&gt;",
+        f"at commit {COMMIT}.",
+        "2848 pictures of datasets/meadow",
+        "digest of the split abababababab",
+        "autoencoder 18000, in fp32",
+        "meadow-clip, weights fefefefefefe",
+        "guidance 4.0, 6 steps, chosen on val",
+        "latent prior flow, text prior ridge",
+        "500 prompts of held-out test pictures, 4 pictures each",
+        "| R-precision | higher is better | 0.644 (0.601 to 0.685) | 0.644 | 0.644 |",
+        "AI-generated",
+    ):
+        assert part in card
+    assert "belong to their authors" not in card
+
+
+def test_the_card_of_photographs_names_their_authors_rights(root: Path):
+    """And one of a CLIP of other pictures says what figures by it mean."""
+    write(root / "reports/evaluate.json", evaluation("photographs"))
+    mismatched = record("evaluate", params={"clip": {"allow_mismatch": True}})
+    write(root / "reports/records/evaluate.json", mismatched)
+    render(root)
+    card = (root / "reports/model_card.md").read_text()
+
+    assert "belong to their authors" in card
+    assert "figures by it mean little" in card
 
 
 def test_a_mismatched_clip_is_said_plainly(root: Path):

@@ -18,6 +18,7 @@ from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
 from bucolic.data.verdicts import asked_of, read_verdicts
+from bucolic.reporting.inlined import GALLERY
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
 from made_world import OwnDraws
@@ -71,10 +72,26 @@ class StandInModel(OwnDraws):
         model.config = json.loads((folder / "config.json").read_text())
         return model
 
-    def draw(self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0) -> np.ndarray:
+    def draw(
+        self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0, guidance: float | None = None
+    ) -> np.ndarray:
         """Noise, uint8 [p, n, 3, 16, 16]."""
+        assert guidance is None or guidance >= 1
         shape = (len(text_vectors), n, 3, SIZE_PX, SIZE_PX)
         return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+    vary = draw
+
+    def interpolate(
+        self, first: np.ndarray, last: np.ndarray, *, frames: int, seed: int = 0
+    ) -> np.ndarray:
+        """Noise, uint8 [frames, 3, 16, 16]."""
+        assert first.shape == last.shape
+        return self.draw(first[None], n=frames, seed=seed)[0]
+
+    def edit(self, picture: np.ndarray, *_: Any, amounts: list[float], **__: Any) -> np.ndarray:
+        """The picture, darker by the amount."""
+        return np.stack([(picture * (1 - amount)).astype(np.uint8) for amount in amounts])
 
     def reconstruct(self, images: np.ndarray, image_vectors: np.ndarray) -> np.ndarray:
         """The images, inverted."""
@@ -183,7 +200,7 @@ def test_photographs_end_well_with_nulls_and_reasons(root: Path):
 def test_real_photographs_are_not_shown(root: Path):
     """Only generated pictures are shown where the pictures are photographs: six, with prompts."""
     sheets = run(root).sheets
-    assert list(sheets) == ["samples"]
+    assert list(sheets) == ["samples", *GALLERY]
     (block,) = sheets["samples"]
     assert block.pictures.shape == (6, 3, SIZE_PX, SIZE_PX)
     assert len(block.captions) == 6
@@ -198,7 +215,7 @@ def test_drawings_are_judged_by_the_probe_and_compared(root: Path):
     assert figures["metrics"]["attributes"] == {"species": 1.0, "colour": 1.0, "count": 1.0}
     assert figures["metrics"]["attributes_all_right"] == 1.0
     assert figures["counts"]["attributes"] == {"colour": 6, "count": 6, "species": 6}
-    assert list(summary.sheets) == ["samples", "bounds"]
+    assert list(summary.sheets) == ["samples", "bounds", *GALLERY]
     (arms,) = summary.sheets["bounds"]
     assert arms.pictures.shape == (5 * 5, 3, SIZE_PX, SIZE_PX)
     assert (arms.columns, len(arms.labels), len(arms.captions)) == (5, 5, 5)
