@@ -72,6 +72,6 @@ def _resource(kind: str, name: str, ending: str) -> str:
     names = sorted(
         item.name.removesuffix(ending) for item in folder.iterdir() if item.name.endswith(ending)
     )
-    if not re.fullmatch(r"\w+", name) or name not in names:
+    if not re.fullmatch(r"[\w-]+", name) or name not in names:
         raise ParamsError(f"no {kind[:-1]} is named {name!r}: choose from {', '.join(names)}")
     return (folder / f"{name}{ending}").read_text(encoding="utf-8")
