@@ -8,6 +8,7 @@ from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.figures import Figure, Figures, absent, mean_figure
 from bucolic.seeing.jury import Jury
+from bucolic.seeing.metrics.intervals import normal
 from bucolic.seeing.metrics.similarity import normalised
 from bucolic.seeing.prompts import Prompts
 
@@ -40,8 +41,16 @@ def diversity(
         return {**figures, "of_real": absent(TOO_FEW), "ratio": absent(TOO_FEW)}
     seen = jury.judged(test.images)
     real = np.array([mean_distance(seen[met[at]]) for at in kept])
-    ratio = float(own[kept].mean() / real.mean()) if real.mean() > 0 else float("nan")
-    return {**figures, "of_real": mean_figure(real), "ratio": Figure(ratio, n=len(kept))}
+    return {**figures, "of_real": mean_figure(real), "ratio": _ratio(own[kept], real)}
+
+
+def _ratio(own: np.ndarray, real: np.ndarray) -> Figure:
+    """Of the means [p], the interval by the delta method: prompts vary, in pairs."""
+    if not real.mean() > 0:
+        return absent("real pictures that meet a prompt are all alike")
+    ratio = own.mean() / real.mean()
+    spread = normal(ratio + (own - ratio * real) / real.mean()) if len(own) > 1 else None
+    return Figure(float(ratio), interval=spread, n=len(own))
 
 
 def mean_distance(vectors: np.ndarray) -> float:

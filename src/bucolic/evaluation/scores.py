@@ -8,8 +8,8 @@ import numpy as np
 from bucolic.base.loading import loaded
 from bucolic.evaluation import table
 from bucolic.evaluation.figures import Figure, Figures, absent, finite, mean_figure
-from bucolic.evaluation.metrics.cmmd import cmmd
-from bucolic.evaluation.metrics.coverage import density_and_coverage
+from bucolic.evaluation.metrics.cmmd import cmmd, cmmd_interval
+from bucolic.evaluation.metrics.coverage import densities_and_covered
 from bucolic.evaluation.metrics.fid import frechet_distance
 from bucolic.evaluation.metrics.psnr import psnr_db
 from bucolic.evaluation.metrics.r_precision import r_precision_hits
@@ -20,6 +20,7 @@ from bucolic.seeing.metrics.attributes import accuracies, agreement, all_right
 from bucolic.seeing.metrics.intervals import (
     bootstrap_mean_of_means,
     clustered_share,
+    wilson,
 )
 from bucolic.seeing.metrics.kid import LEAST, kid, kid_interval, on_sphere
 from bucolic.seeing.metrics.sharpness import sharpness_interval, sharpness_ratio
@@ -243,39 +244,56 @@ def distance(sitting: Sitting) -> Figures:
 
 def cmmd_distance(sitting: Sitting) -> Figures:
     """CMMD of the same halves, by the judge."""
-    return _of_halves(sitting, "cmmd", cmmd)
+
+    def measure(made: np.ndarray, real: np.ndarray) -> Figure:
+        interval = cmmd_interval(made, real, seed=sitting.exam.seed)
+        return Figure(cmmd(made, real), interval=interval, n=len(made))
+
+    return {"cmmd": _of_halves(sitting, measure)}
 
 
 def frechet(sitting: Sitting) -> Figures:
-    """FID of the same halves, by the judge."""
-    return _of_halves(sitting, "fid", frechet_distance)
+    """FID of the same halves, by the judge: of resampled pictures it would be another figure."""
+    return {
+        "fid": _of_halves(
+            sitting, lambda made, real: Figure(frechet_distance(made, real), n=len(made))
+        )
+    }
 
 
 def density(sitting: Sitting) -> Figures:
-    """Density of the same halves, by the judge."""
-    return _of_halves(sitting, "density", lambda made, real: density_and_coverage(made, real)[0])
+    """Density of the same halves, by the judge; its interval is that of what was drawn."""
+    return {
+        "density": _of_halves(
+            sitting, lambda made, real: mean_figure(densities_and_covered(made, real)[0])
+        )
+    }
 
 
 def coverage(sitting: Sitting) -> Figures:
-    """Coverage of the same halves, by the judge."""
-    return _of_halves(sitting, "coverage", lambda made, real: density_and_coverage(made, real)[1])
+    """Coverage of the same halves, by the judge; its interval is that of the real pictures."""
+
+    def measure(made: np.ndarray, real: np.ndarray) -> Figure:
+        covered = densities_and_covered(made, real)[1]
+        interval = wilson(covered.sum(), len(covered))
+        return Figure(float(covered.mean()), interval=interval, n=len(made))
+
+    return {"coverage": _of_halves(sitting, measure)}
 
 
-def _of_halves(
-    sitting: Sitting, name: str, measure: Callable[[np.ndarray, np.ndarray], float]
-) -> Figures:
+def _of_halves(sitting: Sitting, measure: Callable[[np.ndarray, np.ndarray], Figure]) -> Figure:
     """A figure of unit vectors of one half's pictures against the real ones of the other."""
     if sitting.real is None or sitting.half is None:
-        return {name: absent(SAME_PICTURES)}
+        return absent(SAME_PICTURES)
     if sitting.picked and sitting.views.judged is None:
-        return {name: absent(PICKED)}
+        return absent(PICKED)
     made, real = (
         normalised(views.vectors if views.judged is None else views.judged)[half]
         for views, half in ((sitting.firsts, sitting.half), (sitting.real, ~sitting.half))
     )
     if reason := _too_few(made, real):
-        return {name: absent(reason)}
-    return {name: Figure(measure(made, real), n=len(made))}
+        return absent(reason)
+    return measure(made, real)
 
 
 def _too_few(made: np.ndarray, real: np.ndarray) -> str:

@@ -7,6 +7,7 @@ means: it does not see a model that repeats itself. Values of other encoders do 
 
 import numpy as np
 
+from bucolic.seeing.metrics.mmd import mmd, mmd_interval
 from bucolic.seeing.metrics.similarity import normalised
 
 SIGMA = 10.0
@@ -20,18 +21,16 @@ def cmmd(left: np.ndarray, right: np.ndarray) -> float:
         left: float [n, d], n at least 2.
         right: float [m, d], m at least 2.
     """
-    left, right = normalised(left), normalised(right)
-    within = _mean_of_pairs(_kernel(left, left)) + _mean_of_pairs(_kernel(right, right))
-    return float(SCALE * (within - 2 * _kernel(left, right).mean()))
+    return mmd(normalised(left), normalised(right), kernel)
 
 
-def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def cmmd_interval(left: np.ndarray, right: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """95 % interval of `cmmd`; see `mmd_interval`."""
+    return mmd_interval(normalised(left), normalised(right), kernel, seed=seed)
+
+
+def kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Of unit vectors, for all pairs, times 1,000: float64 [n, m]."""
     squared = 2 - 2 * (left @ right.T)
-    values: np.ndarray = np.exp(-squared / (2 * SIGMA**2))
+    values: np.ndarray = SCALE * np.exp(-squared / (2 * SIGMA**2))
     return values
-
-
-def _mean_of_pairs(values: np.ndarray) -> float:
-    """Mean over pairs of different vectors."""
-    n = len(values)
-    return float((values.sum() - np.trace(values)) / (n * (n - 1)))

@@ -7,8 +7,8 @@ from bucolic.seeing.metrics.similarity import normalised
 NEIGHBOURS = 5
 
 
-def density_and_coverage(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
-    """How far the made lie among the real, and how many of the real have a made one near.
+def densities_and_covered(made: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far the made lie among the real, and which of the real have a made one near.
 
     A real vector's ball reaches to its fifth nearest real neighbour; vectors have unit length.
 
@@ -17,15 +17,17 @@ def density_and_coverage(made: np.ndarray, real: np.ndarray) -> tuple[float, flo
         real: float [m, d], m over 5.
 
     Returns:
-        Density, the mean number of balls that a made vector lies in, over 5: 1 is expected of real
-        ones. Coverage, the share of balls that hold a made vector: real ones reach 1 - 2^-5 or so.
+        Densities float64 [n], the number of balls that each made vector lies in, over 5: of real
+        ones 1 is expected in the mean. Whether each ball holds a made vector, float64 [m]: of real
+        ones 1 - 2^-5 or so do.
     """
     made, real = normalised(made), normalised(real)
     among = _distances(real, real)
     # Column 0 of the sorted distances is the vector's own.
     radii = np.sort(among, axis=1)[:, NEIGHBOURS]
     inside = _distances(real, made) < radii[:, None]
-    return float(inside.sum(axis=0).mean() / NEIGHBOURS), float(inside.any(axis=1).mean())
+    densities: np.ndarray = inside.sum(axis=0) / NEIGHBOURS
+    return densities, np.asarray(inside.any(axis=1), dtype=np.float64)
 
 
 def _distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:

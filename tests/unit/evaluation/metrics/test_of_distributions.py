@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bucolic.evaluation.metrics.cmmd import cmmd
-from bucolic.evaluation.metrics.coverage import density_and_coverage
+from bucolic.evaluation.metrics.cmmd import cmmd, cmmd_interval
+from bucolic.evaluation.metrics.coverage import densities_and_covered
 from bucolic.evaluation.metrics.fid import frechet_distance
 from bucolic.seeing.metrics.similarity import normalised
 
@@ -15,6 +15,12 @@ def real(seed: int, n: int = 300) -> np.ndarray:
     generator = np.random.default_rng(seed)
     vectors = centres[generator.integers(0, 8, n)] + generator.normal(size=(n, 16))
     return normalised(vectors)
+
+
+def means(made: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Density and coverage."""
+    densities, covered = densities_and_covered(made, other)
+    return float(densities.mean()), float(covered.mean())
 
 
 def one_cluster() -> np.ndarray:
@@ -51,8 +57,19 @@ def test_fid_of_few_is_flattered_by_nothing():
 
 def test_repetition_covers_little_and_noise_lies_among_nothing():
     """Coverage falls where a model repeats itself, density where it draws what is not there."""
-    density, coverage = density_and_coverage(real(0), real(1))
+    density, coverage = means(real(0), real(1))
     assert density == pytest.approx(1.0, abs=0.15)
     assert coverage > 0.93
-    assert density_and_coverage(one_cluster(), real(1))[1] < 0.2
-    assert density_and_coverage(noise(), real(1))[0] < 0.3
+    assert means(one_cluster(), real(1))[1] < 0.2
+    assert means(noise(), real(1))[0] < 0.3
+
+
+def test_the_interval_of_cmmd_holds_its_expectation_as_often_as_it_says():
+    """Of 60 pairs of samples of one distribution about 57 intervals hold 0, and all the value."""
+    hold = 0
+    for k in range(60):
+        left, right = real(2 * k, 60), real(2 * k + 1, 60)
+        low, high = cmmd_interval(left, right, seed=k)
+        hold += low <= 0 <= high
+        assert low < cmmd(left, right) < high
+    assert 51 <= hold <= 60
