@@ -6,6 +6,7 @@ the weights of an undisturbed one, bit for bit on a CPU with the same number of 
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, cast
@@ -33,6 +34,8 @@ from bucolic.training.state import (
 logger = logging.getLogger(__name__)
 LR_WARMUP_SHARE = 0.05
 LR_FINAL_SHARE = 0.01
+# Steps between two looks at their values: to look, one waits until the device is done.
+READ_EVERY = {"cuda": 50, "mps": 50}
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Trainer(Generic[Network]):
         self.network = phase.network
         self.wrapped = world.wrap(phase.objective)
         self.progress = PhaseState()
+        self.unread: list[dict[str, Tensor]] = []
         self.average = self._average()
         self.best = self._averaged_tensors()
         self.optimisers = optimisers(
@@ -151,28 +155,42 @@ class Trainer(Generic[Network]):
             )
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
-        self._stop_unless_finite(loss, norm)
+        self.unread.append({**values, "loss": loss.detach(), "gradient_norm": norm.detach()})
+        if len(self.unread) >= READ_EVERY.get(self.device, 1):
+            self._read_values()
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr_at(step)
             optimiser.step()
         self.average.update_parameters(self.network)
         self.progress.images_seen += recipe.batch_size
-        values |= {"loss": loss, "gradient_norm": norm}
-        self.progress.add({name: float(value.detach()) for name, value in values.items()})
 
-    def _stop_unless_finite(self, loss: Tensor, norm: Tensor) -> None:
-        """Stop before a step that would spoil the weights and their average for good."""
-        if not torch.isfinite(norm):
+    def _read_values(self) -> None:
+        """Fetch the values of the last steps from the device, which has to finish them first.
+
+        Raises:
+            ParamsError: a gradient was not finite. Where values are read at every step, the weights
+                are as they were before it; where they are not, nothing was written since.
+        """
+        unread, self.unread = self.unread, []
+        for values in unread:
+            names, stacked = list(values), torch.stack([value.float() for value in values.values()])
+            read = dict(zip(names, stacked.tolist(), strict=True))
+            self._stop_unless_finite(read)
+            self.progress.add(read)
+
+    def _stop_unless_finite(self, values: Mapping[str, float]) -> None:
+        if not math.isfinite(values["gradient_norm"]):
             seen = self.progress.images_seen
             raise ParamsError(
                 f"training the {self.phase.name} diverged after {seen} images (loss "
-                f"{loss.item():.4g}, gradient norm {norm.item():.4g}): "
+                f"{values['loss']:.4g}, gradient norm {values['gradient_norm']:.4g}): "
                 f"lower train.{self.phase.name}_lr"
             )
 
     def _validate(self, sink: Sink) -> None:
         """Log held-out values beside the interval's means; keep the weights if they are best."""
+        self._read_values()
         found = self.phase.validate(self.averaged) | self.progress.take_means()
         if found["val_loss"] < self.progress.best_loss:
             self.progress.best_loss = found["val_loss"]
@@ -194,6 +212,7 @@ class Trainer(Generic[Network]):
         )
 
     def _save(self, folder: Path) -> None:
+        self._read_values()
         groups = {
             "weights": self.network.state_dict(),
             "average": self.averaged.state_dict(),

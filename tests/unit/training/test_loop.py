@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bucolic.base.errors import ParamsError
 from bucolic.base.sheet import Sheet
 from bucolic.models.phases import END, Batch, Moment, Phase
+from bucolic.training import loop
 from bucolic.training.clock import Clock
 from bucolic.training.distributed import World
 from bucolic.training.draws import generator
@@ -192,3 +193,28 @@ def test_validations_are_as_many_as_asked_and_the_last_one_is_at_the_end(
 
     assert len(places) == min(validations, recipe.steps)
     assert places[-1] == recipe.steps
+
+
+def test_values_that_are_read_seldom_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A device is looked at every so many steps and before validations; nothing else changes."""
+    often, seldom = Sink(), Sink()
+    first = Trainer(make_phase(), RECIPE, World())
+    first.run(tmp_path / "often", often)
+    monkeypatch.setitem(loop.READ_EVERY, "cpu", 7)
+    second = Trainer(make_phase(), RECIPE, World())
+    second.run(tmp_path / "seldom", seldom)
+
+    assert often.values == seldom.values
+    assert torch.equal(first.network.weight, second.network.weight)
+
+
+def test_a_divergence_that_is_seen_late_has_written_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The checkpoint and the validation wait for the values of all steps before them."""
+    monkeypatch.setitem(loop.READ_EVERY, "cpu", 1000)
+
+    with pytest.raises(ParamsError, match="toy diverged"):
+        Trainer(make_phase(scale=1e30), RECIPE, World()).run(tmp_path, Sink(), Clock(interval_s=0))
+
+    assert list(tmp_path.iterdir()) == []
