@@ -65,6 +65,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     from bucolic.training.build import chance_of, new_model, open_context, read_data
     from bucolic.training.curves import reached, spent, write_curves
     from bucolic.training.distributed import joined
+    from bucolic.training.draws import drawing_device
 
     kind = kind_named(model.kind)
     plan: Plan = loaded(kind.plan)(model)
@@ -87,6 +88,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         )
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
+        details["noise_drawn_on"] = drawing_device(device).partition(":")[0]
         if world.leads:
             training = {"precision": precision, "images_seen": details["images_seen"]}
             about = _provenance(index.clip, clip, splits["train"]) | {"training": training}

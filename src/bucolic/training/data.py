@@ -14,7 +14,7 @@ from torch.nn import functional
 from bucolic.data.shards import Split
 from bucolic.models.conditioning import Conditioning, Pairs
 from bucolic.models.phases import Batch, TrainingData
-from bucolic.training.draws import generator, rows_at
+from bucolic.training.draws import drawing_device, generator, rows_at
 
 DRAWN_AT_ONCE = 4096  # captions
 
@@ -90,15 +90,17 @@ def draw_batch(
 ) -> Batch:
     """The batch that follows after `start` rows have been seen for this purpose."""
     rows = rows_at(chance.seed, purpose, rows=len(data), start=start, count=count)
-    return batch_of(data, rows, chance, generator(chance.seed, purpose, "batch", start))
+    device = drawing_device(data.pictures.device)
+    source = generator(chance.seed, purpose, "batch", start, device=device)
+    return batch_of(data, rows, chance, source)
 
 
 def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Generator) -> Batch:
     """A batch of the given rows, on the device of the data."""
-    count = len(rows)
-    uniform = torch.rand((4, count), generator=source)
-    noise = torch.randn((count, *chance.noise_shape), generator=source)
-    times = torch.randn(count, generator=source).sigmoid()
+    count, drawn_on = len(rows), source.device
+    uniform = torch.rand((4, count), generator=source, device=drawn_on)
+    noise = torch.randn((count, *chance.noise_shape), generator=source, device=drawn_on)
+    times = torch.randn(count, generator=source, device=drawn_on).sigmoid()
     device = data.pictures.device
     rows, uniform = rows.to(device), uniform.to(device)
     images = _noisy(data.image_conditions[rows], chance.condition_noise, source)
@@ -130,8 +132,9 @@ def _noisy(conditions: Tensor, most: float, source: torch.Generator) -> Tensor:
     """Conditions [b, e] with noise on them, as long as before."""
     if not most:
         return conditions
-    levels = most * torch.rand((len(conditions), 1), generator=source)
-    noise = levels * torch.randn(conditions.shape, generator=source)
+    drawn_on = source.device
+    levels = most * torch.rand((len(conditions), 1), generator=source, device=drawn_on)
+    noise = levels * torch.randn(conditions.shape, generator=source, device=drawn_on)
     length: Tensor = conditions.norm(dim=1, keepdim=True)
     unit = conditions * math.sqrt(conditions.shape[1]) / length.clamp(min=1e-12)
     direction: Tensor = functional.normalize(unit + noise.to(conditions.device))

@@ -1,7 +1,7 @@
 """Random numbers as a function of (seed, what for, images seen): a resumed run draws the same ones.
 
-Everything is drawn on the CPU, for the whole batch, whatever the device and the number of
-processes; each process takes its share.
+Everything is drawn for the whole batch, whatever the number of processes; each process takes its
+share. The order of rows is drawn on the CPU, and all else where `drawing_device` says.
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,18 @@ from torch import Tensor
 from bucolic.models.model import picture_seed
 
 
-def generator(seed: int, *place: int | str) -> torch.Generator:
-    """A CPU generator for one purpose, independent of every other purpose's."""
-    return torch.Generator().manual_seed(picture_seed(seed, *place))
+def drawing_device(device: str | torch.device) -> str:
+    """Where noise for a training device is drawn: on a CUDA device itself, which would wait for it.
+
+    Its numbers are others than the CPU's, as are the last bits of all that it computes.
+    """
+    named = torch.device(device)
+    return str(named) if named.type == "cuda" else "cpu"
+
+
+def generator(seed: int, *place: int | str, device: str = "cpu") -> torch.Generator:
+    """A generator for one purpose, independent of every other purpose's."""
+    return torch.Generator(device).manual_seed(picture_seed(seed, *place))
 
 
 def rows_at(seed: int, purpose: str, *, rows: int, start: int, count: int) -> Tensor:

@@ -186,6 +186,7 @@ def test_both_networks_learn_and_the_summary_says_how_well(
     assert summary.figures["val_flow_loss"] == best
     assert summary.figures["val_psnr_db"] == sink.values["autoencoder/val_psnr_db", 96]
     assert summary.details["parameters"]["prior"] > 10_000
+    assert summary.details["noise_drawn_on"] == "cpu"
     assert -1 <= summary.figures["text_cosine"] <= 1
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bucolic.training.draws import generator, rows_at
+from bucolic.training.draws import drawing_device, generator, rows_at
 
 
 def test_each_pass_visits_every_row_once_in_an_order_of_its_own():
@@ -33,3 +33,12 @@ def test_purposes_and_seeds_draw_apart():
 
     assert len({tuple(draw.tolist()) for draw in draws}) == 4
     assert torch.equal(draws[0], torch.rand(4, generator=generator(0, "a", 1)))
+
+
+@pytest.mark.parametrize(
+    ("device", "drawn_on"),
+    [("cpu", "cpu"), ("mps", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1")],
+)
+def test_noise_is_drawn_where_it_is_used_on_cuda_alone(device: str, drawn_on: str):
+    """A GPU draws its own, so that no step waits for the CPU's; all others use the CPU's."""
+    assert drawing_device(device) == drawn_on
