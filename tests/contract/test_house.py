@@ -268,7 +268,7 @@ def test_presets_are_valid_and_the_default_is_meadow():
     from bucolic.pipeline.params import parse_params
     from bucolic.presets import preset_text
 
-    for name in ("meadow", "meadow-long", "tiny", "folder", "coco2017"):
+    for name in ("meadow", "meadow-long", "tiny", "folder", "coco2017", "coco2017-128"):
         text = preset_text(name)
         assert text.startswith(f"# Preset {name}")
         assert len(parse_params(YAML(typ="safe").load(text)).filter.keywords) >= 2
