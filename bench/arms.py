@@ -16,6 +16,7 @@ from typing import Any
 
 from scratch import SHARDS, home_of, make_data, params_of
 
+from bucolic.arms.original import TITLES
 from bucolic.arms.page import gap_line, lines
 from bucolic.arms.study import Setup, studied
 from bucolic.base.device import choose_device
@@ -59,18 +60,19 @@ def main() -> None:
             original_images=arguments.original_images,
         )
     )
-    found["rows"] += _kept(out, found)
+    of_commit = clean_commit()
+    found["rows"] = [row | {"commit": of_commit} for row in found["rows"]] + _kept(out, found)
     record(out, found)
     print(gap_line(found), *lines(found), sep="\n")
 
 
 def _kept(out: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the file that were not made again, of the same pictures: those of the original."""
+    """The original's rows of the file, where they were not made again and were asked the same."""
     former = json.loads(out.read_text()) if out.exists() else {}
-    if former.get("data") != found["data"]:
+    if any(former.get(name) != found[name] for name in ("data", "judges", "prompts", "draws")):
         return []
     made = {row["arm"] for row in found["rows"]}
-    return [row for row in former["rows"] if row["arm"] not in made]
+    return [row for row in former["rows"] if row["arm"] in TITLES.keys() - made]
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Ladder:
 
     @property
     def unexplained(self) -> float:
-        """Size of what a prompt leaves open, in units of a condition's values.
+        """Size of what a prompt through ridge leaves open, in units of a condition's values.
 
         Of two vectors of length sqrt(e) and cosine r, the difference has e (2 - 2 r) as its square.
         """
@@ -42,9 +42,9 @@ class Ladder:
 
     def data(self, training: Training, split: Split) -> TrainingData:
         """What a training reads of a split."""
-        centred = training_data(split, self.rungs["ridge"])
         if training.centred:
-            return centred
+            return training_data(split, self.rungs[training.captions])
+        centred = training_data(split, self.rungs[SHIFT])
         order = split.caption_rows.argsort(kind="stable")
         return replace(
             centred,
@@ -67,6 +67,7 @@ class Ladder:
         """
         if training.centred:
             return self._centred(arm, torch.from_numpy(images), torch.from_numpy(texts), seed)
+        assert not arm.draws, "draws are of centred trainings"
         if arm.prompt in (IMAGE, RAW):
             return to_sphere(torch.from_numpy(images if arm.prompt == IMAGE else texts))
         return to_sphere(self._expected(arm.prompt, torch.from_numpy(texts)))

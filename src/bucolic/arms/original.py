@@ -55,7 +55,7 @@ def trained(
     context = open_context(model, splits, config, chance, World(), device, lambda: towers)
     logger.info("%s: up to %d images", arm, images)
     recipe = recipe_of(config, "autoencoder")
-    Trainer(autoencoder_phase(context), recipe, World()).run(folder / arm, NoSink())
+    Trainer(autoencoder_phase(context), recipe, World()).run(folder / f"{arm}-{images}", NoSink())
     return model.eval()
 
 

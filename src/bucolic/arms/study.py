@@ -68,7 +68,8 @@ def studied(setup: Setup) -> dict[str, Any]:
     """Train, draw and judge all arms: the gap, a row an arm, and what their differences say.
 
     Raises:
-        ParamsError: a training diverged, or the judge is the CLIP of the embeddings.
+        ParamsError: a training diverged, the judge is the CLIP of the embeddings, or there are too
+            few prompts.
     """
     precision = choose_precision(setup.config.precision, setup.device)
     config = setup.config.model_copy(update={"precision": precision})
@@ -94,7 +95,8 @@ def studied(setup: Setup) -> dict[str, Any]:
 
 def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
     """All arms of one seed, those from disk that have been tried before."""
-    files = {arm: bench.folder / f"{arm.name}-{seed}.json" for arm in ARMS}
+    asked = f"{len(court.exam.prompts)}x{court.exam.draws}"
+    files = {arm: bench.folder / f"{arm.name}-{seed}-{asked}.json" for arm in ARMS}
     missing = [arm for arm, path in files.items() if not path.exists()]
     if missing:
         base = bench.autoencoder()
@@ -109,7 +111,8 @@ def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
 
 
 def _of_original(setup: Setup, court: Court, towers: Towers, arm: str) -> dict[str, Any]:
-    path = setup.folder / f"{arm}-{setup.original_images}.json"
+    asked = f"{len(court.exam.prompts)}x{court.exam.draws}"
+    path = setup.folder / f"{arm}-{setup.original_images}-{asked}.json"
     if not path.exists():
         fitted = {name: setup.splits[name] for name in ("train", "val")}
         model = original.trained(
@@ -159,19 +162,25 @@ def _document(
 
 
 def _row(arm: Arm, tried: Sequence[Tried]) -> dict[str, Any]:
-    titles = {"trained_on": TRAININGS[arm.training].title, "asked_with": PROMPTS[arm.prompt]}
+    titles = {"trained_on": TRAININGS[arm.training].title, "asked_with": arm.title}
     return {"arm": arm.name} | titles | _figures(arm.name, tried)
 
 
 def _figures(arm: str, tried: Sequence[Tried]) -> dict[str, Any]:
     names = tried[0][arm]["outcomes"]
-    figures = {name: estimate(_outcomes(arm, tried, name)) for name in names}
+    columns = {name: _outcomes(arm, tried, name) for name in names}
+    figures = {name: estimate(column) for name, column in columns.items() if _is_judged(column)}
     return {
         "seeds": len(tried),
         "guidance": [content[arm]["guidance"] for content in tried],
         **_rounded(figures.pop(_headline_of(names))),
         "others": {name: _rounded(figure) for name, figure in sorted(figures.items())},
     }
+
+
+def _is_judged(outcomes: np.ndarray) -> bool:
+    """Whether there are prompts enough for an interval."""
+    return int(np.isfinite(outcomes).all(axis=0).sum()) > 1
 
 
 def _headline_of(outcomes: Collection[str]) -> str:

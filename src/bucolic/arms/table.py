@@ -1,7 +1,8 @@
-"""What is compared: trainings, arms, and the questions that the differences between arms answer.
+"""What is compared: trainings, arms, and the claims that the differences between arms answer.
 
 An arm is a training and what it is asked with. All arms share pictures, autoencoder, budgets, noise
-and prompts; their decoder sees no embedding. So nothing differs but p(z|c) and its condition.
+and prompts; their decoder sees no embedding. So nothing differs but p(z|c) and its condition. A
+claim sets two arms apart in one thing, or says in what.
 """
 
 from dataclasses import dataclass
@@ -18,15 +19,20 @@ class Training:
         name: one letter.
         title: as people say it.
         text_share: share of rows conditioned on a caption, the others on the picture itself.
-        centred: whether embeddings are taken less their modality's mean.
-        noisy: whether pictures' embeddings get noise as large as what a prompt leaves open.
+        captions: the rung that captions come through; of RAW nothing is centred, pictures neither.
+        noisy: whether pictures' embeddings get noise, up to as much as a prompt leaves open.
     """
 
     name: str
     title: str
     text_share: float
-    centred: bool
+    captions: str
     noisy: bool = False
+
+    @property
+    def centred(self) -> bool:
+        """Whether embeddings are taken less their modality's mean."""
+        return self.captions != RAW
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Arm:
         training: its name.
         prompt: a rung of the ladder from texts to pictures, see models/text_priors.py; or "image",
             the test picture's own embedding in place of the prompt's.
-        draws: embeddings that a rung draws, of which the one most like the prompt is taken.
+        draws: embeddings that a rung draws, of which the one most like the prompt is taken; 0 takes
+            the expected one. Of centred trainings alone.
     """
 
     training: str
@@ -47,7 +54,13 @@ class Arm:
     @property
     def name(self) -> str:
         """Short and unique."""
-        return f"{self.training}-{self.prompt}"
+        drawn = f"-{self.draws}" if self.draws else ""
+        return f"{self.training}-{self.prompt}{drawn}"
+
+    @property
+    def title(self) -> str:
+        """What it is asked with, as people say it."""
+        return PROMPTS[self.prompt] + (f", better of {self.draws}" if self.draws else "")
 
 
 @dataclass(frozen=True)
@@ -62,43 +75,48 @@ class Question:
 TRAININGS = {
     training.name: training
     for training in (
-        Training("T", "captions", 1.0, centred=False),
-        Training("I", "pictures", 0.0, centred=False),
-        Training("N", "pictures, centred, with noise", 0.0, centred=True, noisy=True),
-        Training("M", "half pictures, half mapped captions", 0.5, centred=True),
+        Training("T", "captions, raw", 1.0, RAW),
+        Training("C", "captions, centred", 1.0, SHIFT),
+        Training("I", "pictures, raw", 0.0, RAW),
+        Training("N", "pictures, centred, with noise", 0.0, RIDGE, noisy=True),
+        Training("M", "half of those, half captions through ridge", 0.5, RIDGE, noisy=True),
     )
 }
 PROMPTS = {
-    RAW: "raw text",
+    RAW: "text, raw",
     SHIFT: "text, means exchanged",
     RIDGE: "text through ridge",
     MLP: "text through an MLP",
-    FLOW: "text through a flow, better of 2",
+    FLOW: "text through a flow",
     IMAGE: "the test picture itself",
 }
 ARMS = (
     Arm("T", RAW),
+    Arm("C", SHIFT),
     Arm("I", RAW),
     Arm("I", SHIFT),
+    Arm("I", RIDGE),
     Arm("N", SHIFT),
     Arm("N", RIDGE),
     Arm("N", MLP),
+    Arm("N", FLOW),
     Arm("N", FLOW, draws=2),
     Arm("M", RIDGE),
     Arm("I", IMAGE),
     Arm("N", IMAGE),
 )
 QUESTIONS = (
-    Question(
-        "dl-fp: raw text into a model of pictures beats training on captions", "I-none", "T-none"
-    ),
-    Question("unCLIP: a prior from text to picture beats training on captions", "N-flow", "T-none"),
-    Question("unCLIP: a prior beats raw text in the picture's place", "N-flow", "I-none"),
-    Question("a linear prior beats training on captions", "N-ridge", "T-none"),
+    Question("dl-fp: raw text into a model of pictures beats one of captions", "I-none", "T-none"),
+    Question("unCLIP: a prior beats raw text into a model of pictures", "I-ridge", "I-none"),
+    Question("unCLIP: pictures and a prior beat captions, both raw", "I-ridge", "T-none"),
+    Question("the same, both centred, pictures with noise", "N-ridge", "C-shift"),
     Question("exchanging means beats raw text", "I-shift", "I-none"),
-    Question("a linear prior beats exchanging means", "N-ridge", "N-shift"),
-    Question("an MLP beats the linear prior", "N-mlp", "N-ridge"),
-    Question("a flow beats the linear prior", "N-flow", "N-ridge"),
-    Question("mapped captions in training, too, beat the linear prior alone", "M-ridge", "N-ridge"),
-    Question("mapped captions in training, too, beat training on captions", "M-ridge", "T-none"),
+    Question("ridge beats exchanging means", "I-ridge", "I-shift"),
+    Question("the same, of the model trained with noise", "N-ridge", "N-shift"),
+    Question("centring and noise in training help text through ridge", "N-ridge", "I-ridge"),
+    Question("an MLP beats ridge", "N-mlp", "N-ridge"),
+    Question("a flow's expected embedding beats ridge's", "N-flow", "N-ridge"),
+    Question("the better of two draws beats the expected embedding", "N-flow-2", "N-flow"),
+    Question("captions through ridge in training, too, help", "M-ridge", "N-ridge"),
+    Question("and beat captions alone", "M-ridge", "C-shift"),
 )

@@ -12,6 +12,7 @@ import torch
 from bucolic.arms.conditions import Ladder
 from bucolic.arms.table import Arm, Training
 from bucolic.arms.trainings import drawn
+from bucolic.base.errors import ParamsError
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.scores import Exam, Sitting, by_judge, hits
@@ -26,6 +27,7 @@ from bucolic.seeing.prompts import Prompts, choose_prompts
 from bucolic.training.guidance import Sampling, Verdict, choose_sampling, match_scores
 
 GUIDANCES = (1.0, 2.0, 3.0, 4.0, 6.0)
+LEAST_PROMPTS = 2
 Outcomes = dict[str, np.ndarray]
 
 
@@ -127,10 +129,19 @@ def opened(
         config: how many prompts of val there are at most, and the steps of the sampler.
         prompts: at most, of test.
         draws: pictures of each.
+
+    Raises:
+        ParamsError: there are too few prompts.
     """
     val = Asked.of(splits["val"], attributes, config.judged_prompts)
     test = Asked.of(splits["test"], attributes, prompts)
+    if not len(val.prompts) or len(test.prompts) < LEAST_PROMPTS:
+        raise ParamsError(
+            f"val has {len(val.prompts)} prompts and test {len(test.prompts)}: too few to compare"
+        )
     exam = exam_on(test.prompts, splits["test"], attributes, jury, seed=0).repeated(draws)
+    if jury.probe is None and len(exam.asked) < LEAST_PROMPTS * draws:
+        raise ParamsError("too few prompts of test have 99 captions that contradict them")
     return Court(jury, towers.scale, val, exam, test.repeated(draws), max(config.steps))
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bucolic.seeing.metrics.similarity import normalised
+
 logger = logging.getLogger(__name__)
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -100,13 +102,7 @@ def match_scores(image_vectors: Vectors, text_vectors: Vectors, *, scale: float)
         text_vectors: raw embeddings [n, e] of their prompts, in the same order.
         scale: factor on the cosine before the softmax, as in CLIP's own loss.
     """
-    logits = scale * _unit(image_vectors) @ _unit(text_vectors).T
+    logits = scale * normalised(image_vectors) @ normalised(text_vectors).T
     logits -= logits.max(axis=1, keepdims=True)
     scores: Scores = logits.diagonal() - np.log(np.exp(logits).sum(axis=1))
     return scores
-
-
-def _unit(vectors: Vectors) -> Scores:
-    values = vectors.astype(np.float64)
-    unit: Scores = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit

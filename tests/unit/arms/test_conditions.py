@@ -48,8 +48,8 @@ def test_an_arm_s_own_pictures_are_conditions_of_its_training(world: World, ladd
 
 
 def test_training_on_captions_sees_what_its_arm_is_asked_with(world: World, ladder: Ladder):
-    """Raw texts on both sides; and mapped texts where the training maps them."""
-    for arm in (Arm("T", "none"), Arm("M", "ridge")):
+    """Raw texts on both sides, centred ones, and mapped ones, as the training has them."""
+    for arm in (Arm("T", "none"), Arm("C", "shift"), Arm("M", "ridge")):
         data = ladder.data(TRAININGS[arm.training], world.train)
         torch.testing.assert_close(prompted(ladder, arm, world.train), data.text_conditions)
 
@@ -64,8 +64,8 @@ def test_raw_texts_are_not_told_apart_from_pictures(world: World, ladder: Ladder
     torch.testing.assert_close(found, torch.from_numpy(expected))
 
 
-def test_the_noise_is_as_large_as_what_a_prompt_leaves_open(world: World, ladder: Ladder):
-    """Its size is that of the difference between mapped captions and their pictures."""
+def test_what_a_prompt_leaves_open_is_how_far_its_condition_is_off(world: World, ladder: Ladder):
+    """The size of the difference between mapped captions and their pictures, value by value."""
     data = ladder.data(TRAININGS["N"], world.test)
     mapped = prompted(ladder, Arm("N", "ridge"), world.test)
 

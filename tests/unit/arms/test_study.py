@@ -13,6 +13,7 @@ from bucolic.arms import study, trainings, verdicts
 from bucolic.arms.page import gap_line, lines
 from bucolic.arms.study import Setup, studied
 from bucolic.arms.table import ARMS, QUESTIONS
+from bucolic.base.errors import ParamsError
 from bucolic.models import text_priors
 from bucolic.models.cvae.config import AutoencoderConfig, CvaeConfig, CvaeTrainConfig, PriorConfig
 from bucolic.seeing.clip.config import ClipConfig
@@ -88,7 +89,7 @@ def test_a_study_that_was_killed_goes_on_where_it_was(
 ):
     """What was judged is neither trained nor drawn again, and the figures are the same."""
     whole = studied(setup)
-    lost = setup.folder / "N-ridge-1.json"
+    lost = setup.folder / f"N-ridge-1-{PROMPTS * DRAWS}x{DRAWS}.json"
     lost.unlink()
     judged: list[str] = []
     tries = verdicts.Court.tries
@@ -129,7 +130,7 @@ def test_arms_of_one_seed_share_autoencoder_and_noise_and_seeds_share_the_autoen
     studied(setup)
 
     assert len({weights for weights, _, _ in drawn}) == 1
-    assert len({prior for _, prior, _ in drawn}) == 8  # four trainings of two seeds
+    assert len({prior for _, prior, _ in drawn}) == 10  # five trainings of two seeds
     of_test = {seeds for _, _, seeds in drawn if len(seeds) == PROMPTS * DRAWS}
     assert len(of_test) == 2  # one noise a seed, whatever the arm
 
@@ -182,7 +183,47 @@ def test_the_original_s_own_model_gets_rows_of_one_seed(
     for name in ("dlfp-image", "dlfp-text"):
         assert (rows[name]["seeds"], rows[name]["n"], rows[name]["images_seen"]) == (1, 8, 16)
         assert 0 <= rows[name]["value"] <= 1
-        assert (setup.folder / f"{name}-16.json").exists()
-    weights = [setup.folder / name for name in ("dlfp-image", "dlfp-text")]
+        assert (setup.folder / f"{name}-16-8x1.json").exists()
+    weights = [setup.folder / f"{name}-16" for name in ("dlfp-image", "dlfp-text")]
     assert all(list(folder.glob("autoencoder-*.safetensors")) for folder in weights)
     assert json.dumps(studied(asked)) == json.dumps(found)
+
+
+def test_noise_is_put_on_what_the_noisy_trainings_see_alone(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+):
+    """Up to as much as a prompt leaves open, in trainings N and M; none in the others."""
+    seen: list[tuple[float, float]] = []
+    chance_of = trainings.chance_of
+
+    def noted(config: Any, shape: Any) -> Any:
+        seen.append((config.text_share, config.condition_noise))
+        return chance_of(config, shape)
+
+    monkeypatch.setattr(trainings, "chance_of", noted)
+
+    studied(replace(setup, seeds=(0,)))
+
+    noises = dict(seen[1:])  # by share of captions, the last training with it
+    assert len(seen) == 6  # the autoencoder, then five trainings
+    assert [noise > 0 for _, noise in seen] == [False, False, False, False, True, True]
+    assert noises[0.5] == pytest.approx(noises[0.0])
+    assert 0.3 < noises[0.5] < 1.2
+
+
+@pytest.mark.parametrize("of_split", ["val", "test"])
+def test_a_study_without_prompts_is_refused_before_it_trains(setup: Setup, of_split: str):
+    """In one line that counts them."""
+    captions = setup.splits[of_split]
+    none = replace(
+        captions,
+        caption_ids=captions.caption_ids[:0],
+        caption_rows=captions.caption_rows[:0],
+        captions=(),
+        caption_vectors=captions.caption_vectors[:0],
+    )
+
+    with pytest.raises(ParamsError, match="too few to compare"):
+        studied(replace(setup, splits=setup.splits | {of_split: none}))
+
+    assert not setup.folder.exists()
