@@ -1,7 +1,8 @@
 """What a stage is given besides its inputs: things that must not change a byte of its output.
 
 Device, worker count and places come from flags and the environment, never from params.yaml. The
-device is the one exception that can change last bits; it is recorded wherever vectors are stored.
+device is the one exception: it can change last bits, and the noise of training, which a CUDA device
+draws itself. It is recorded wherever vectors are stored, and with what was trained.
 """
 
 import math

@@ -9,11 +9,13 @@ Nothing here is a reconstruction, and only of drawn data sets do test pictures s
 variations: photographs belong to their authors.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from bucolic.base.errors import ParamsError
 from bucolic.base.sheet import Block, Sheet
 from bucolic.evaluation.study import Findings, Study
 from bucolic.seeing.metrics.similarity import normalised
@@ -23,6 +25,7 @@ WAYS, FRAMES = 2, 7
 TURNED, AMOUNTS, TURNING_STEPS = 2, (0.2, 0.4, 0.6, 0.8, 1.0), 32
 GUIDED, GUIDANCES = 3, (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 Edits = Sequence[tuple[str, str]]
+logger = logging.getLogger(__name__)
 
 
 class Painter(Protocol):
@@ -68,12 +71,24 @@ def gallery(
     if found.sitting is None:
         return
     rows = found.sitting.exam.prompts.image_rows[:: found.sitting.exam.draws]
-    yield "variations", [_variations(painter, study, rows)]
-    if len(rows) > 1:
-        yield "interpolations", [_interpolations(painter, study, rows)]
-    if turned := list(_turned(painter, study, found, edits)):
-        yield "text_differences", turned
-    yield "guidance", list(_guided(painter, study, found))
+    sheets = {
+        "variations": lambda: [_variations(painter, study, rows)],
+        "interpolations": lambda: [_interpolations(painter, study, rows)] if len(rows) > 1 else [],
+        "text_differences": lambda: list(_turned(painter, study, found, edits)),
+        "guidance": lambda: list(_guided(painter, study, found)),
+    }
+    for name, make in sheets.items():
+        if sheet := _if_it_can(name, make):
+            yield name, sheet
+
+
+def _if_it_can(name: str, make: Callable[[], Sheet]) -> Sheet:
+    """A sheet, empty where it cannot be drawn: figures that are measured are not lost for it."""
+    try:
+        return make()
+    except ParamsError as error:
+        logger.warning("no sheet of %s: %s", name, error)
+        return []
 
 
 def _variations(painter: Painter, study: Study, rows: np.ndarray) -> Block:
@@ -126,6 +141,8 @@ def _guided(painter: Painter, study: Study, found: Findings) -> Iterator[Block]:
     drawn = np.stack(
         [painter.draw(texts, seed=study.seed, guidance=scale)[:, 0] for scale in GUIDANCES], axis=1
     )
+    if (drawn == drawn[:, :1]).all():
+        return  # a kind that knows no guidance
     captions = [f"guidance {scale:g}" for scale in GUIDANCES]
     for prompt, pictures in zip(found.prompts, drawn, strict=False):
         yield Block(pictures, columns=len(captions), captions=captions, title=prompt)

@@ -21,7 +21,7 @@ def model_card(
     """The card as Markdown.
 
     Args:
-        page: what the report's head says: keywords, commit, dirty, dataset, mismatch.
+        page: what the report says: keywords, commit, dirty, dataset, mismatch, sampling.
         model: the content of its config.json.
         found: that of evaluate.json; None where it has not been judged.
         shard: figures of the shard stage; None where they are not there.
@@ -45,6 +45,7 @@ def model_card(
             "arms": [labels[place] for place in SHOWN],
             "figures": FigureTables(found).rows(headline, SHOWN) if found else [],
             "counts": counts,
-            "drawn": counts.get("pictures") == "drawings",
+            "pictured": counts.get("pictures"),
+            "candidates": len((page["sampling"] or {}).get("candidates", [])),
         }
     )

@@ -30,8 +30,8 @@ from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
 from bucolic.pipeline.table import MODEL, NAMES, PICTURES, SAMPLING, VERDICTS
 from bucolic.reporting.charts import Chart, line_chart, training_charts
 from bucolic.reporting.figure_tables import FigureTables
-from bucolic.reporting.inlined import gallery_in, inlined
 from bucolic.reporting.model_card import model_card
+from bucolic.reporting.pictures import gallery_in, inlined
 from bucolic.reporting.verdict_tables import confusions, prompt_lines, verdicts_of
 
 FAILURES_SHOWN = 20
@@ -92,8 +92,11 @@ def render(root: Path) -> Path:
     try:
         context = _context(root)
         write_text(page, _html(context))
+        card = page.with_name(CARD)
         if context["model"]:
-            write_text(page.with_name(CARD), _card(context))
+            write_text(card, _card(context))
+        else:
+            card.unlink(missing_ok=True)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, TemplateError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{page} cannot be made of what is in reports/: {reason}") from error

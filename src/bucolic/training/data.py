@@ -77,7 +77,7 @@ def _text_conditions(conditioning: Conditioning, vectors: Tensor, seed: int) -> 
 
 
 def pairs_of(split: Split) -> Pairs:
-    """The embeddings of one split, as the ridge map is fitted on them."""
+    """The embeddings of one split, as the text prior is fitted on them."""
     return Pairs(
         images=torch.from_numpy(split.image_vectors),
         texts=torch.from_numpy(split.caption_vectors),

@@ -1,7 +1,8 @@
 """Random numbers as a function of (seed, what for, images seen): a resumed run draws the same ones.
 
 Everything is drawn for the whole batch, whatever the number of processes; each process takes its
-share. The order of rows is drawn on the CPU, and all else where `drawing_device` says.
+share. Training's noise is drawn where `drawing_device` says, the order of rows and what validation
+needs on the CPU.
 """
 
 from collections.abc import Iterator

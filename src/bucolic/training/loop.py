@@ -13,7 +13,6 @@ from typing import Generic, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import Sink
@@ -21,7 +20,8 @@ from bucolic.models.phases import Moment, Network, Phase
 from bucolic.training.clock import Clock
 from bucolic.training.data import share_of
 from bucolic.training.distributed import World
-from bucolic.training.ema import DECAY, averaged
+from bucolic.training.draws import drawing_device
+from bucolic.training.ema import DECAY, RunningAverage
 from bucolic.training.optimiser import optimisers
 from bucolic.training.state import (
     PhaseState,
@@ -100,8 +100,10 @@ class Trainer(Generic[Network]):
         self.phase, self.recipe, self.world = phase, recipe, world
         self.network = phase.network
         self.wrapped = world.wrap(phase.objective)
-        self.progress = PhaseState()
-        self.unread: list[dict[str, Tensor]] = []
+        self.device = next(self.network.parameters()).device.type
+        self.noise_drawn_on = drawing_device(self.device)
+        self.progress = PhaseState(noise_drawn_on=self.noise_drawn_on)
+        self.unread: list[tuple[int, dict[str, Tensor]]] = []
         self.average = self._average()
         self.best = self._averaged_tensors()
         self.optimisers = optimisers(
@@ -110,11 +112,10 @@ class Trainer(Generic[Network]):
             beta2=recipe.beta2,
             weight_decay=recipe.weight_decay,
         )
-        self.device = next(self.network.parameters()).device.type
 
-    def _average(self) -> AveragedModel:
+    def _average(self) -> RunningAverage:
         decay = DECAY if self.recipe.averaged else 0.0
-        return averaged(self.network, updates=self.step, decay=decay)
+        return RunningAverage(self.network, updates=self.step, decay=decay)
 
     @property
     def averaged(self) -> Network:
@@ -155,7 +156,8 @@ class Trainer(Generic[Network]):
             )
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
-        self.unread.append({**values, "loss": loss.detach(), "gradient_norm": norm.detach()})
+        values = {**values, "loss": loss.detach(), "gradient_norm": norm.detach()}
+        self.unread.append((self.progress.images_seen, values))
         if len(self.unread) >= READ_EVERY.get(self.device, 1):
             self._read_values()
         for optimiser in self.optimisers:
@@ -173,17 +175,16 @@ class Trainer(Generic[Network]):
                 are as they were before it; where they are not, nothing was written since.
         """
         unread, self.unread = self.unread, []
-        for values in unread:
+        for images_seen, values in unread:
             names, stacked = list(values), torch.stack([value.float() for value in values.values()])
             read = dict(zip(names, stacked.tolist(), strict=True))
-            self._stop_unless_finite(read)
+            self._stop_unless_finite(images_seen, read)
             self.progress.add(read)
 
-    def _stop_unless_finite(self, values: Mapping[str, float]) -> None:
+    def _stop_unless_finite(self, images_seen: int, values: Mapping[str, float]) -> None:
         if not math.isfinite(values["gradient_norm"]):
-            seen = self.progress.images_seen
             raise ParamsError(
-                f"training the {self.phase.name} diverged after {seen} images (loss "
+                f"training the {self.phase.name} diverged after {images_seen} images (loss "
                 f"{values['loss']:.4g}, gradient norm {values['gradient_norm']:.4g}): "
                 f"lower train.{self.phase.name}_lr"
             )
@@ -221,12 +222,26 @@ class Trainer(Generic[Network]):
         }
         write_checkpoint(folder, self.phase.name, self.progress, groups)
 
+    def _require_same_noise(self) -> None:
+        """Refuse a checkpoint of a device whose noise is other numbers.
+
+        Raises:
+            ParamsError: naming both.
+        """
+        if self.progress.noise_drawn_on != self.noise_drawn_on:
+            former, present = self.progress.noise_drawn_on, self.noise_drawn_on
+            raise ParamsError(
+                f"training the {self.phase.name} began with noise of {former}, and would go on "
+                f"with that of {present}: set BUCOLIC_DEVICE={former}, or start anew (bucolic clean)"
+            )
+
     def _resume(self, folder: Path) -> None:
         found = read_checkpoint(folder, self.phase.name)
         self.world.wait()
         if found is None:
             return
         self.progress, groups = found
+        self._require_same_noise()
         self.network.load_state_dict(groups["weights"])
         self.average = self._average()
         self.averaged.load_state_dict(groups["average"])

@@ -37,6 +37,7 @@ class PhaseState:
         curves: one dictionary for each validation, as they go to curves.jsonl.
         sums: sums of the steps' values since the last validation.
         summed_steps: how many steps these are.
+        noise_drawn_on: the kind of device that the batches' noise is drawn on.
     """
 
     images_seen: int = 0
@@ -44,6 +45,7 @@ class PhaseState:
     curves: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     summed_steps: int = 0
+    noise_drawn_on: str = "cpu"
 
     def add(self, values: Mapping[str, float]) -> None:
         """Take the values of one step."""

@@ -1,11 +1,13 @@
 """What is shown of a model with pictures in hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bucolic.base.errors import ParamsError
 from bucolic.evaluation.gallery import AMOUNTS, FRAMES, GUIDANCES, gallery
 from bucolic.evaluation.study import Findings, Study, on_ordinary_prompts
 from made_world import SIZE_PX, PerfectArtist, decode, read
@@ -59,8 +61,6 @@ EDITS = (("species cow", "species sheep"),)
 @pytest.fixture(scope="module")
 def ordinary(study: Study) -> Findings:
     """What is found of the painter."""
-    from dataclasses import replace
-
     return on_ordinary_prompts(replace(study, artist=Painter(), limit=40))
 
 
@@ -85,8 +85,6 @@ def test_variations_show_what_their_picture_shows(study: Study, ordinary: Findin
 
 def test_photographs_stay_out_of_the_gallery(study: Study, ordinary: Findings):
     """Without attributes a data set may be of photographs: only drawn pictures are shown."""
-    from dataclasses import replace
-
     sheets = shown(replace(study, attributes=None), ordinary)
 
     (block,) = sheets["variations"]
@@ -135,3 +133,27 @@ def test_guidance_grows_along_a_row_of_one_prompt(study: Study, ordinary: Findin
         assert first == [round(10 * guidance) for guidance in GUIDANCES]
         rest = {picture.reshape(3, -1)[:, 1:].tobytes() for picture in block.pictures}
         assert len(rest) == 1
+
+
+def test_what_cannot_be_drawn_is_left_out_and_the_rest_is_there(
+    study: Study, ordinary: Findings, caplog: pytest.LogCaptureFixture
+):
+    """Figures were measured before; a sheet that fails costs a line."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise ParamsError("both texts say the same")
+
+    sheets = shown(study, ordinary, edit=refused)
+
+    assert list(sheets) == ["variations", "interpolations", "guidance"]
+    assert caplog.messages == ["no sheet of text_differences: both texts say the same"]
+
+
+def test_a_model_that_knows_no_guidance_has_no_sheet_of_it(study: Study, ordinary: Findings):
+    """Equal pictures under growing numbers would say what is not so."""
+    plain = PerfectArtist()
+
+    def draw(text_vectors: np.ndarray, *, n: int = 1, seed: int = 0, **_: Any) -> np.ndarray:
+        return plain.draw(text_vectors, n=n, seed=seed)
+
+    assert "guidance" not in shown(study, ordinary, draw=draw)

@@ -5,6 +5,7 @@ import torch
 
 from bucolic.models import text_priors
 from bucolic.models.conditioning import Conditioning, Pairs
+from bucolic.models.cvae.config import SPREAD
 from bucolic.models.text_priors import LADDER, Centred, EmbeddingFlow, Ridge, mean_cosine, ridge
 
 EMBED, CAPTIONS = 8, 2
@@ -136,7 +137,7 @@ def test_the_contrast_asks_nothing_of_other_captions_of_the_same_picture():
 
 
 def test_of_several_draws_the_one_most_like_the_text_is_taken():
-    """The condition is that of the draw whose picture embedding has the largest dot product."""
+    """The condition is that of the draw whose picture embedding has the largest cosine with it."""
     torch.manual_seed(0)
     images, texts = torch.randn(60, EMBED), torch.randn(60, EMBED)
     few = Pairs(images, texts, torch.arange(60))
@@ -191,3 +192,8 @@ def test_a_penalty_means_the_same_for_more_rows():
     twice = ridge(inputs.repeat(2, 1), targets.repeat(2, 1), 0.1)
 
     torch.testing.assert_close(once, twice)
+
+
+def test_params_know_which_rungs_draw():
+    """`text_draws` is refused of those for which noise makes no difference."""
+    assert {name for name, rung in LADDER.items() if rung(EMBED).samples} == set(SPREAD)

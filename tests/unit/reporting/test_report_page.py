@@ -347,6 +347,9 @@ def test_the_gallery_is_shown_where_it_was_drawn(root: Path):
 
 def test_the_model_card_says_what_the_model_is_and_what_it_is_worth(root: Path):
     """Data, budgets, CLIP, sampling and headline figures with intervals, as Markdown."""
+    candidate = {"guidance": 4.0, "steps": 6, "match": -1.0, "chosen": True, "intervals": {}}
+    found = {"candidates": [candidate] * 2, "prompts": 128, "judge": "meadow-clip (fefe)"}
+    write(root / "reports/sampling.json", found)
     render(root)
     card = " ".join((root / "reports/model_card.md").read_text().split())
 
@@ -365,6 +368,22 @@ def test_the_model_card_says_what_the_model_is_and_what_it_is_worth(root: Path):
     ):
         assert part in card
     assert "belong to their authors" not in card
+
+
+def test_a_model_that_is_not_judged_has_a_card_and_one_that_is_gone_has_none(root: Path):
+    """Nothing is said of whose its pictures are before that is known; a card does not outlive."""
+    (root / "reports/evaluate.json").unlink()
+    render(root)
+    card = root / "reports/model_card.md"
+    assert "Not judged yet." in card.read_text()
+    assert "belong to their authors" not in card.read_text()
+    assert "chosen on val" not in card.read_text()
+    inputs = {"data/selection.parquet": "old"}
+    outputs = {"data/selection.parquet": "new"}
+    write(root / "reports/records/filter.json", record("filter", outputs=outputs))
+    write(root / "reports/records/images.json", record("images", inputs=inputs))
+    render(root)
+    assert not card.exists()
 
 
 def test_the_card_of_photographs_names_their_authors_rights(root: Path):

@@ -18,7 +18,7 @@ from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
 from bucolic.data.verdicts import asked_of, read_verdicts
-from bucolic.reporting.inlined import GALLERY
+from bucolic.reporting.pictures import GALLERY
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
 from made_world import OwnDraws

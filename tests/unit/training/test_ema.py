@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from bucolic.training.ema import averaged
+from bucolic.training.ema import RunningAverage
 
 
 def constant(value: float) -> nn.Linear:
@@ -18,7 +18,7 @@ def constant(value: float) -> nn.Linear:
 def test_an_update_keeps_more_the_later_it_comes(updates: int, kept: float):
     """A tenth of the start at the first update, half at the ninth, 0.999 at most."""
     network = constant(0.0)
-    average = averaged(network, updates=updates)
+    average = RunningAverage(network, updates=updates)
     nn.init.constant_(network.weight, 1.0)
 
     average.update_parameters(network)
@@ -30,15 +30,15 @@ def test_an_average_goes_on_where_it_was():
     """Told how many updates there were, a new one makes the very bytes of the one it replaces."""
     torch.manual_seed(0)
     network = nn.Linear(40, 30)
-    whole = averaged(network)
-    again = averaged(network)
+    whole = RunningAverage(network)
+    again = RunningAverage(network)
     for step in range(6):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(torch.randn_like(parameter))
         if step == 3:
             kept = again.module.state_dict()
-            again = averaged(network, updates=step)
+            again = RunningAverage(network, updates=step)
             again.module.load_state_dict(kept)
         whole.update_parameters(network)
         again.update_parameters(network)
@@ -51,7 +51,7 @@ def test_each_update_is_one_interpolation_of_each_parameter():
     """Equal, to the last bit, to torch.lerp by 1 - (1 + n) / (10 + n) after n updates."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(8, 8))
-    average = averaged(network)
+    average = RunningAverage(network)
     expected = [parameter.detach().clone() for parameter in network.parameters()]
     for n in range(20):
         with torch.no_grad():
@@ -67,7 +67,7 @@ def test_each_update_is_one_interpolation_of_each_parameter():
 def test_the_average_is_a_copy_that_takes_no_gradient():
     """Training the network leaves the average alone."""
     network = nn.Linear(2, 2)
-    average = averaged(network)
+    average = RunningAverage(network)
     before = average.module.weight.clone()
 
     nn.init.zeros_(network.weight)

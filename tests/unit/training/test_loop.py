@@ -214,7 +214,18 @@ def test_a_divergence_that_is_seen_late_has_written_nothing(
     """The checkpoint and the validation wait for the values of all steps before them."""
     monkeypatch.setitem(loop.READ_EVERY, "cpu", 1000)
 
-    with pytest.raises(ParamsError, match="toy diverged"):
+    with pytest.raises(ParamsError, match="toy diverged after 0 images"):
         Trainer(make_phase(scale=1e30), RECIPE, World()).run(tmp_path, Sink(), Clock(interval_s=0))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_does_not_go_on_with_other_noise_than_it_began_with(tmp_path: Path):
+    """A GPU's noise is other numbers than the CPU's; the line says which, and what to do."""
+    with pytest.raises(KilledError):
+        run(tmp_path, Sink(480), interval_s=0)
+    trainer = Trainer(make_phase(), RECIPE, World())
+    trainer.noise_drawn_on = "cuda"
+
+    with pytest.raises(ParamsError, match="noise of cpu, and would go on with that of cuda"):
+        trainer.run(tmp_path, Sink())
