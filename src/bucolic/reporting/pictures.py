@@ -1,4 +1,4 @@
-"""Pictures inside the page itself, so that it opens anywhere, and what those of the gallery show."""
+"""Pictures inside the page itself, so that it opens anywhere; what the gallery's show."""
 
 import base64
 from pathlib import Path

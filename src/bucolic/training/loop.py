@@ -232,7 +232,7 @@ class Trainer(Generic[Network]):
             former, present = self.progress.noise_drawn_on, self.noise_drawn_on
             raise ParamsError(
                 f"training the {self.phase.name} began with noise of {former}, and would go on "
-                f"with that of {present}: set BUCOLIC_DEVICE={former}, or start anew (bucolic clean)"
+                f"with that of {present}: set BUCOLIC_DEVICE={former} or start anew (bucolic clean)"
             )
 
     def _resume(self, folder: Path) -> None:
