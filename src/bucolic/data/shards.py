@@ -185,7 +185,8 @@ def read_split(folder: Path, split: SplitName) -> Split:
     """Read one split into memory, in the order of the shards.
 
     Raises:
-        DataError: the index or a shard is missing, or a shard does not hold what the index says.
+        DataError: the index or a shard is missing, a shard does not hold what the index says, or an
+            embedding is no number.
     """
     index = read_index(folder)
     entry = index.splits[split]
@@ -200,7 +201,24 @@ def read_split(folder: Path, split: SplitName) -> Split:
             f"{folder}: {split} holds {len(samples)} images, index.json says {entry['images']}: "
             "run the shard stage again"
         )
-    return _collate(samples, index)
+    found = _collate(samples, index)
+    _require_numbers(found, folder)
+    return found
+
+
+def _require_numbers(split: Split, folder: Path) -> None:
+    images = np.isfinite(split.image_vectors).all(axis=1)
+    captions = np.isfinite(split.caption_vectors).all(axis=1)
+    if not (images.all() and captions.all()):
+        first = (
+            f"image {split.image_ids[~images][0]}"
+            if not images.all()
+            else f"caption {split.caption_ids[~captions][0]}"
+        )
+        raise DataError(
+            f"{folder}: the embedding of {first} is no number ({int((~images).sum())} images, "
+            f"{int((~captions).sum())} captions): embed again, in fp32 (clip.precision)"
+        )
 
 
 def content_digest(split: Split) -> str:

@@ -190,9 +190,19 @@ class Trainer(Generic[Network]):
             )
 
     def _validate(self, sink: Sink) -> None:
-        """Log held-out values beside the interval's means; keep the weights if they are best."""
+        """Log held-out values beside the interval's means; keep the weights if they are best.
+
+        Raises:
+            ParamsError: a value is no number, so which weights are best cannot be told.
+        """
         self._read_values()
         found = self.phase.validate(self.averaged) | self.progress.take_means()
+        if strange := [name for name, value in found.items() if not math.isfinite(value)]:
+            seen, name = self.progress.images_seen, strange[0]
+            raise ParamsError(
+                f"validating the {self.phase.name} after {seen} images gave no number ({name} is "
+                f"{found[name]}): lower train.{self.phase.name}_lr"
+            )
         if found["val_loss"] < self.progress.best_loss:
             self.progress.best_loss = found["val_loss"]
             self.best = self._averaged_tensors()

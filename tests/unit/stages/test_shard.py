@@ -153,6 +153,24 @@ def test_embeddings_of_another_file_are_refused(made: Path):
         pack(made)
 
 
+def test_an_embedding_that_is_no_number_is_refused_by_its_image(made: Path):
+    """A CLIP that overflows would spoil every mean that is taken of its vectors."""
+    from bucolic.data.embeddings import read_embeddings
+
+    images, _, _ = read_embeddings(made / "embeddings")
+    train = sides()["train"]
+    spoilt = np.where(images.image_ids[:, None] == train[0], np.nan, images.vectors)
+    vectors = spoilt.astype(np.float32)
+    other = ImageEmbeddings(images.image_ids, images.sha256, vectors)
+    write_images(made / "embeddings/images.parquet", other, CLIP)
+    pack(made)
+
+    said = rf"embedding of image {train[0]} is no number \(1 images, 0 captions\): embed again"
+    with pytest.raises(DataError, match=said):
+        read_split(made / "shards", "train")
+    assert len(read_split(made / "shards", "val").images) > 0
+
+
 def test_shards_of_an_unknown_version_are_refused(made: Path):
     """A reader does not guess at a format it does not know."""
     pack(made)

@@ -229,3 +229,13 @@ def test_a_run_does_not_go_on_with_other_noise_than_it_began_with(tmp_path: Path
 
     with pytest.raises(ParamsError, match="noise of cpu, and would go on with that of cuda"):
         trainer.run(tmp_path, Sink())
+
+
+def test_a_validation_that_gives_no_number_stops_the_run(tmp_path: Path):
+    """Untrained weights would else be kept as the best; no checkpoint is left of it."""
+    phase = replace(make_phase(), validate=lambda _: {"val_loss": float("nan")})
+
+    with pytest.raises(ParamsError, match=r"validating the toy after 160 images gave no number"):
+        Trainer(phase, RECIPE, World()).run(tmp_path, Sink(), Clock(1e9))
+
+    assert list(tmp_path.iterdir()) == []
