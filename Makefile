@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo experiments test check up meadow-clip clean
+.PHONY: help setup demo experiments test check up gpu-check meadow-clip clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ check: setup ## Lint, format, types, and who may import whom
 
 up: setup ## Start the Prefect server (4200), the deployments, a worker and the MLflow UI (5001)
 	@exec bucolic up
+
+gpu-check: setup ## Check a GPU in minutes: every stage, bf16 against fp32, resume, speed
+	python bench/gpu.py
 
 meadow-clip: setup ## Train the shipped CLIP and probe anew
 	python tools/train_meadow_clip.py

@@ -14,8 +14,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from scratch import SHARDS, home_of, make_data, params_of
-
 from bucolic.arms.original import TITLES
 from bucolic.arms.page import gap_line, lines
 from bucolic.arms.study import Setup, studied
@@ -23,6 +21,7 @@ from bucolic.base.device import choose_device
 from bucolic.data.shards import read_index, read_split
 from bucolic.seeing.prompts import read_all_attributes
 from recorded import ROOT, clean_commit, record
+from scratch import SHARDS, home_of, make_data, params_of
 
 SPLITS = ("train", "val", "test")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scratch import OF_MODEL, home_of, make_data, params_of, runtime
 
 from bucolic.base.files import write_json
 from bucolic.pipeline.params import Params
 from recorded import ROOT, clean_commit, record
+from scratch import OF_MODEL, home_of, make_data, params_of, runtime
 
 PARTS = ("metrics", "best_of", "heldout_combinations")
 RESULT = "evaluate.json"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
 from bucolic.base.device import choose_device, choose_precision
@@ -25,8 +24,6 @@ from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.models.cvae.kind import build
 from bucolic.models.cvae.phases import plan
 from bucolic.models.phases import Moment, Phase, TrainingData
-from bucolic.pipeline.params import parse_params
-from bucolic.presets import preset_text
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.towers import load_towers
 from bucolic.training.build import chance_of, recipe_of
@@ -34,10 +31,12 @@ from bucolic.training.context import TrainingContext
 from bucolic.training.distributed import World
 from bucolic.training.loop import Trainer
 from recorded import ROOT, record
+from scratch import params_of
 
 MATRIX_SIDE = 1024
 MATRIX_S = 3.0
 SKIPPED = 3  # first steps, which are slower
+EMBED_DIMS = {"meadow-clip": 128}
 Timed = Callable[..., Any]
 
 
@@ -49,25 +48,39 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    params = parse_params(_meadow())
-    context = _context(params.model, params.train, params.shard.size_px, device)
-    phases = {name: _measured(make(context), params.train, arguments.steps, device)
-              for name, make in plan(params.model).phases.items()}  # fmt: skip
+    phases = phases_of("meadow", device, steps=arguments.steps)
     record(arguments.out, {"device": device, "steps": arguments.steps, "phases": phases})
     for name, found in phases.items():
         print(name, found)
 
 
-def _meadow() -> dict[str, Any]:
-    return dict(YAML(typ="safe").load(preset_text("meadow")))
+def phases_of(
+    preset: str, device: str, *, precision: str = "auto", steps: int
+) -> dict[str, dict[str, Any]]:
+    """What is measured of each phase of a preset.
+
+    Args:
+        preset: its name.
+        device: a torch device.
+        precision: "fp32", "bf16" or "auto".
+        steps: of each phase.
+    """
+    params = params_of(preset)
+    train = params.train.model_copy(update={"precision": choose_precision(precision, device)})
+    embed_dim = EMBED_DIMS.get(params.clip.model, 512)
+    context = _context(params.model, train, params.shard.size_px, embed_dim, device)
+    return {
+        name: _measured(make(context), train, steps, device)
+        for name, make in plan(params.model).phases.items()
+    }
 
 
 def _context(
-    model: CvaeConfig, train: CvaeTrainConfig, size_px: int, device: str
+    model: CvaeConfig, train: CvaeTrainConfig, size_px: int, embed_dim: int, device: str
 ) -> TrainingContext:
     """A context over pictures of noise."""
     torch.manual_seed(0)
-    embed_dim, rows = 128, 512
+    rows = 512
     network = build(model, size_px=size_px, embed_dim=embed_dim).placed(device)
     data = TrainingData(
         pictures=torch.randint(0, 256, (rows, 3, size_px, size_px), dtype=torch.uint8),
@@ -75,11 +88,10 @@ def _context(
         text_conditions=torch.randn(rows, embed_dim),
         text_starts=torch.arange(rows + 1),
     ).to(device)
-    config = train.model_copy(update={"precision": choose_precision(train.precision, device)})
-    chance = chance_of(config, network.noise_shape)
+    chance = chance_of(train, network.noise_shape)
     splits = {"train": data, "val": data}
     towers = functools.partial(load_towers, ClipConfig(), device)
-    return TrainingContext(network, splits, [""] * rows, chance, World(), config, towers)
+    return TrainingContext(network, splits, [""] * rows, chance, World(), train, towers)
 
 
 def _measured(
@@ -89,7 +101,7 @@ def _measured(
     clock = _Stopwatch(device)
     recipe = recipe_of(train, phase.name)
     images = (steps + SKIPPED) * recipe.batch_size
-    precision = choose_precision(train.precision, device)
+    precision = train.precision
     peak = _matrix_flops_per_s(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     recipe = replace(recipe, images=images, precision=precision)
     trainer = Trainer(replace(phase, draw=clock.around("draw", phase.draw)), recipe, World())
