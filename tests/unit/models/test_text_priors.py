@@ -89,8 +89,9 @@ def test_ridge_draws_with_the_covariance_that_it_left_unexplained():
     )
 
 
-def test_what_is_learned_depends_on_the_seed_alone():
+def test_what_is_learned_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):
     """Two fits are equal bit for bit, and torch's own random state is not touched."""
+    monkeypatch.setattr(text_priors, "STEPS", 200)
     train, val = pairs(100, 1), pairs(50, 2)
     found = []
     for _ in range(2):
