@@ -1,5 +1,6 @@
 """What holds the house up: dvc.yaml, command line, README and flow name the stages of the table."""
 
+import json
 import re
 import subprocess
 import sys
@@ -276,3 +277,16 @@ def test_presets_are_valid_and_the_default_is_meadow():
         ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert committed.stdout == preset_text("meadow")
+
+
+def test_the_arms_in_readme_are_those_of_the_record():
+    """Gap, rows and claims stand there as bench/arms.py prints them of its result."""
+    from bucolic.arms.page import gap_line, lines
+
+    found = json.loads((ROOT / "bench/results/arms.json").read_text())
+    section = (ROOT / "README.md").read_text().split("\n## Pictures or captions?\n")[1]
+    section = section.split("\n## ")[0]
+    assert gap_line(found) in " ".join(section.split())
+    for line in lines(found):
+        assert line in section.splitlines()
+    assert f"commit {found['commit'][:7]}" in section

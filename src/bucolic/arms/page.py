@@ -51,8 +51,14 @@ def _claim(difference: Mapping[str, Any]) -> str:
     low, high = difference["interval"]
     by_seed = " ".join(f"{value:+.3f}" for value in difference["by_seed"])
     gap = f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
-    holds = "yes" if difference["holds"] else "no"
-    return f"| {difference['claim']} | {gap} | {by_seed} | {holds} |"
+    return f"| {difference['claim']} | {gap} | {by_seed} | {_verdict(difference)} |"
+
+
+def _verdict(difference: Mapping[str, Any]) -> str:
+    if difference["holds"]:
+        return "yes"
+    opposite = difference["interval"][1] < 0 and max(difference["by_seed"]) < 0
+    return "no, the opposite does" if opposite else "not shown"
 
 
 def _with_interval(figure: Mapping[str, Any]) -> str:
