@@ -75,10 +75,10 @@ class StandInModel(OwnDraws):
     def draw(
         self, text_vectors: np.ndarray, *, n: int = 1, seed: int = 0, guidance: float | None = None
     ) -> np.ndarray:
-        """Noise, uint8 [p, n, 3, 16, 16]."""
-        assert guidance is None or guidance >= 1
+        """Noise, uint8 [p, n, 3, 16, 16], other noise with other guidance."""
         shape = (len(text_vectors), n, 3, SIZE_PX, SIZE_PX)
-        return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+        generator = np.random.default_rng([seed, round(10 * (guidance or 0))])
+        return generator.integers(0, 256, shape).astype(np.uint8)
 
     vary = draw
 
