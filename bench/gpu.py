@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 
 from bucolic.base.device import choose_device
+from bucolic.base.errors import ParamsError
 from bucolic.base.report import NoSink
 from bucolic.base.runtime import Runtime
 from bucolic.pipeline.params import Params
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/gpu.json")
     arguments = parser.parse_args()
     out, commit = arguments.out.resolve(), clean_commit()
-    os.environ["BUCOLIC_DEVICE"] = device = choose_device(arguments.device)
+    os.environ["BUCOLIC_DEVICE"] = device = _device(arguments.device)
     home, params = home_of("meadow", f"gpu-{commit}"), params_of("meadow")
     make_data(home, params)
     small = {name: max(4, round(images * arguments.share)) for name, images in BUDGETS.items()}
@@ -72,6 +74,13 @@ def main() -> None:
     }
     record(out, found)
     print(json.dumps(found, indent=1))
+
+
+def _device(asked: str) -> str:
+    try:
+        return choose_device(asked)
+    except ParamsError as error:
+        sys.exit(str(error))
 
 
 def _trained(home: Path, params: Params, small: dict[str, int], precision: str) -> dict[str, Any]:
