@@ -14,7 +14,8 @@ import click
 
 from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_transient
 from bucolic.base.places import find_root
-from bucolic.base.signals import Ended, end_at_once, hold_back, raising_ended
+from bucolic.base.signals import Ended, end_at_once, follow_launcher, hold_back, raising_ended
+from bucolic.base.torchrun import leads, rank, started_by_torchrun
 from bucolic.drawing_verbs import DRAWING_VERBS
 from bucolic.pipeline.own_code import run_own_code
 from bucolic.pipeline.services import QUIET
@@ -47,12 +48,14 @@ class OneLineErrors(click.Group):
             with raising_ended():
                 return super().invoke(context)
         except Ended as ended:
-            click.echo(f"bucolic: {ended}", err=True)
+            if leads():
+                click.echo(f"bucolic: {ended}", err=True)
             end_at_once(ended.exit_code)
         except Exception as error:
             if (told := _told(error)) is None:
                 raise
-            click.echo(f"bucolic: {told}", err=True)
+            speaker = "bucolic" if leads() else f"bucolic, process {rank()}"
+            click.echo(f"{speaker}: {told}", err=True)
             context.exit(told.exit_code)
 
 
@@ -78,7 +81,9 @@ def main() -> None:
     """
     # Warnings of libraries on their own internals would bury the one line that matters.
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("bucolic").setLevel(logging.INFO)
+    logging.getLogger("bucolic").setLevel(logging.INFO if leads() else logging.WARNING)
+    if started_by_torchrun():
+        follow_launcher()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # Threads that spin for long while they wait bring a machine with other work to a crawl, that
@@ -114,6 +119,10 @@ def _verb(stage: Declared) -> None:
         root = find_root(Path.cwd())
         os.chdir(root)
         code = _code_digests(stage.name, root)  # before what they are of is imported
+        from bucolic.pipeline.launch import run_in_processes
+
+        if (exit_code := run_in_processes(stage, root)) is not None:
+            sys.exit(exit_code)
         from bucolic.pipeline.execute import execute
         from bucolic.tracking.hooks import open_tracker, send
 
@@ -125,7 +134,8 @@ def _verb(stage: Declared) -> None:
             waits = "mlflow" in sys.modules  # to load it takes longer than one who ends us waits
             raise
         finally:
-            send(root, wait=waits)
+            if leads():
+                send(root, wait=waits)
         if stage is LAST:
             _try_to_render(root)
 

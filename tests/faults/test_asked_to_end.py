@@ -73,6 +73,49 @@ def test_drawing_that_is_killed_takes_its_processes_along(project: Project):
     assert [] == psutil.wait_procs(workers, timeout=20)[1]
 
 
+def test_training_in_two_processes_leaves_one_record_and_ends_as_one_does(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """What `bucolic train` starts for each device speaks with one voice."""
+    monkeypatch.setenv("BUCOLIC_PROCESSES", "2")
+    project.set_param("train", "prior_images", 1600)
+    project.set_param("train", "seed", 2)
+    printed = project.run("bucolic", "train").stdout
+    assert project.record("train")["details"]["processes"] == 2
+    assert printed.count("device: cpu") == 1
+    project.set_param("train", "seed", 3)
+    monkeypatch.setenv("BUCOLIC_PROCESSES", "3")
+    refused = project.run("bucolic", "train", check=False)
+    assert refused.returncode == 2
+    said = [line for line in refused.stdout.splitlines() if "cannot be shared" in line]
+    assert said[0].startswith("bucolic")
+    assert "Traceback" not in refused.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_trains_in_two_processes_ends_with_the_one_that_started_them(
+    project: Project, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+):
+    """Asked to end or killed, nobody is left at work, and the record says why."""
+    monkeypatch.setenv("BUCOLIC_PROCESSES", "2")
+    project.set_param("train", "prior_images", 60_000)
+    project.set_param("train", "seed", 20 + int(number))
+    child = start(project, "train")
+    sign = f".work/stages/train/{'[0-9a-f]' * 16}/autoencoder-*.safetensors"
+    before = set(project.root.glob(sign))
+    while not set(project.root.glob(sign)) - before and child.poll() is None:
+        time.sleep(0.01)
+    workers = psutil.Process(child.pid).children()
+    assert len(workers) >= 2
+    if number == signal.SIGINT:
+        require_said(project, child, "train", number)
+    else:
+        child.kill()
+    assert [] == psutil.wait_procs(workers, timeout=20)[1]
+    failure = json.loads(failure_of(project, "train").read_text())
+    assert failure["error"]["kind"] == "ended"
+
+
 def test_a_signal_that_was_switched_off_stays_off(project: Project):
     """Under nohup a closed terminal ends nothing."""
     child = start(project, "filter", "nohup")

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import NoReturn
 import psutil  # type: ignore[import-untyped]
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOOK_EVERY_S, LAST_WORDS_S = 0.5, 10.0
 
 
 class Ended(BaseException):
@@ -45,15 +47,19 @@ def raising_ended(*, once: bool = False) -> Iterator[None]:
             hear_no_more()
         raise Ended(number)
 
-    former = {number: signal.getsignal(number) for number in ASKING}
-    heard = [number for number, handler in former.items() if handler != signal.SIG_IGN]
-    for number in heard:
+    former = {number: signal.getsignal(number) for number in heard()}
+    for number in former:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, former[number])
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def heard() -> list[signal.Signals]:
+    """The signals that ask for the end and are not ignored."""
+    return [number for number in ASKING if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def hold_back() -> None:
@@ -95,6 +101,23 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
+
+
+def follow_launcher() -> None:
+    """In a process that torchrun started: end as by SIGTERM once its launcher is gone.
+
+    A launcher that is killed ends nobody either, and its processes would train on.
+    """
+    launcher = os.getppid()
+    threading.Thread(target=_end_with_launcher, args=(launcher,), daemon=True).start()
+
+
+def _end_with_launcher(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LAST_WORDS_S)  # a process that waits for another on a device hears nothing
+    os._exit(128 + signal.SIGTERM)
 
 
 def hear_no_more() -> None:

@@ -6,7 +6,6 @@ of everything that decides the result (kept.py), and every execution leaves a re
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,6 +20,7 @@ from bucolic.base.places import dataset_root, find_home, keeper
 from bucolic.base.report import NoSink, NoTracker, Sink, Summary, Tracker
 from bucolic.base.runtime import Runtime
 from bucolic.base.signals import Ended, hear_no_more, let_through
+from bucolic.base.torchrun import leads, processes
 from bucolic.pipeline import kept
 from bucolic.pipeline.digests import Digests, code_digests, digest, is_code
 from bucolic.pipeline.graph import Stage, find_stage, require_outs_inside
@@ -94,7 +94,7 @@ def execute(
     """
     require_own_code(root)
     code = code_digests(name, root) if code is None else code
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not leads():
         # Started by torchrun: the first process holds the lock, reports and tells MLflow.
         let_through()
         execution = prepare(find_stage(root, name), root, load_params(root), code)
@@ -152,7 +152,7 @@ def _bring_about(
 
 def _alone(lock: Path, name: str) -> AbstractContextManager[None]:
     """The lock under which one result is made, after whoever makes it in another checkout."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes() > 1:
         return holding(lock)  # the other processes of torchrun would not know what is waited for
     return waiting_for(lock, f"{name}: another process makes this very result: waiting for it")
 

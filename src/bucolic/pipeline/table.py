@@ -8,7 +8,7 @@ imports a stage: what a verb needs is loaded when it runs.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bucolic.base.loading import loaded
 from bucolic.base.places import dataset_root
@@ -50,6 +50,8 @@ class Declared:
         sections: of params.yaml, each with the place of its class.
         shown: outs beside these that are written from what the function returns.
         streams: whether its curves go to MLflow while it runs.
+        shareable_by: place of what says how many processes can share its work, called with the
+            most there might be and the sections; none where only one can do it.
     """
 
     name: str
@@ -60,19 +62,30 @@ class Declared:
     sections: Mapping[str, str]
     shown: tuple[str, ...] = ()
     streams: bool = False
+    shareable_by: str = ""
 
     def run(self, params: "Params", runtime: "Runtime", root: Path) -> "Summary":
         """Call the function in the project `root`, which is the working directory."""
         dataset = dataset_root(root, params.dataset.root)
         ins = [dataset if path == DATASET else Path(path) for path in self.ins]
-        given = {
+        function = loaded(f"bucolic.stages.{self.name}:{self.function}")
+        given = self._given(params)
+        summary: Summary = function(*ins, *map(Path, self.outs), **given, runtime=runtime)
+        return summary
+
+    def processes(self, params: "Params", limit: int) -> int:
+        """How many processes, `limit` at most, can share its work."""
+        if not self.shareable_by:
+            return 1
+        count: int = loaded(self.shareable_by)(limit, **self._given(params))
+        return count
+
+    def _given(self, params: "Params") -> dict[str, Any]:
+        return {
             "config" if name == self.name else name: getattr(params, name)
             for name in self.sections
             if name not in OF_DATASET
         }
-        function = loaded(f"bucolic.stages.{self.name}:{self.function}")
-        summary: Summary = function(*ins, *map(Path, self.outs), **given, runtime=runtime)
-        return summary
 
 
 def _own(stage: str, config: str) -> dict[str, str]:
@@ -128,6 +141,7 @@ STAGES = (
         outs=(MODEL, CURVES, SAMPLING),
         sections={**OF_MODEL, **_own("train", "TrainConfig")},
         streams=True,
+        shareable_by="bucolic.training.build:shareable_by",
     ),
     Declared(
         name="evaluate",

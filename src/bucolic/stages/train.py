@@ -88,6 +88,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         )
         figures = reached(rows, kind, choice) | {"text_cosine": cosine}
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
+        details["processes"] = world.size
         details["noise_drawn_on"] = drawing_device(device).partition(":")[0]
         if world.leads:
             training = {"precision": precision, "images_seen": details["images_seen"]}

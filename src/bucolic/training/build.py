@@ -1,5 +1,6 @@
 """The beginning of training: an untrained model, and the data where it is trained."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +12,9 @@ from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.loading import loaded
 from bucolic.data.shards import ShardIndex, Split, read_index, read_split
 from bucolic.models.config import ModelConfig, TrainConfig
-from bucolic.models.kinds import Kind
+from bucolic.models.kinds import Kind, kind_named
 from bucolic.models.model import Model
+from bucolic.models.phases import Plan
 from bucolic.seeing.clip.towers import Towers
 from bucolic.training.context import TrainingContext
 from bucolic.training.data import Chance, pairs_of, training_data
@@ -105,6 +107,15 @@ def recipe_of(config: TrainConfig, phase: str) -> Recipe:
         return getattr(config, name) if own is None else own
 
     return Recipe(**{field.name: value(field.name) for field in fields(Recipe)})
+
+
+def shareable_by(limit: int, *, model: ModelConfig, config: TrainConfig) -> int:
+    """The most processes, `limit` at most, that can share the batches of every phase."""
+    plan: Plan = loaded(kind_named(model.kind).plan)(model)
+    if not plan.divisible:
+        return 1
+    common = math.gcd(*(recipe_of(config, name).batch_size for name in plan.phases))
+    return max(count for count in range(1, limit + 1) if common % count == 0)
 
 
 def require_shareable(recipe: Recipe, phase: str, world: World, *, divisible: bool) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bucolic.base.torchrun import processes, rank
+
 
 @dataclass(frozen=True)
 class World:
@@ -48,14 +50,13 @@ class World:
 @contextmanager
 def joined(device: str) -> Iterator[World]:
     """Join the processes that torchrun started, as its environment variables say."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if processes() == 1:
         yield World()
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield World(distributed.get_rank(), size)
+        yield World(rank(), processes())
     finally:
         distributed.destroy_process_group()
