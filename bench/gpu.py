@@ -5,7 +5,7 @@
 - Every stage runs on the device, train in fp32 and in bf16 with small budgets; their held-out
   losses stand side by side.
 - A training that is stopped half-way and goes on is held against one that was not.
-- Speed of the preset coco2017's networks in both precisions, as a share of what square matrix
+- Speed of the preset coco2017's networks in each arithmetic, as a share of what square matrix
   products reach, and of the maker's figure where it is known (MFU).
 
 Figures go into bench/results/gpu.json. With --device cpu it checks itself where there is no GPU.
@@ -34,6 +34,12 @@ from train_speed import phases_of
 
 # Dense bf16 of the makers' data sheets, FLOP/s.
 PEAKS_BF16 = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10": 125e12}
+ARITHMETICS = {
+    "fp32": {"precision": "fp32"},
+    "tf32": {"precision": "tf32"},
+    "bf16": {"precision": "bf16"},
+    "bf16, compiled": {"precision": "bf16", "compiled": True},
+}
 BUDGETS = {"autoencoder_images": 8000, "prior_images": 16000, "validations": 4}
 
 
@@ -70,7 +76,9 @@ def main() -> None:
         "device": device,
         "trained": {name: _trained(home, params, small, name) for name in ("fp32", "bf16")},
         "resumed": _resumed(home, params, small),
-        "speed": {name: _speed(device, name, arguments.share) for name in ("fp32", "bf16")},
+        "speed": {
+            name: _speed(device, change, arguments.share) for name, change in ARITHMETICS.items()
+        },
     }
     record(out, found)
     print(json.dumps(found, indent=1))
@@ -113,15 +121,15 @@ def _resumed(home: Path, params: Params, small: dict[str, int]) -> dict[str, Any
     return {"validations": len(curves[0]), "largest_difference_of_val_loss": apart}
 
 
-def _speed(device: str, precision: str, share: float) -> dict[str, Any]:
+def _speed(device: str, change: dict[str, Any], share: float) -> dict[str, Any]:
     """Both phases of preset coco2017, with MFU where the maker's figure is known."""
     steps = max(2, round(60 * share))
-    found = phases_of("coco2017", device, precision=precision, steps=steps)
+    found = phases_of("coco2017", device, change, steps=steps)
     name = torch.cuda.get_device_name() if device.startswith("cuda") else ""
     peak = next((peak for known, peak in PEAKS_BF16.items() if known in name), None)
     for phase in found.values():
         flop_per_s = phase["images_per_s"] * phase["mflop_per_image"] * 1e6
-        phase["mfu"] = flop_per_s / peak if peak and precision == "bf16" else None
+        phase["mfu"] = flop_per_s / peak if peak and change["precision"] == "bf16" else None
     return found
 
 

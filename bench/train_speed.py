@@ -11,7 +11,7 @@ and logging take of it.
 import argparse
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bucolic.base.device import choose_device, choose_precision
+from bucolic.base.device import choose_device, choose_precision, products_in
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
 from bucolic.models.cvae.kind import build
 from bucolic.models.cvae.phases import plan
@@ -55,24 +55,26 @@ def main() -> None:
 
 
 def phases_of(
-    preset: str, device: str, *, precision: str = "auto", steps: int
+    preset: str, device: str, change: Mapping[str, Any] | None = None, *, steps: int
 ) -> dict[str, dict[str, Any]]:
     """What is measured of each phase of a preset.
 
     Args:
         preset: its name.
         device: a torch device.
-        precision: "fp32", "bf16" or "auto".
+        change: keys of the section `train` with other values.
         steps: of each phase.
     """
     params = params_of(preset)
-    train = params.train.model_copy(update={"precision": choose_precision(precision, device)})
+    train = params.train.model_copy(update=change or {})
+    train = train.model_copy(update={"precision": choose_precision(train.precision, device)})
     embed_dim = EMBED_DIMS.get(params.clip.model, 512)
     context = _context(params.model, train, params.shard.size_px, embed_dim, device)
-    return {
-        name: _measured(make(context), train, steps, device)
-        for name, make in plan(params.model).phases.items()
-    }
+    with products_in(train.precision):
+        return {
+            name: _measured(make(context), train, steps, device)
+            for name, make in plan(params.model).phases.items()
+        }
 
 
 def _context(

@@ -3,7 +3,10 @@
 import functools
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,14 +40,35 @@ def choose_device(asked: str = "auto") -> str:
 
 
 def choose_precision(asked: str, device: str) -> str:
-    """Return "fp32" or "bf16": what is asked for, or, for "auto", what suits a torch device.
+    """Return "fp32", "tf32" or "bf16": what is asked for, or, for "auto", what suits a device.
 
     bf16 is taken where it is computed natively and many times faster: by NVIDIA's tensor cores from
-    compute capability 8.0, and by the matrix tiles (AMX) of a CPU.
+    compute capability 8.0, and by the matrix tiles (AMX) of a CPU. tf32 is CUDA's alone; elsewhere
+    what it stands for is computed in fp32.
     """
+    if asked == "tf32":
+        return "tf32" if device.startswith("cuda") else "fp32"
     if asked != "auto":
         return asked
     return "bf16" if _computes_bf16(device.partition(":")[0]) else "fp32"
+
+
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Within the block a CUDA device computes products of float32 in full, or as "tf32".
+
+    Left alone, torch computes matrix products in full and convolutions in tf32.
+    """
+    asked = precision == "tf32"
+    places: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    former = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = asked
+        yield
+    finally:
+        for place, allowed in zip(places, former, strict=True):
+            place.allow_tf32 = allowed
 
 
 def _computes_bf16(kind: str) -> bool:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 # "auto" is bf16 where the device computes it natively; see `base.device.choose_precision`.
 Precision = Literal["fp32", "bf16", "auto"]
+TrainPrecision = Literal["fp32", "tf32", "bf16", "auto"]
 
 
 class Section(BaseModel):

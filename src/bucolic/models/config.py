@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bucolic.base.section import Precision, Section
+from bucolic.base.section import Section, TrainPrecision
 
 DEFAULT_KIND = "cvae"
 # In the folder of a trained model; see store.py.
@@ -30,7 +30,10 @@ class TrainConfig(Section):
 
     Attributes:
         seed: of weights, batches and noise.
-        precision: "fp32", "bf16" for autocast, or "auto": bf16 where that is native.
+        precision: "fp32", "tf32" for float32 whose products a CUDA device computes with 10 bits of
+            mantissa, "bf16" for autocast, or "auto": bf16 where that is native, else fp32.
+        compiled: whether torch.compile makes kernels for a step; it needs a C compiler, and pays
+            where a device waits for its next kernel.
         batch_size: images in a step, over all processes.
         schedule: of the learning rate: "cosine" after a linear warm-up, or "constant".
         optimiser: "muon" for large matrices and kernels, AdamW for the rest; or "adamw" for all.
@@ -53,7 +56,8 @@ class TrainConfig(Section):
     """
 
     seed: int = 0
-    precision: Precision = "auto"
+    precision: TrainPrecision = "auto"
+    compiled: bool = False
     batch_size: PositiveInt = 32
     schedule: Literal["cosine", "constant"] = "cosine"
     optimiser: Literal["muon", "adamw"] = "muon"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bucolic.models.model import Model
     from bucolic.models.phases import Plan
     from bucolic.training.context import TrainingContext
+    from bucolic.training.distributed import World
     from bucolic.training.guidance import Choice
 
 
@@ -59,13 +60,11 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         ParamsError: the kind is not known, the batch cannot be shared among the processes, or
             training diverged.
     """
-    from bucolic.base.device import choose_device, choose_precision
+    from bucolic.base.device import choose_device, choose_precision, products_in
     from bucolic.models.store import write_model
-    from bucolic.seeing.clip.towers import load_towers
-    from bucolic.training.build import chance_of, new_model, open_context, read_data
+    from bucolic.training.build import read_data
     from bucolic.training.curves import reached, spent, write_curves
     from bucolic.training.distributed import joined
-    from bucolic.training.draws import drawing_device
 
     kind = kind_named(model.kind)
     plan: Plan = loaded(kind.plan)(model)
@@ -75,34 +74,63 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     device = choose_device(runtime.device)
     precision = choose_precision(config.precision, device)
     config = config.model_copy(update={"precision": precision})
-    with joined(device) as world:
-        network, cosine = new_model(kind, model, splits, config.seed)
-        chance = chance_of(config, network.noise_shape)
-        context = open_context(
-            network, splits, config, chance, world, device, lambda: load_towers(clip, device)
-        )
+    with joined(device) as world, products_in(precision):
+        context, cosine = _begun(model, splits, config, clip, world, device)
         rows, networks = _trained(plan, context, config, runtime)
-        network.eval()
         choice, judged = _chosen(
-            network, splits["val"], annotations, clip, config, _candidates(plan, config)
+            context.model.eval(),
+            splits["val"],
+            annotations,
+            clip,
+            config,
+            _candidates(plan, config),
         )
-        figures = reached(rows, kind, choice) | {"text_cosine": cosine}
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
-        details["processes"] = world.size
-        details["noise_drawn_on"] = drawing_device(device).partition(":")[0]
         if world.leads:
-            training = {"precision": precision, "images_seen": details["images_seen"]}
-            about = _provenance(index.clip, clip, splits["train"]) | {"training": training}
+            about = _provenance(index.clip, clip, splits["train"])
+            about["training"] = {"precision": precision, "images_seen": details["images_seen"]}
             about["sampling"] = asdict(choice.sampling)
             with replacing(out) as folder:
-                write_model(folder, network, about, rows, kind=model.kind)
+                write_model(folder, context.model, about, rows, kind=model.kind)
             write_curves(curves, rows)
             write_json(sampling, judged)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
+    figures = reached(rows, kind, choice) | {"text_cosine": cosine}
+    details |= _machinery(device, world)
     return Summary(
         Rows(images, images), figures, details=details, device=device, precision=precision
     )
+
+
+def _begun(
+    model: ModelConfig,
+    splits: "dict[str, Split]",
+    config: TrainConfig,
+    clip: ClipConfig,
+    world: "World",
+    device: str,
+) -> "tuple[TrainingContext, float]":
+    """An untrained model on its device with the data, and the cosine of val's mapped texts."""
+    from bucolic.seeing.clip.towers import load_towers
+    from bucolic.training.build import chance_of, new_model, open_context
+
+    network, cosine = new_model(kind_named(model.kind), model, splits, config.seed)
+    chance = chance_of(config, network.noise_shape)
+    context = open_context(
+        network, splits, config, chance, world, device, lambda: load_towers(clip, device)
+    )
+    return context, cosine
+
+
+def _machinery(device: str, world: "World") -> dict[str, Any]:
+    """What the last bits of a training hang on, besides its precision."""
+    from bucolic.training.draws import drawing_device
+
+    return {
+        "processes": world.size,
+        "noise_drawn_on": drawing_device(device).partition(":")[0],
+    }
 
 
 def _name_ignored(plan: "Plan", name: str, config: TrainConfig) -> None:

@@ -6,7 +6,7 @@ the weights of an undisturbed one, bit for bit on a CPU with the same number of 
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, cast
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import Sink
-from bucolic.models.phases import Moment, Network, Phase
+from bucolic.models.phases import Batch, Moment, Network, Phase, Values
 from bucolic.training.clock import Clock
 from bucolic.training.data import share_of
 from bucolic.training.distributed import World
@@ -36,6 +36,7 @@ LR_WARMUP_SHARE = 0.05
 LR_FINAL_SHARE = 0.01
 # Steps between two looks at their values: to look, one waits until the device is done.
 READ_EVERY = {"cuda": 50, "mps": 50}
+BACKEND = "inductor"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Recipe:
         beta2: decay of Adam's second moment.
         weight_decay: decoupled, of weight matrices and kernels only.
         gradient_norm: gradients are scaled down to this norm.
-        precision: "fp32", or "bf16" for autocast.
+        precision: "bf16" for autocast; any other is the affair of who calls.
+        compiled: whether torch.compile makes kernels for a step.
         averaged: validate and keep a running average of the weights, not the weights.
         validations: how often, evenly spread, they are validated.
     """
@@ -65,6 +67,7 @@ class Recipe:
     weight_decay: float
     gradient_norm: float
     precision: str
+    compiled: bool
     averaged: bool
     validations: int
 
@@ -93,13 +96,38 @@ class Recipe:
         return places[0] != places[1]
 
 
+def _compiled(objective: nn.Module, recipe: Recipe) -> Callable[..., tuple[Tensor, Values]]:
+    """The objective, through kernels that are made for it where the recipe asks for that.
+
+    Raises, when called:
+        ParamsError: nothing could be compiled here.
+    """
+    if not recipe.compiled:
+        return objective
+    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - takes seconds to import
+
+    compiled = torch.compile(objective, backend=BACKEND)
+
+    def call(batch: Batch, moment: Moment) -> tuple[Tensor, Values]:
+        try:
+            found: tuple[Tensor, Values] = compiled(batch, moment)
+        except TorchDynamoException as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ParamsError(
+                f"torch.compile fails here ({reason}): set train.compiled to false"
+            ) from error
+        return found
+
+    return call
+
+
 class Trainer(Generic[Network]):
     """The moving parts of a phase: network, average, optimiser, progress."""
 
     def __init__(self, phase: Phase[Network], recipe: Recipe, world: World) -> None:
         self.phase, self.recipe, self.world = phase, recipe, world
         self.network = phase.network
-        self.wrapped = world.wrap(phase.objective)
+        self.wrapped = _compiled(world.wrap(phase.objective), recipe)
         self.device = next(self.network.parameters()).device.type
         self.noise_drawn_on = drawing_device(self.device)
         self.progress = PhaseState(noise_drawn_on=self.noise_drawn_on)
@@ -154,7 +182,7 @@ class Trainer(Generic[Network]):
             loss, values = self.wrapped(
                 share_of(batch, self.world.rank, self.world.size), Moment(step, recipe.steps)
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
         values = {**values, "loss": loss.detach(), "gradient_norm": norm.detach()}
         self.unread.append((self.progress.images_seen, values))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bucolic.base.device import choose_device, choose_precision
+from bucolic.base.device import choose_device, choose_precision, products_in
 from bucolic.base.errors import ParamsError
 
 
@@ -73,3 +73,21 @@ def test_auto_precision_is_bf16_where_that_is_native(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles})
     assert precision == choose_precision("auto", device)
     assert ["fp32", "bf16"] == [choose_precision(asked, device) for asked in ("fp32", "bf16")]
+
+
+def test_tf32_is_taken_where_it_is_asked_for_on_cuda_alone():
+    """Elsewhere the record says what was computed: fp32."""
+    found = [choose_precision("tf32", device) for device in ("cuda", "cuda:1", "cpu", "mps")]
+    assert found == ["tf32", "tf32", "fp32", "fp32"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "allowed"), [("fp32", False), ("bf16", False), ("tf32", True)]
+)
+def test_products_of_float32_are_cut_only_where_tf32_is_asked_for(precision: str, *, allowed: bool):
+    """For convolutions, which torch would cut by itself, and matrices; and as before after."""
+    places = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [place.allow_tf32 for place in places]
+    with products_in(precision):
+        assert [place.allow_tf32 for place in places] == [allowed, allowed]
+    assert [place.allow_tf32 for place in places] == before

@@ -26,6 +26,7 @@ RECIPE = Recipe(
     weight_decay=0.01,
     gradient_norm=1.0,
     precision="fp32",
+    compiled=False,
     averaged=True,
     validations=4,
 )
@@ -193,6 +194,31 @@ def test_validations_are_as_many_as_asked_and_the_last_one_is_at_the_end(
 
     assert len(places) == min(validations, recipe.steps)
     assert places[-1] == recipe.steps
+
+
+def test_a_compiled_step_trains_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What torch captures of the objective, and of its way back, is all there is to it."""
+    monkeypatch.setattr(loop, "BACKEND", "aot_eager")
+    weights = []
+    for compiled in (False, True):
+        phase = make_phase()
+        Trainer(phase, replace(RECIPE, compiled=compiled), World()).run(
+            tmp_path / str(compiled), Sink()
+        )
+        weights.append(phase.network.weight.detach())
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-7)
+
+
+def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch: pytest.MonkeyPatch):
+    """As on a machine that has no C compiler."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(loop, "BACKEND", fails)
+    trainer = Trainer(make_phase(), replace(RECIPE, compiled=True), World())
+    with pytest.raises(ParamsError, match=r"no C compiler.*set train\.compiled to false"):
+        trainer.advance()
 
 
 def test_values_that_are_read_seldom_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
