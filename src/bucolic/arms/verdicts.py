@@ -15,6 +15,7 @@ from bucolic.arms.trainings import drawn
 from bucolic.base.errors import ParamsError
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split
+from bucolic.evaluation.contrast import Contrast
 from bucolic.evaluation.scores import Exam, Sitting, by_judge, hits
 from bucolic.evaluation.study import exam_on
 from bucolic.models.cvae.config import CvaeTrainConfig
@@ -139,7 +140,8 @@ def opened(
         raise ParamsError(
             f"val has {len(val.prompts)} prompts and test {len(test.prompts)}: too few to compare"
         )
-    exam = exam_on(test.prompts, splits["test"], attributes, jury, seed=0).repeated(draws)
+    contrast = Contrast(splits["test"], attributes)
+    exam = exam_on(test.prompts, splits["test"], contrast, jury, seed=0).repeated(draws)
     if jury.probe is None and len(exam.asked) < LEAST_PROMPTS * draws:
         raise ParamsError("too few prompts of test have 99 captions that contradict them")
     return Court(jury, towers.scale, val, exam, test.repeated(draws), max(config.steps))

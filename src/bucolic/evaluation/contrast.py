@@ -27,6 +27,11 @@ class Contrast:
         self._texts = np.array([normalised_text(text) for text in test.captions])
         self._codes = None if attributes is None else _codes(test, attributes)
 
+    @property
+    def knows_attributes(self) -> bool:
+        """Whether the data set says what its scenes truly show."""
+        return self._codes is not None
+
     def contradicting(self, caption_row: int) -> np.ndarray:
         """Whether each caption of the split contradicts the one at `caption_row`: bool [m]."""
         if self._codes is None:

@@ -6,6 +6,7 @@ Nothing is chosen here: guidance, steps and weights are the model's own, fixed o
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,6 +75,11 @@ class Study:
     draws: int
     seed: int
 
+    @cached_property
+    def contrast(self) -> Contrast:
+        """What test's captions contradict."""
+        return Contrast(self.test, self.attributes)
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -106,8 +112,7 @@ def on_ordinary_prompts(study: Study) -> Findings:
     half = first_half(study.test.image_ids[prompts.image_rows])
     arms = _arms(study, exam) | _pixel_bounds(study, prompts)
     sittings = {arm.name: _sitting(arm, arms, exam, half) for arm in ARMS if arm.name in arms}
-    contrast = Contrast(study.test, study.attributes)
-    pictures, others = derangement(contrast, prompts, seed=study.seed)
+    pictures, others = derangement(study.contrast, prompts, seed=study.seed)
     sittings[SHUFFLED] = Sitting(sittings[MODEL].firsts.take(pictures), exam.take(others))
     figures: Figures = {}
     for arm in ARMS:
@@ -168,32 +173,29 @@ def on_held_out_combinations(study: Study) -> Findings:
     return _findings(study, figures, _counts(exam, arms[MODEL]), sittings)
 
 
-def exam_on(
-    prompts: Prompts, test: Split, attributes: Attributes | None, jury: Jury, seed: int
-) -> Exam:
+def exam_on(prompts: Prompts, test: Split, contrast: Contrast, jury: Jury, seed: int) -> Exam:
     """The exam of one picture for each prompt.
 
     Args:
         prompts: captions of the test split.
         test: that split.
-        attributes: what its scenes truly show, where the data set says so.
+        contrast: which of its captions contradict one another.
         jury: who looks at the pictures.
         seed: of the distractors and of bootstraps.
     """
-    contrast = Contrast(test, attributes)
     asked, rivals = distractors(contrast, prompts, test.caption_ids, seed=seed)
     return Exam(
         prompts=prompts,
         captions=jury.read(test.captions, test.caption_vectors),
         asked=asked,
         rivals=rivals,
-        attributes_known=attributes is not None,
+        attributes_known=contrast.knows_attributes,
         seed=seed,
     )
 
 
 def _exam(study: Study, prompts: Prompts) -> Exam:
-    return exam_on(prompts, study.test, study.attributes, study.jury, study.seed)
+    return exam_on(prompts, study.test, study.contrast, study.jury, study.seed)
 
 
 def _arms(study: Study, exam: Exam) -> dict[str, Views]:

@@ -95,17 +95,13 @@ def evaluate(
     write_verdicts(verdicts, verdict_rows(study.test, sittings), study.jury.names | asked)
     about = {"test_images": images, "sampling": artist.config["sampling"], **asked}
     content = document(ordinary, held_out, study.jury, about)
+    judged = _sheets(ordinary, held_out, drawn=study.attributes is not None)
     return Summary(
         Rows(images, images),
         content,
         headline(content),
         details={"test_digest": content_digest(study.test)},
-        sheets=dict(
-            chain(
-                _sheets(ordinary, held_out, drawn=study.attributes is not None),
-                gallery(artist, study, ordinary, config.edits),
-            )
-        ),
+        sheets=dict(chain(judged, gallery(artist, study, ordinary, config.edits))),
         device=device,
         precision=study.jury.towers.provenance["precision"],
     )

@@ -102,7 +102,7 @@ def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Gen
     noise = torch.randn((count, *chance.noise_shape), generator=source, device=drawn_on)
     times = torch.randn(count, generator=source, device=drawn_on).sigmoid()
     device = data.pictures.device
-    rows, uniform = rows.to(device), uniform.to(device)
+    rows, uniform = _sent(rows, device), uniform.to(device)
     images = _noisy(data.image_conditions[rows], chance.condition_noise, source)
     return Batch(
         rows=rows,
@@ -112,6 +112,13 @@ def batch_of(data: TrainingData, rows: Tensor, chance: Chance, source: torch.Gen
         noise=noise.to(device),
         times=times.to(device),
     )
+
+
+def _sent(rows: Tensor, device: torch.device) -> Tensor:
+    """Rows drawn on the CPU, on a device that need not be waited for."""
+    if device.type == "cuda":
+        return rows.pin_memory().to(device, non_blocking=True)
+    return rows.to(device)
 
 
 def share_of(batch: Batch, rank: int, size: int) -> Batch:
