@@ -3,11 +3,11 @@
     python bench/photographs.py ../shared/coco-mini
 
 The folder is in COCO's layout. Its pictures are dealt into five folds by the digest of their
-pixels: three train, one chooses which weights are kept, one is reconstructed, five times over, with
-the networks and budget of preset folder, and meadow-clip for conditions, which the decoder hardly
-uses. What is beside it: each picture shrunk to 16 and to 8 px and enlarged again, and the mean of
-those that trained. So few pictures tell how far such a model is from photographs, not how far it
-comes with all of COCO.
+pixels, so the folds differ in size: three train, one chooses which weights are kept, one is
+reconstructed, five times over, with the networks and budget of preset folder, and meadow-clip for
+conditions, which the decoder hardly uses. What is beside it: each picture shrunk to 16 and to 8 px
+and enlarged again, and the mean of those that trained. So few pictures tell how far such a model is
+from photographs, not how far it comes with all of COCO.
 """
 
 import argparse
@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bucolic.base.device import choose_device, choose_precision
+from bucolic.base.device import choose_device, choose_precision, products_in
+from bucolic.base.files import fingerprint
 from bucolic.base.report import NoSink
 from bucolic.data.shards import Split, read_split
 from bucolic.evaluation.metrics.psnr import psnr_db
@@ -52,19 +53,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/photographs.json")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
-    params = _params(arguments.folder.resolve(), arguments.images)
-    home = home_of("photographs", clean_commit())
+    params, device = _params(arguments.folder.resolve(), arguments.images), choose_device()
+    asked = fingerprint([params.dataset.root, params.train.autoencoder_images])
+    home = home_of(f"photographs-{asked}", clean_commit())
     make_data(home, params)
     pictures = _together([read_split(home / SHARDS, name) for name in ("train", "val", "test")])
     per_picture: dict[str, list[NDArray[np.float64]]] = {}
     for fold, (splits, held_out) in enumerate(_folds(pictures)):
-        seen = _seen(splits, held_out, params, home / f"fold-{fold}")
+        with products_in(params.train.precision):
+            seen = _seen(splits, held_out, params, device, home / f"fold-{fold}")
         for name, shown in seen.items():
             per_picture.setdefault(f"{name}/psnr_db", []).append(psnr_db(shown, held_out.images))
             per_picture.setdefault(f"{name}/ssim", []).append(ssim(shown, held_out.images))
     found = {name: _figure(np.concatenate(values)) for name, values in per_picture.items()}
-    about = {"pictures": len(pictures.images), "folds": FOLDS, "size_px": params.shard.size_px}
-    record(out, about | {"images_seen": params.train.autoencoder_images, "figures": found})
+    about = {
+        "device": device,
+        "precision": params.train.precision,
+        "pictures": len(pictures.images),
+        "folds": FOLDS,
+        "size_px": params.shard.size_px,
+        "images_seen": params.train.autoencoder_images,
+    }
+    record(out, about | {"figures": found})
     print(json.dumps(found, indent=1))
 
 
@@ -74,7 +84,9 @@ def _params(folder: Path, images: int | None) -> Params:
     clip = params.clip.model_copy(update=MEADOW_CLIP)
     dataset = params.dataset.model_copy(update={"root": str(folder)})
     chosen = params.filter.model_copy(update={"keywords": ("a",), "match": "substring"})
-    train = params.train.model_copy(update={"autoencoder_images": images} if images else {})
+    changes = {"autoencoder_images": images} if images else {}
+    changes["precision"] = choose_precision(params.train.precision, choose_device())
+    train = params.train.model_copy(update=changes)
     changed = {"clip": clip, "dataset": dataset, "filter": chosen, "train": train}
     return params.model_copy(update=changed)
 
@@ -97,8 +109,7 @@ def _together(splits: list[Split]) -> Split:
 def _folds(pictures: Split) -> Iterator[tuple[dict[str, Split], Split]]:
     """Train and val, and what is held out of both, for each fold."""
     digests = [hashlib.sha256(picture.tobytes()).digest() for picture in pictures.images]
-    dealt = np.empty(len(digests), np.int64)
-    dealt[np.argsort(digests)] = np.arange(len(digests)) % FOLDS
+    dealt = np.array([int.from_bytes(digest[:8]) % FOLDS for digest in digests])
     for fold in range(FOLDS):
         val = (fold + 1) % FOLDS
         parts = {"train": ~np.isin(dealt, (fold, val)), "val": dealt == val}
@@ -122,13 +133,10 @@ def _only(split: Split, kept: NDArray[np.bool_]) -> Split:
 
 
 def _seen(
-    splits: Mapping[str, Split], held_out: Split, params: Params, folder: Path
+    splits: Mapping[str, Split], held_out: Split, params: Params, device: str, folder: Path
 ) -> dict[str, Pictures]:
     """The held-out pictures as a trained autoencoder, a blur and the mean image show them."""
-    device = choose_device()
-    config = params.train.model_copy(
-        update={"precision": choose_precision(params.train.precision, device)}
-    )
+    config = params.train
     model, _ = new_model(kind_named(), params.model, splits, config.seed)
     chance = chance_of(config, model.noise_shape)
     context = open_context(

@@ -14,7 +14,14 @@ import click
 
 from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_transient
 from bucolic.base.places import find_root
-from bucolic.base.signals import Ended, end_at_once, follow_launcher, hold_back, raising_ended
+from bucolic.base.signals import (
+    Ended,
+    end_at_once,
+    follow_launcher,
+    hold_back,
+    raising_ended,
+    wait_to_be_ended,
+)
 from bucolic.base.torchrun import leads, rank, started_by_torchrun
 from bucolic.drawing_verbs import DRAWING_VERBS
 from bucolic.pipeline.own_code import run_own_code
@@ -52,6 +59,8 @@ class OneLineErrors(click.Group):
                 click.echo(f"bucolic: {ended}", err=True)
             end_at_once(ended.exit_code)
         except Exception as error:
+            if not leads():
+                wait_to_be_ended()
             if (told := _told(error)) is None:
                 raise
             speaker = "bucolic" if leads() else f"bucolic, process {rank()}"
@@ -121,7 +130,7 @@ def _verb(stage: Declared) -> None:
         code = _code_digests(stage.name, root)  # before what they are of is imported
         from bucolic.pipeline.launch import run_in_processes
 
-        if (exit_code := run_in_processes(stage, root)) is not None:
+        if (exit_code := run_in_processes(stage, root, code)) is not None:
             sys.exit(exit_code)
         from bucolic.pipeline.execute import execute
         from bucolic.tracking.hooks import open_tracker, send
@@ -179,7 +188,10 @@ def params_show() -> None:
 @main.command()
 @click.argument("name")
 def preset(name: str) -> None:
-    """Write params.yaml for meadow, tiny, folder or coco2017; the former one is kept."""
+    """Write params.yaml for a preset; the former one is kept.
+
+    There are meadow, meadow-long, meadow-128, tiny, folder, coco2017 and coco2017-128.
+    """
     from bucolic.presets import write_preset
 
     kept = write_preset(name, find_root(Path.cwd()))

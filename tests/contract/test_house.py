@@ -266,13 +266,18 @@ def test_quick_verbs_import_nothing_heavy(arguments: list[str]):
 
 def test_presets_are_valid_and_the_default_is_meadow():
     """Each preset passes the schema, and the params.yaml of the repository is the meadow preset."""
+    from bucolic.cli import main
     from bucolic.pipeline.params import parse_params
     from bucolic.presets import preset_text
 
-    for name in ("meadow", "meadow-long", "tiny", "folder", "coco2017", "coco2017-128"):
+    names = [path.stem for path in (ROOT / "src/bucolic/presets").glob("*.yaml")]
+    assert "meadow" in names
+    for name in names:
         text = preset_text(name)
         assert text.startswith(f"# Preset {name}")
         assert len(parse_params(YAML(typ="safe").load(text)).filter.keywords) >= 2
+        assert f"`{name}`" in (ROOT / "README.md").read_text()
+        assert name in main.commands["preset"].help
     committed = subprocess.run(
         ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -23,6 +23,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return copied
 
 
+def test_two_processes_asked_to_end_before_they_began_leave_a_record(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """The signal waits in the one that starts them until there is one that can say it."""
+    monkeypatch.setenv("BUCOLIC_PROCESSES", "2")
+    project.set_param("train", "seed", 4)
+    child = start(project, "train")
+    while not holds_back(child.pid, signal.SIGTERM) and child.poll() is None:
+        time.sleep(0.001)
+    require_said(project, child, "train", signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
     ("stage", "number"), [(stage, SIGNALS[i % 3]) for i, stage in enumerate(STAGES)]
 )
@@ -87,9 +99,11 @@ def test_training_in_two_processes_leaves_one_record_and_ends_as_one_does(
     monkeypatch.setenv("BUCOLIC_PROCESSES", "3")
     refused = project.run("bucolic", "train", check=False)
     assert refused.returncode == 2
-    said = [line for line in refused.stdout.splitlines() if "cannot be shared" in line]
-    assert said[0].startswith("bucolic")
-    assert "Traceback" not in refused.stdout
+    (said,) = [line for line in refused.stdout.splitlines() if "cannot be shared" in line]
+    assert said.startswith("bucolic: ")
+    assert refused.stdout.splitlines()[-1] == said
+    failure = json.loads(failure_of(project, "train").read_text())
+    assert failure["error"]["kind"] == "params"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -18,7 +18,7 @@ from bucolic.arms.statistics import Estimate, estimate
 from bucolic.arms.table import ARMS, PROMPTS, QUESTIONS, RAW, TRAININGS, Arm, Question
 from bucolic.arms.trainings import Bench
 from bucolic.arms.verdicts import Court, Outcomes, opened
-from bucolic.base.device import choose_precision
+from bucolic.base.device import choose_precision, products_in
 from bucolic.base.files import write_json
 from bucolic.data.coco import Attributes
 from bucolic.data.shards import Split, content_digest
@@ -72,6 +72,11 @@ def studied(setup: Setup) -> dict[str, Any]:
             few prompts.
     """
     precision = choose_precision(setup.config.precision, setup.device)
+    with products_in(precision):
+        return _studied(setup, precision)
+
+
+def _studied(setup: Setup, precision: str) -> dict[str, Any]:
     config = setup.config.model_copy(update={"precision": precision})
     towers = load_towers(setup.clip, setup.device)
     court = opened(

@@ -13,8 +13,10 @@ from typing import NoReturn
 
 import psutil  # type: ignore[import-untyped]
 
+from bucolic.base.torchrun import launcher
+
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOOK_EVERY_S, LAST_WORDS_S = 0.5, 10.0
+LOOK_EVERY_S, LAST_WORDS_S, LEADER_S = 0.5, 10.0, 60.0
 
 
 class Ended(BaseException):
@@ -108,16 +110,24 @@ def follow_launcher() -> None:
 
     A launcher that is killed ends nobody either, and its processes would train on.
     """
-    launcher = os.getppid()
-    threading.Thread(target=_end_with_launcher, args=(launcher,), daemon=True).start()
+    with held_back():  # or the thread would take signals that the main thread lets wait
+        threading.Thread(target=_end_with_launcher, args=(launcher(),), daemon=True).start()
 
 
-def _end_with_launcher(launcher: int) -> None:
-    while os.getppid() == launcher:
+def _end_with_launcher(number: int) -> None:
+    while os.getppid() == number:
         time.sleep(LOOK_EVERY_S)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(LAST_WORDS_S)  # a process that waits for another on a device hears nothing
     os._exit(128 + signal.SIGTERM)
+
+
+def wait_to_be_ended() -> None:
+    """Give the process that leads the time to fail first, and to end this one with its own word.
+
+    What fails in one process fails in most, and the first to end decides how all are seen to.
+    """
+    time.sleep(LEADER_S)
 
 
 def hear_no_more() -> None:

@@ -2,6 +2,8 @@
 
 import os
 
+LAUNCHER = "BUCOLIC_LAUNCHER"  # holds the number of the process that called torchrun's agent
+
 
 def rank() -> int:
     """This process's number, from 0; 0 where torchrun started none."""
@@ -21,3 +23,8 @@ def processes() -> int:
 def started_by_torchrun() -> bool:
     """Whether this is one of torchrun's processes, were it the only one."""
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def launcher() -> int:
+    """The process that started this one."""
+    return int(os.environ.get(LAUNCHER) or os.getppid())

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from bucolic.models.conditioning import Conditioning
 
-# On a CPU a single picture costs what a batch does; a GPU is idle with less than this.
-ROWS_PER_BATCH = {"cuda": 256}
+# Rows that are not there are computed, too: few of them where that takes time. Of CUDA a guess.
+ROWS_PER_BATCH = {"cuda": 64}
 FEW_ROWS = 16
 
 

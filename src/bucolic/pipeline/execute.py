@@ -102,7 +102,7 @@ def execute(
         if not kept.find_finished(execution.shelf, name, execution.fingerprint):
             call(execution.params, _workplace(execution, NoSink()))
         return
-    with holding(root / ".work" / "locks" / f"{name}.lock"):
+    with holding(lock_of(root, name)):
         record, started_s = beginning(name, root), time.monotonic()
         try:
             let_through()
@@ -122,6 +122,11 @@ def execute(
                 told = failure(as_transient(error) or error)
                 _leave_failure(root, {**record, **told, "duration_s": _since(started_s)})
             raise
+
+
+def lock_of(root: Path, name: str) -> Path:
+    """The lock under which a stage runs in a checkout."""
+    return root / ".work" / "locks" / f"{name}.lock"
 
 
 def prepare(stage: Stage, root: Path, params: Params, code: Digests) -> Execution:

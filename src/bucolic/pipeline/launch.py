@@ -5,21 +5,36 @@ torchrun's agent is called as a library here, since its command ends in a traceb
 BUCOLIC_PROCESSES asks for another number of processes, on a CPU, too.
 """
 
+import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bucolic.base.errors import ParamsError
+import psutil  # type: ignore[import-untyped]
+
+from bucolic.base.errors import BucolicError, ParamsError
+from bucolic.base.lock import holding
 from bucolic.base.runtime import usable_cpus
 from bucolic.base.signals import heard, let_through
-from bucolic.base.torchrun import started_by_torchrun
+from bucolic.base.torchrun import LAUNCHER, started_by_torchrun
+from bucolic.pipeline import kept
+from bucolic.pipeline.digests import Digests
+from bucolic.pipeline.execute import lock_of, prepare
+from bucolic.pipeline.graph import find_stage
 from bucolic.pipeline.params import Params, load_params
 from bucolic.pipeline.table import Declared
 
+LOOK_EVERY_S = 0.05
 
-def run_in_processes(stage: Declared, root: Path) -> int | None:
+
+def run_in_processes(stage: Declared, root: Path, code: Digests) -> int | None:
     """Run a stage's verb in as many processes as can share it.
 
     Returns:
@@ -31,8 +46,16 @@ def run_in_processes(stage: Declared, root: Path) -> int | None:
     """
     if not stage.shareable_by or started_by_torchrun():
         return None
-    count = _asked() or _shareable(stage, load_params(root))
-    return None if count == 1 else _launch(stage.name, count)
+    asked, devices = _asked(), _devices()
+    if asked and 0 < devices < asked:
+        raise ParamsError(f"BUCOLIC_PROCESSES is {asked}, of CUDA devices there are {devices}")
+    if (asked or devices) < 2:
+        return None
+    params = load_params(root)
+    count = asked or stage.processes(params, devices)
+    if count == 1 or not _must_be_made(stage.name, root, params, code):
+        return None
+    return _launch(stage.name, count)
 
 
 def _asked() -> int | None:
@@ -49,19 +72,30 @@ def _asked() -> int | None:
     return int(asked)
 
 
-def _shareable(stage: Declared, params: Params) -> int:
-    """CUDA devices that can share the stage's work; 1 where one is asked for, or none is there."""
-    if os.environ.get("BUCOLIC_DEVICE", "") not in {"", "auto", "cuda"}:
-        return 1
+def _devices() -> int:
+    """CUDA devices that may be used: 1 where one is named, 0 where none is there or asked for."""
+    device = os.environ.get("BUCOLIC_DEVICE") or "auto"
+    if device not in {"auto", "cuda"}:
+        return int(device.startswith("cuda"))
     import torch  # noqa: PLC0415 - only a stage that computes with it comes here
 
-    devices = torch.cuda.device_count()
-    return stage.processes(params, devices) if devices > 1 else 1
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _must_be_made(name: str, root: Path, params: Params, code: Digests) -> bool:
+    """Whether there is work to share: a single process says that there is none, or why not now."""
+    try:
+        execution = prepare(find_stage(root, name), root, params, code)
+        with holding(lock_of(root, name)):
+            kept.forget_committed(execution.shelf)
+            return not kept.find_finished(execution.shelf, name, execution.fingerprint)
+    except BucolicError:
+        return False
 
 
 def _launch(verb: str, count: int) -> int:
     """Start a verb `count` times, wait for all; one that fails ends the others."""
-    from torch.distributed.elastic.multiprocessing import (  # noqa: PLC0415 - see `_shareable`
+    from torch.distributed.elastic.multiprocessing import (  # noqa: PLC0415 - see `_devices`
         DefaultLogsSpecs,
         SignalException,
     )
@@ -70,8 +104,9 @@ def _launch(verb: str, count: int) -> int:
     )
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
+    os.environ[LAUNCHER] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cpus() // count)))
-    with tempfile.TemporaryDirectory() as logs:
+    with tempfile.TemporaryDirectory() as logs, _handing_on_signals(count), _torch_silent():
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -84,7 +119,6 @@ def _launch(verb: str, count: int) -> int:
             logs_specs=DefaultLogsSpecs(log_dir=logs),
             signals_to_handle=",".join(number.name for number in heard()),
         )
-        let_through()  # the agent hands them on
         try:
             elastic_launch(config, sys.executable)("-m", "bucolic.cli", verb)
         except ChildFailedError as failed:
@@ -93,3 +127,36 @@ def _launch(verb: str, count: int) -> int:
         except SignalException as ended:
             return 128 + ended.sigval
     return 0
+
+
+@contextmanager
+def _handing_on_signals(count: int) -> Iterator[None]:
+    """Let signals wait until there are processes to hand them on to, which the agent then does.
+
+    Signals wait in the main thread from the verb's beginning, and so in the processes that it
+    starts, each until it can leave a record. A thread that lets them through is enough for Python
+    to run the agent's handler in the main thread.
+    """
+    former = {number: signal.getsignal(number) for number in heard()}
+
+    def listen() -> None:
+        this = psutil.Process()
+        while len(this.children()) < count or any(
+            signal.getsignal(number) is handler for number, handler in former.items()
+        ):
+            time.sleep(LOOK_EVERY_S)
+        let_through()
+        threading.Event().wait()
+
+    threading.Thread(target=listen, daemon=True).start()
+    yield
+
+
+@contextmanager
+def _torch_silent() -> Iterator[None]:
+    """No word of torchrun's agent, which has its own on every process that fails or is ended."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -56,7 +56,7 @@ def embed(
         ParamsError: towers that cannot be loaded, or whose bf16 is not fit for use.
         DataError: an input is missing or of another format.
     """
-    from bucolic.base.device import choose_device
+    from bucolic.base.device import choose_device, products_in
     from bucolic.seeing.clip.towers import load_towers
 
     if clip.allow_mismatch:
@@ -64,10 +64,11 @@ def embed(
     towers = load_towers(clip, choose_device(runtime.device))
     folder = fingerprint([towers.provenance[key] for key in STORE_KEY])
     store = runtime.cache / "embeddings" / folder
-    image_rows, new_images = _embed_images(images, towers, store, runtime)
-    captions = _captions_of(selection, set(image_rows.image_ids.tolist()))
-    cosine = _cosine_to_fp32(images, captions, towers, runtime)
-    caption_rows, new_captions = _embed_captions(captions, towers, store)
+    with products_in("fp32"):
+        image_rows, new_images = _embed_images(images, towers, store, runtime)
+        captions = _captions_of(selection, set(image_rows.image_ids.tolist()))
+        cosine = _cosine_to_fp32(images, captions, towers, runtime)
+        caption_rows, new_captions = _embed_captions(captions, towers, store)
     with replacing(out) as partial:
         partial.mkdir()
         write_images(partial / "images.parquet", image_rows, towers.provenance)

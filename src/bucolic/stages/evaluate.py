@@ -5,7 +5,6 @@ belong to their authors and stay out of reports.
 """
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +74,7 @@ def evaluate(
         DataError: model, shards and `clip` are not of one CLIP, or a file is missing.
         ParamsError: the judge is the CLIP that the model is conditioned on.
     """
-    from bucolic.base.device import choose_device
+    from bucolic.base.device import choose_device, products_in
     from bucolic.data.shards import content_digest
     from bucolic.data.verdicts import write_verdicts
     from bucolic.evaluation.document import document, headline
@@ -88,20 +87,22 @@ def evaluate(
     device = choose_device(runtime.device)
     artist = TrainedModel.read(model, device)
     study = _study(artist, shards, annotations, config, clip, device)
-    ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
+    with products_in("fp32"):
+        ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
+        shown = dict(_sheets(ordinary, held_out, drawn=study.attributes is not None))
+        shown |= dict(gallery(artist, study, ordinary, config.edits))
     images = len(study.test.image_ids)
     asked = {"seed": config.seed, "draws": config.draws}
     sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
     write_verdicts(verdicts, verdict_rows(study.test, sittings), study.jury.names | asked)
     about = {"test_images": images, "sampling": artist.config["sampling"], **asked}
     content = document(ordinary, held_out, study.jury, about)
-    judged = _sheets(ordinary, held_out, drawn=study.attributes is not None)
     return Summary(
         Rows(images, images),
         content,
         headline(content),
         details={"test_digest": content_digest(study.test)},
-        sheets=dict(chain(judged, gallery(artist, study, ordinary, config.edits))),
+        sheets=shown,
         device=device,
         precision=study.jury.towers.provenance["precision"],
     )

@@ -21,6 +21,8 @@ from bucolic.training.data import Chance, pairs_of, training_data
 from bucolic.training.distributed import World
 from bucolic.training.loop import Recipe
 
+LEAST_ROWS = 16  # of a batch for each process; a guess, not measured
+
 
 def read_data(shards: Path, multiple_px: int) -> tuple[ShardIndex, dict[str, Split]]:
     """Read the index, and the splits that training looks at: train and val.
@@ -110,23 +112,29 @@ def recipe_of(config: TrainConfig, phase: str) -> Recipe:
 
 
 def shareable_by(limit: int, *, model: ModelConfig, config: TrainConfig) -> int:
-    """The most processes, `limit` at most, that can share the batches of every phase."""
+    """The most processes, `limit` at most, that should share the batches of every phase.
+
+    Each is to have LEAST_ROWS rows or more: with fewer a device waits for the others, not works.
+    """
     plan: Plan = loaded(kind_named(model.kind).plan)(model)
-    if not plan.divisible:
+    if not plan.divisible or config.compiled:
         return 1
-    common = math.gcd(*(recipe_of(config, name).batch_size for name in plan.phases))
-    return max(count for count in range(1, limit + 1) if common % count == 0)
+    sizes = [recipe_of(config, name).batch_size for name in plan.phases]
+    most = min(limit, max(1, min(sizes) // LEAST_ROWS))
+    return max(count for count in range(1, most + 1) if math.gcd(*sizes) % count == 0)
 
 
 def require_shareable(recipe: Recipe, phase: str, world: World, *, divisible: bool) -> None:
     """Refuse a batch that the processes cannot share.
 
     Raises:
-        ParamsError: there are several, and its rows are no multiple of them, or the model computes
-            with statistics of whole batches.
+        ParamsError: there are several, and its rows are no multiple of them, the model computes
+            with statistics of whole batches, or steps are to be compiled.
     """
     if world.size > 1 and not divisible:
         raise ParamsError(f"this kind of model is trained by one process, not by {world.size}")
+    if world.size > 1 and recipe.compiled:
+        raise ParamsError("train.compiled is for one process: set it to false, or share nothing")
     if recipe.batch_size % world.size:
         raise ParamsError(
             f"the {phase}'s batch of {recipe.batch_size} rows cannot be shared among {world.size} "

@@ -54,9 +54,11 @@ def joined(device: str) -> Iterator[World]:
         yield World()
         return
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
-    try:
-        yield World(rank(), processes())
-    finally:
-        distributed.destroy_process_group()
+        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(place)
+        distributed.init_process_group("nccl", device_id=place)
+    else:
+        distributed.init_process_group("gloo")
+    yield World(rank(), processes())
+    # Not after an error: to take the group down is to wait for what the others will not send.
+    distributed.destroy_process_group()

@@ -1,7 +1,7 @@
 """The training loop of one phase: draw, step, average, validate, keep; the same for all networks.
 
 Progress is counted in images. A run that was killed goes on from its last checkpoint and ends with
-the weights of an undisturbed one, bit for bit on a CPU with the same number of threads.
+the weights of an undisturbed one, bit for bit on a CPU with as many threads and processes.
 """
 
 import logging

@@ -384,6 +384,22 @@ def test_dropout_of_the_original_study_is_the_same_after_a_kill(
     assert read_bytes(tmp_path / "killed") == read_bytes(tmp_path / "whole")
 
 
+def test_compiled_steps_train_what_plain_ones_do(
+    shards: Path,
+    undisturbed: tuple[Path, Summary, Sink],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Both phases' objectives are captured whole, weights that grow with the steps included."""
+    monkeypatch.setattr("bucolic.training.loop.BACKEND", "aot_eager")
+    run(shards, tmp_path, CONFIG.model_copy(update={"compiled": True}))
+    losses = [
+        [json.loads(line)["val_loss"] for line in (folder / "current/curves.jsonl").open()]
+        for folder in (tmp_path, undisturbed[0])
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_two_processes_train_one_model(shards: Path, tmp_path: Path):
     """Under torchrun both ranks end with the same weights, near a single process's, one writes."""
     script = tmp_path / "work.py"

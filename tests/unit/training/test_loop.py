@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.backends.registry import lookup_backend
+from torch.fx import GraphModule
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.sheet import Sheet
@@ -198,7 +200,13 @@ def test_validations_are_as_many_as_asked_and_the_last_one_is_at_the_end(
 
 def test_a_compiled_step_trains_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What torch captures of the objective, and of its way back, is all there is to it."""
-    monkeypatch.setattr(loop, "BACKEND", "aot_eager")
+    graphs = []
+
+    def backend(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return lookup_backend("aot_eager")(graph, inputs)
+
+    monkeypatch.setattr(loop, "BACKEND", backend)
     weights = []
     for compiled in (False, True):
         phase = make_phase()
@@ -206,6 +214,7 @@ def test_a_compiled_step_trains_the_same_weights(tmp_path: Path, monkeypatch: py
             tmp_path / str(compiled), Sink()
         )
         weights.append(phase.network.weight.detach())
+        assert bool(graphs) == compiled
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-7)
 
 
