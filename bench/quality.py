@@ -17,11 +17,23 @@ import numpy as np
 
 from bucolic.base.files import write_json
 from bucolic.pipeline.params import Params
-from recorded import ROOT, clean_commit, record
+from recorded import ROOT, clean_commit, command, record
 from scratch import OF_MODEL, home_of, make_data, params_of, runtime
 
 PARTS = ("metrics", "best_of", "heldout_combinations")
 RESULT = "evaluate.json"
+SHOWN = (
+    ("all stated attributes right", "metrics", "attributes_all_right"),
+    ("the best of four by CLIP", "best_of", "attributes_all_right"),
+    ("combinations training never showed", "heldout_combinations", "attributes_all_right"),
+    ("species", "metrics", "species"),
+    ("count", "metrics", "count"),
+    ("colour", "metrics", "colour"),
+    ("R-precision, by a judge of its own", "metrics", "r_precision"),
+    ("PSNR of reconstructions, dB", "metrics", "psnr_db"),
+    ("sharpness", "metrics", "sharpness_ratio"),
+    ("KID", "metrics", "kid"),
+)
 
 
 def main() -> None:
@@ -36,11 +48,37 @@ def main() -> None:
     out = arguments.out.resolve()
     make_data(home, params)
     found = [_judged(home, params, seed) for seed in range(arguments.seeds)]
-    about = {"seeds": arguments.seeds, "commit": of_commit}
+    about = {"seeds": arguments.seeds, "commit": of_commit, "command": command()}
     entry = about | {part: _over_seeds(found, part) for part in PARTS}
-    former = json.loads(out.read_text()) if out.exists() else {}
-    record(out, former | {arguments.preset: entry})
-    print(json.dumps(entry["metrics"], indent=1))
+    former = presets_in(json.loads(out.read_text())) if out.exists() else {}
+    entries = former | {arguments.preset: entry}
+    record(out, entries)
+    print(*lines(entries), sep="\n")
+
+
+def presets_in(content: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a result, by preset."""
+    return {
+        name: entry
+        for name, entry in content.items()
+        if isinstance(entry, dict) and PARTS[0] in entry
+    }
+
+
+def lines(entries: dict[str, Any]) -> list[str]:
+    """README's table of entries: a row a figure, a column a preset, mean (least to largest)."""
+    head = [["over seeds of training", *(f"`{preset}`" for preset in entries)]]
+    rows = [
+        [title, *(_cell(entry[part], name) for entry in entries.values())]
+        for title, part, name in SHOWN
+    ]
+    return [f"| {' | '.join(row)} |" for row in head + rows]
+
+
+def _cell(figures: dict[str, Any], name: str) -> str:
+    places = 1 if name.endswith("_db") else 3
+    mean, *ends = (f"{value:.{places}f}" for value in (figures[name], *figures[f"{name}_range"]))
+    return f"{mean} ({' to '.join(ends)})"
 
 
 def _judged(home: Path, params: Params, seed: int) -> dict[str, Any]:

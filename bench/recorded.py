@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 def record(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to a JSON file, behind where it comes from."""
     write_json(
-        path, {"command": _command(), "commit": git.commit(ROOT), "machine": machine()} | content
+        path, {"command": command(), "commit": git.commit(ROOT), "machine": machine()} | content
     )
 
 
@@ -35,7 +35,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _command() -> str:
+def command() -> str:
+    """What was typed, from the root of the checkout."""
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
     return shlex.join(["python", str(script), *sys.argv[1:]])
 
