@@ -91,6 +91,14 @@ def test_chances_are_met_on_average(data: TrainingData):
     assert 0.9 < batch.times.max() < 1
 
 
+def test_times_are_logit_normal(data: TrainingData):
+    """Their quantiles are the logistic function of the normal distribution's."""
+    times = draw_batch(data, CHANCE, "prior", start=0, count=20_000).times
+    shares = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    expected = torch.special.ndtri(shares).sigmoid()
+    torch.testing.assert_close(torch.quantile(times, shares), expected, atol=0.01, rtol=0)
+
+
 def test_a_batch_depends_on_the_images_seen_alone(data: TrainingData):
     """Drawn again at the same place a batch is the same; at another place it is not."""
     one, again = (draw_batch(data, CHANCE, "prior", start=64, count=16) for _ in range(2))

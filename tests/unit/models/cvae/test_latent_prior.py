@@ -119,6 +119,33 @@ def test_condition_and_time_reach_the_velocity(prior: LatentPrior):
     assert not torch.allclose(velocity, prior.network(points, time + 0.2, condition, kept))
 
 
+def test_a_flow_that_is_trained_follows_its_condition(prior: LatentPrior):
+    """Latents lie at +1 or -1 as the condition says, and do not where it is withheld."""
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(prior.parameters(), lr=3e-3)
+    condition = torch.zeros(64, 12)
+    condition[:32, 0], condition[32:, 0] = 3.0, -3.0
+    side = condition[:, :1, None, None].sign()
+    for _ in range(150):
+        latents = side + 0.1 * torch.randn(64, 4, 4, 4, generator=generator)
+        noise, uniform = torch.randn(64, 4, 4, 4, generator=generator), torch.rand(64, 2)
+        errors, _ = prior.flow_loss(latents, noise, uniform[:, 0], condition, uniform[:, 1] < 0.2)
+        optimiser.zero_grad()
+        errors.mean().backward()
+        optimiser.step()
+    noise = torch.randn(64, 4, 4, 4, generator=generator)
+
+    with torch.inference_mode():
+        told = prior.sample(noise, condition, guidance=1.0, steps=16).mean((1, 2, 3))
+        times, withheld = noise.new_zeros(64), torch.ones(64, dtype=torch.bool)
+        untold = prior.network(noise, times, condition, withheld)
+        otherwise = prior.network(noise, times, -condition, withheld)
+
+    assert ((told > 0) == (condition[:, 0] > 0)).all()
+    assert told.abs().mean().item() == pytest.approx(1, abs=0.15)
+    assert torch.equal(untold, otherwise)
+
+
 def test_near_times_have_near_waves_and_far_times_differ():
     """The time embedding is smooth at its slow end and tells close times apart at its quick one."""
     waves = fourier_features(torch.tensor([0.0, 0.01, 1.0]))
