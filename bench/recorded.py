@@ -12,6 +12,7 @@ from bucolic.base.runtime import usable_cpus
 from bucolic.pipeline import git
 
 ROOT = Path(__file__).parent.parent
+SCRIPT = Path(sys.argv[0]).resolve()  # now: a script may go to another folder
 
 
 def record(path: Path, content: dict[str, Any]) -> None:
@@ -37,8 +38,7 @@ def machine() -> dict[str, Any]:
 
 def command() -> str:
     """What was typed, from the root of the checkout."""
-    script = Path(sys.argv[0]).resolve().relative_to(ROOT)
-    return shlex.join(["python", str(script), *sys.argv[1:]])
+    return shlex.join(["python", str(SCRIPT.relative_to(ROOT)), *sys.argv[1:]])
 
 
 def clean_commit() -> str:
