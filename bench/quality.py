@@ -110,11 +110,9 @@ def _over_seeds(found: list[dict[str, Any]], part: str) -> dict[str, Any]:
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures with those of a group beside the others: attributes' species as `species`."""
-    flat: dict[str, Any] = {}
-    for name, value in figures.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
+    """Figures with those of single attributes beside the others; no other arm's."""
+    own = {name: value for name, value in figures.items() if not isinstance(value, dict)}
+    return own | figures.get("attributes", {})
 
 
 if __name__ == "__main__":
