@@ -295,3 +295,17 @@ def test_the_arms_in_readme_are_those_of_the_record():
     for line in lines(found):
         assert line in section.splitlines()
     assert f"commit {found['commit'][:7]}" in section
+
+
+def test_the_figures_over_seeds_in_readme_are_those_of_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As bench/quality.py prints them of its result."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    from quality import lines, presets_in
+
+    found = presets_in(json.loads((ROOT / "bench/results/quality.json").read_text()))
+    assert found["meadow-long"]["seeds"] >= 3
+    shown = (ROOT / "README.md").read_text().splitlines()
+    for line in lines(found):
+        assert line in shown
