@@ -3,14 +3,19 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from http_server import Bucket, serving
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import GraphModule
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -89,3 +94,18 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     folder.mkdir()
     with serving(folder) as running:
         yield running
+
+
+@pytest.fixture
+def captured_graphs(monkeypatch: pytest.MonkeyPatch) -> list["GraphModule"]:
+    """What torch captures of objectives that are compiled, kept here and run without kernels."""
+    from torch._dynamo.backends.registry import lookup_backend
+
+    graphs: list[GraphModule] = []
+
+    def backend(graph: "GraphModule", inputs: list["Tensor"]) -> Callable[..., object]:
+        graphs.append(graph)
+        return lookup_backend("aot_eager")(graph, inputs)
+
+    monkeypatch.setattr("bucolic.training.loop.BACKEND", backend)
+    return graphs

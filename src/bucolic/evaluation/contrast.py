@@ -26,6 +26,8 @@ class Contrast:
         self._image_rows = test.caption_rows
         self._texts = np.array([normalised_text(text) for text in test.captions])
         self._codes = None if attributes is None else _codes(test, attributes)
+        if self._codes is not None:
+            _, self._meanings = np.unique(self._codes, axis=0, return_inverse=True)
 
     @property
     def knows_attributes(self) -> bool:
@@ -54,21 +56,18 @@ class Contrast:
         differing, agreeing = self._differences(caption_row)
         rows = generator.permutation(np.flatnonzero((differing == 1) & (agreeing > 0)))
         rows = rows[np.argsort(-agreeing[rows], kind="stable")]
-        meanings = dict.fromkeys(self._codes[row].tobytes() for row in rows)
-        by_fact: dict[int, list[int]] = {}
-        for row in rows:
-            meaning = self._codes[row].tobytes()
-            if meaning in meanings:
-                del meanings[meaning]
-                by_fact.setdefault(self._differing_fact(caption_row, row), []).append(int(row))
-        turns = zip_longest(*by_fact.values())
-        return [row for turn in turns for row in turn if row is not None]
+        _, first_of_meaning = np.unique(self._meanings[rows], return_index=True)
+        rows = rows[np.sort(first_of_meaning)]
+        facts = self._differing_facts(caption_row, rows)
+        by_fact = [rows[facts == fact].tolist() for fact in dict.fromkeys(facts.tolist())]
+        return [row for turn in zip_longest(*by_fact) for row in turn if row is not None]
 
-    def _differing_fact(self, caption_row: int, other_row: int) -> int:
-        """The first fact that two captions state differently."""
+    def _differing_facts(self, caption_row: int, rows: np.ndarray) -> np.ndarray:
+        """The first fact that each of the captions states otherwise than one: int [m]."""
         assert self._codes is not None
-        says, other = self._codes[caption_row], self._codes[other_row]
-        return int(np.argmax((says != UNSTATED) & (other != UNSTATED) & (says != other)))
+        says, others = self._codes[caption_row], self._codes[rows]
+        differ = (says != UNSTATED) & (others != UNSTATED) & (says != others)
+        return np.asarray(differ.argmax(axis=1))
 
     def _differences(self, caption_row: int) -> tuple[np.ndarray, np.ndarray]:
         """In how many stated facts each caption differs from one, and agrees with it: int [m]."""

@@ -6,7 +6,8 @@ the weights of an undisturbed one, bit for bit on a CPU with as many threads and
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, cast
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import Sink
-from bucolic.models.phases import Batch, Moment, Network, Phase, Values
+from bucolic.models.phases import Moment, Network, Phase
 from bucolic.training.clock import Clock
 from bucolic.training.data import share_of
 from bucolic.training.distributed import World
@@ -96,29 +97,25 @@ class Recipe:
         return places[0] != places[1]
 
 
-def _compiled(objective: nn.Module, recipe: Recipe) -> Callable[..., tuple[Tensor, Values]]:
-    """The objective, through kernels that are made for it where the recipe asks for that.
+@contextmanager
+def _compiling(recipe: Recipe) -> Iterator[None]:
+    """A step whose kernels torch may make: forwards when it is first made, or on its way back.
 
-    Raises, when called:
+    Raises:
         ParamsError: nothing could be compiled here.
     """
     if not recipe.compiled:
-        return objective
+        yield
+        return
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - takes seconds to import
 
-    compiled = torch.compile(objective, backend=BACKEND)
-
-    def call(batch: Batch, moment: Moment) -> tuple[Tensor, Values]:
-        try:
-            found: tuple[Tensor, Values] = compiled(batch, moment)
-        except TorchDynamoException as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ParamsError(
-                f"torch.compile fails here ({reason}): set train.compiled to false"
-            ) from error
-        return found
-
-    return call
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ParamsError(
+            f"torch.compile fails here ({reason}): set train.compiled to false"
+        ) from error
 
 
 class Trainer(Generic[Network]):
@@ -127,7 +124,8 @@ class Trainer(Generic[Network]):
     def __init__(self, phase: Phase[Network], recipe: Recipe, world: World) -> None:
         self.phase, self.recipe, self.world = phase, recipe, world
         self.network = phase.network
-        self.wrapped = _compiled(world.wrap(phase.objective), recipe)
+        wrapped = world.wrap(phase.objective)
+        self.objective = torch.compile(wrapped, backend=BACKEND) if recipe.compiled else wrapped
         self.device = next(self.network.parameters()).device.type
         self.noise_drawn_on = drawing_device(self.device)
         self.progress = PhaseState(noise_drawn_on=self.noise_drawn_on)
@@ -178,11 +176,12 @@ class Trainer(Generic[Network]):
         batch = self.phase.draw(self.progress.images_seen, recipe.batch_size)
         self.network.zero_grad(set_to_none=True)
         bf16 = recipe.precision == "bf16"
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=bf16):
-            loss, values = self.wrapped(
-                share_of(batch, self.world.rank, self.world.size), Moment(step, recipe.steps)
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
+        with _compiling(recipe):
+            with torch.autocast(self.device, dtype=torch.bfloat16, enabled=bf16):
+                loss, values = self.objective(
+                    share_of(batch, self.world.rank, self.world.size), Moment(step, recipe.steps)
+                )
+            loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
         values = {**values, "loss": loss.detach(), "gradient_norm": norm.detach()}
         self.unread.append((self.progress.images_seen, values))

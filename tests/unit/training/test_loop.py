@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._dynamo.backends.registry import lookup_backend
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.exc import InductorError
 from torch.fx import GraphModule
 
 from bucolic.base.errors import ParamsError
@@ -198,15 +199,10 @@ def test_validations_are_as_many_as_asked_and_the_last_one_is_at_the_end(
     assert places[-1] == recipe.steps
 
 
-def test_a_compiled_step_trains_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_compiled_step_trains_the_same_weights(
+    tmp_path: Path, captured_graphs: list[GraphModule]
+):
     """What torch captures of the objective, and of its way back, is all there is to it."""
-    graphs = []
-
-    def backend(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
-        graphs.append(graph)
-        return lookup_backend("aot_eager")(graph, inputs)
-
-    monkeypatch.setattr(loop, "BACKEND", backend)
     weights = []
     for compiled in (False, True):
         phase = make_phase()
@@ -214,17 +210,25 @@ def test_a_compiled_step_trains_the_same_weights(tmp_path: Path, monkeypatch: py
             tmp_path / str(compiled), Sink()
         )
         weights.append(phase.network.weight.detach())
-        assert bool(graphs) == compiled
+        assert bool(captured_graphs) == compiled
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-7)
 
 
-def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch: pytest.MonkeyPatch):
-    """As on a machine that has no C compiler."""
+def fails(*_: object) -> None:
+    """A backend as on a machine that has no C compiler."""
+    raise InductorError(RuntimeError("no C compiler"), None)
 
-    def fails(*_: object) -> None:
-        raise RuntimeError("no C compiler")
 
-    monkeypatch.setattr(loop, "BACKEND", fails)
+@pytest.mark.parametrize(
+    "backend",
+    [fails, aot_autograd(fw_compiler=lambda graph, _: graph, bw_compiler=fails)],
+    ids=["forwards", "on the way back"],
+)
+def test_where_nothing_can_be_compiled_one_line_says_so(
+    backend: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+):
+    """Torch compiles the way back when it is first taken."""
+    monkeypatch.setattr(loop, "BACKEND", backend)
     trainer = Trainer(make_phase(), replace(RECIPE, compiled=True), World())
     with pytest.raises(ParamsError, match=r"no C compiler.*set train\.compiled to false"):
         trainer.advance()

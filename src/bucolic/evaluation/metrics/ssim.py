@@ -54,12 +54,12 @@ def gaussian_window() -> np.ndarray:
 
 def _blur(pictures: np.ndarray) -> np.ndarray:
     """Weighted mean in every whole window: [n, c, h, w] to [n, c, h - 10, w - 10]."""
-    window = gaussian_window()
-    for axis in (2, 3):
-        length = pictures.shape[axis] - WINDOW_PX + 1
-        parts = (
-            weight * np.take(pictures, np.arange(at, at + length), axis=axis)
-            for at, weight in enumerate(window)
-        )
-        pictures = sum(parts, start=np.zeros(()))
-    return pictures
+    height_px, width_px = pictures.shape[2:]
+    blurred: np.ndarray = _windows(height_px) @ pictures @ _windows(width_px).T
+    return blurred
+
+
+def _windows(length_px: int) -> np.ndarray:
+    """The window at each place where it is whole along one axis: [length - 10, length]."""
+    window, places = gaussian_window(), length_px - WINDOW_PX + 1
+    return np.stack([np.pad(window, (at, places - 1 - at)) for at in range(places)])
