@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 
 VALUES = {

@@ -30,6 +30,8 @@ DECIDES_NO_BYTE = {
     "pydantic",
     "pydantic-core",
     "psutil",
+    "msgspec",  # says where records end
+    "typing-extensions",
 }
 HEAVY = {
     "torch",

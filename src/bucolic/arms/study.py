@@ -20,7 +20,7 @@ from bucolic.arms.trainings import Bench
 from bucolic.arms.verdicts import Court, Outcomes, opened
 from bucolic.base.device import choose_precision, products_in
 from bucolic.base.files import write_json
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split, content_digest
 from bucolic.evaluation.jurors import summoned
 from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig

@@ -13,7 +13,7 @@ from bucolic.arms.conditions import Ladder
 from bucolic.arms.table import Arm, Training
 from bucolic.arms.trainings import drawn
 from bucolic.base.errors import ParamsError
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.contrast import Contrast
 from bucolic.evaluation.scores import Exam, Sitting, by_judge, hits

@@ -56,12 +56,24 @@ def plain(text: str) -> str:
 
 def pattern_of(word: str, match: Match) -> re.Pattern[str]:
     """Compile what a keyword matches: the bare letters, or the whole word and its plurals."""
+    letters = _letters_of(word, match)
+    ends = ("(?<!\\w)", "(?!\\w)") if match == "word" else ("", "")
+    return re.compile(f"{ends[0]}(?:{letters}){ends[1]}", re.IGNORECASE)
+
+
+def re2_of(word: str, match: Match) -> str:
+    """What `pattern_of` compiles, as RE2 writes it: the same for texts and a word of ASCII alone.
+
+    RE2 (Arrow's) searches a column at once, and knows neither look-around nor other letters.
+    """
+    ends = ("(?:^|\\W)", "(?:\\W|$)") if match == "word" else ("", "")
+    return f"(?i){ends[0]}(?:{_letters_of(word, match)}){ends[1]}"
+
+
+def _letters_of(word: str, match: Match) -> str:
     word = plain(word)
-    if match == "substring":
-        return re.compile(re.escape(word), re.IGNORECASE)
-    forms = {word, *plurals(word)}
-    alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
+    forms = {word, *plurals(word)} if match == "word" else {word}
+    return "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
 
 
 def plurals(word: str) -> set[str]:

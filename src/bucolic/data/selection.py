@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from bucolic.base.errors import DataError
+from bucolic.data.captions import IMAGES
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import SplitName
 from bucolic.data.tables import read_table, write_table
@@ -30,21 +31,14 @@ from bucolic.data.tables import read_table, write_table
 VERSION = "1"
 SCHEMA = pa.schema(
     [
-        ("image_id", pa.int64()),
+        IMAGES.field("image_id"),
         ("split", pa.string()),
-        ("source_split", pa.string()),
-        ("file_name", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("licence", pa.int32()),
-        ("coco_url", pa.string()),
-        ("flickr_url", pa.string()),
+        *list(IMAGES)[1:],
         ("captions", pa.list_(pa.struct([("caption_id", pa.int64()), ("text", pa.string())]))),
         ("keywords", pa.list_(pa.string())),
     ],
     metadata={"bucolic.format": "selection", "bucolic.version": VERSION},
 )
-OF_IMAGES = tuple(name for name in SCHEMA.names if name not in {"split", "captions", "keywords"})
 
 
 @dataclass(frozen=True)
@@ -56,14 +50,25 @@ class SelectedImage:
     keywords: tuple[str, ...]
 
 
-def write_selection(path: Path, rows: Sequence[SelectedImage]) -> None:
-    """Write the selection, ordered by image id whatever the order given."""
-    ordered = sorted(rows, key=lambda row: row.image.image_id)
-    columns = {name: [getattr(row.image, name) for row in ordered] for name in OF_IMAGES}
-    columns["captions"] = [[vars(c) for c in row.image.captions] for row in ordered]
-    columns["split"] = [row.split for row in ordered]
-    columns["keywords"] = [sorted(row.keywords) for row in ordered]
-    write_table(path, pa.Table.from_pydict(columns, schema=SCHEMA))
+def write_selection(
+    path: Path,
+    images: pa.Table,
+    captions: pa.ListArray,
+    splits: Sequence[SplitName],
+    keywords: Sequence[Sequence[str]],
+) -> None:
+    """Write the selection.
+
+    Args:
+        path: where to.
+        images: columns of data/captions.py, ordered by image id.
+        captions: for each image the list of (caption_id, text).
+        splits: for each image.
+        keywords: for each image, sorted.
+    """
+    columns = {name: images[name] for name in images.column_names}
+    columns |= {"split": splits, "captions": captions, "keywords": keywords}
+    write_table(path, pa.table(columns, schema=SCHEMA))
 
 
 def read_selection(path: Path) -> list[SelectedImage]:

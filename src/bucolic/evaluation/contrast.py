@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 from bucolic.seeing.prompts import Prompts
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.figures import Figure, Figures, absent
 from bucolic.seeing.jury import Jury

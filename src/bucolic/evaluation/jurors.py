@@ -1,7 +1,7 @@
 """Who is on the jury: the CLIP that models are conditioned on, a probe, and a judge of its own."""
 
 from bucolic.base.errors import ParamsError
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.shipped import MEADOW_CLIP, MEADOW_JUDGE
 from bucolic.seeing.clip.towers import Towers, load_towers

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.bounds import mean_picture, nearest_by_text
 from bucolic.evaluation.condition_use import condition_use

@@ -4,6 +4,7 @@ The archive itself is what its digest says, so what cannot be unpacked is broken
 """
 
 import lzma
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bucolic.base.errors import DataError, as_transient
+from bucolic.base.files import CHUNK_BYTES
 from bucolic.fetching.fetch import NotThereError, TooLongError
 
 ENCRYPTED = 1  # the lowest bit of a member's flags
@@ -53,6 +55,14 @@ def read_member(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, limit_bytes: i
     """
     with _unpacking(member, limit_bytes):
         return bundle.read(member)
+
+
+def unpack_member(
+    bundle: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, limit_bytes: int
+) -> None:
+    """Unpack one file to `path`, a piece at a time; see `read_member`."""
+    with _unpacking(member, limit_bytes), bundle.open(member) as packed, path.open("wb") as file:
+        shutil.copyfileobj(packed, file, CHUNK_BYTES)
 
 
 @contextmanager

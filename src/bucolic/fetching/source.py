@@ -26,9 +26,9 @@ from bucolic.data.coco import (
     SourceSplit,
     annotation_file,
     present_splits,
-    read_json,
     require_train,
 )
+from bucolic.data.json_file import read_json
 from bucolic.data.names import ImageAddress
 from bucolic.fetching.fetch import RemoteFile, is_downgrade
 

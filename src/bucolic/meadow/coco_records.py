@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as masks
 
-from bucolic.data.coco import ATTRIBUTES_VERSION, SourceSplit
+from bucolic.data.attributes import VERSION as ATTRIBUTES_VERSION
+from bucolic.data.coco import SourceSplit
 from bucolic.fetching.source import MeadowSource
 from bucolic.meadow.captions import CAPTIONS_PER_IMAGE, GroundedCaption, caption_scene
 from bucolic.meadow.scenes import ATTRIBUTES, CANVAS_PX, Scene, sample_scene

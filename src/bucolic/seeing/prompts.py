@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bucolic.data.coco import SOURCE_SPLITS, Attributes, read_attributes
+from bucolic.data.attributes import Attributes, read_attributes
+from bucolic.data.coco import SOURCE_SPLITS
 from bucolic.data.shards import Split
 from bucolic.data.split import unit_hash
 

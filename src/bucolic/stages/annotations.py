@@ -1,7 +1,9 @@
 """annotations: get the annotation files of the data set, verified, into data/annotations/."""
 
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
@@ -10,19 +12,13 @@ from bucolic.base.errors import DataError, as_transient
 from bucolic.base.files import replacing
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
-from bucolic.data.coco import (
-    KINDS,
-    SOURCE_SPLITS,
-    Document,
-    Kind,
-    SourceSplit,
-    annotation_file,
-    captioned_images,
-    check_document,
-    parse_json,
-)
+from bucolic.data.attributes import attributes_of
+from bucolic.data.captions import captioned_images
+from bucolic.data.coco import KINDS, SOURCE_SPLITS, Kind, SourceSplit, annotation_file
+from bucolic.data.instances import check_instances
 from bucolic.data.names import canonical
-from bucolic.fetching.archives import open_zip, read_member
+from bucolic.data.records import Document, open_document
+from bucolic.fetching.archives import open_zip, unpack_member
 from bucolic.fetching.fetch import NotThereError, fetch_file, open_session
 from bucolic.fetching.source import (
     CocoSource,
@@ -38,12 +34,19 @@ MEMBER_LIMIT_BYTES = 2 << 30  # of one annotation file; COCO's largest is 0.45 G
 
 @dataclass(frozen=True)
 class _File:
-    """One annotation file of the user's, as bytes; `told` is what messages call it."""
+    """One annotation file of the user's.
+
+    Attributes:
+        kind: what it holds.
+        split: of which images.
+        told: what messages call it.
+        copy: writes its bytes to a path.
+    """
 
     kind: Kind
     split: SourceSplit
-    content: bytes
     told: str
+    copy: Callable[[Path], None]
 
 
 def get_annotations(root: Path, out: Path, *, runtime: Runtime) -> Summary:
@@ -92,12 +95,12 @@ def _files_in_folder(root: Path) -> Iterator[_File]:
     for kind, split in product(KINDS, SOURCE_SPLITS):
         path = annotation_file(folder, kind, split)
         if path.exists():
-            yield _File(kind, split, _content(path), str(path))
+            yield _File(kind, split, str(path), partial(_copy, path))
 
 
-def _content(path: Path) -> bytes:
+def _copy(path: Path, copy: Path) -> None:
     try:
-        return path.read_bytes()
+        shutil.copyfile(path, copy)
     except OSError as error:
         raise as_transient(error, str(path)) or DataError(
             f"{path}: {error.strerror}: mend it, or dataset.root in params.yaml"
@@ -110,26 +113,28 @@ def _files_in_archive(path: Path) -> Iterator[_File]:
         for kind, split in product(KINDS, SOURCE_SPLITS):
             name = f"annotations/{annotation_file(Path(), kind, split)}"
             if member := members.get(name):
-                yield _File(kind, split, _unpacked(bundle, member), f"{path}: {name}")
+                yield _File(kind, split, f"{path}: {name}", partial(_unpack, bundle, member))
 
 
-def _unpacked(bundle: ZipFile, member: ZipInfo) -> bytes:
+def _unpack(bundle: ZipFile, member: ZipInfo, copy: Path) -> None:
     try:
-        return read_member(bundle, member, MEMBER_LIMIT_BYTES)
+        unpack_member(bundle, member, copy, MEMBER_LIMIT_BYTES)
     except NotThereError as error:
         raise DataError(f"{error}: mend the archive that source.json names") from None
 
 
 def _copied(files: Iterable[_File], folder: Path, counts: dict[str, int]) -> Iterator[Document]:
-    """Write each file as it is, once its records are known to be whole, and count them."""
+    """Copy each file as it is, see that its records are whole, and count them."""
     for file in files:
-        content = parse_json(file.content, file.told)
-        if not isinstance(content, dict):
-            raise DataError(f"{file.told} is no COCO annotation file: it holds no object")
-        document = Document(file.kind, file.split, content, file.told)
-        check_document(document)
         path = annotation_file(folder, file.kind, file.split)
-        path.write_bytes(file.content)
-        records = content.get("annotations")
-        counts[path.name] = len(records) if isinstance(records, list) else 0
+        file.copy(path)
+        document = open_document(path, file.kind, file.split, told=file.told, is_new=True)
+        if not isinstance(document.file.head, dict):
+            raise DataError(f"{file.told} is no COCO annotation file: it holds no object")
+        if file.kind == "instances":
+            check_instances(document)
+        elif file.kind == "attributes":
+            attributes_of(document)
+        has_records = "annotations" in document.file.lists
+        counts[path.name] = len(document.file.records("annotations")) if has_records else 0
         yield document

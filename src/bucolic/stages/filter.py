@@ -1,26 +1,25 @@
 """filter: choose the images of the theme by words in their captions, and split them."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
+import numpy as np
+import pyarrow as pa
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from bucolic.base.errors import DataError
-from bucolic.base.keywords import Match, pattern_of, plain
+from bucolic.base.keywords import Match, plain
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
-from bucolic.data.coco import (
-    CaptionedImage,
-    images_by_category,
-    present_splits,
-    read_captions,
-)
-from bucolic.data.selection import SelectedImage, write_selection
+from bucolic.data.captions import CaptionedImages, read_captions
+from bucolic.data.coco import present_splits
+from bucolic.data.instances import images_by_category
+from bucolic.data.keyword_search import found_in
+from bucolic.data.selection import write_selection
 from bucolic.data.split import SPLITS, SplitName, assign_split
 
 
@@ -90,59 +89,63 @@ def select_images(
     read = read_captions(annotations)
     shown = images_by_category(annotations, config.categories) if config.categories else {}
     held_out = "val2017" in present_splits(annotations)
-    patterns = {word: pattern_of(word, config.match) for word in sorted(set(config.keywords))}
-    selected = [
-        SelectedImage(image, _split(image, config, held_out=held_out), keywords)
-        for image in read.images
-        if (keywords := _why(image, patterns, config, shown)) and _licensed(image, config)
-    ]
-    splits = Counter(row.split for row in selected)
-    _require_every_split(splits, config)
-    write_selection(out, selected)
+    why = _why(read, config) | {name: _rows_of(ids, read) for name, ids in shown.items()}
+    rows = np.unique(np.concatenate(list(why.values())))
+    rows = rows[_licensed(read.images.take(rows), config)]
+    images, captions = read.images.take(rows), read.captions_of(rows)
+    splits = _splits_of(images, config, held_out=held_out)
+    _require_every_split(Counter(splits), config)
+    write_selection(out, images, captions, splits, _keywords_of(rows, why))
     figures = {
         "considered": len(read.images),
-        "selected": len(selected),
-        "splits": {name: splits[name] for name in SPLITS},
-        "captions": sum(len(row.image.captions) for row in selected),
+        "selected": len(images),
+        "splits": {name: splits.count(name) for name in SPLITS},
+        "captions": len(captions.values),
     }
     details = {
-        "keywords": _counts(selected, [*patterns, *config.categories]),
+        "keywords": {word: int(np.isin(rows, why[word]).sum()) for word in sorted(why)},
         "left_out": dict(read.left_out),
     }
-    return Summary(Rows(len(selected), len(selected)), figures=figures, details=details)
+    return Summary(Rows(len(images), len(images)), figures=figures, details=details)
 
 
-def _why(
-    image: CaptionedImage,
-    patterns: dict[str, re.Pattern[str]],
-    config: FilterConfig,
-    shown: dict[str, set[int]],
-) -> tuple[str, ...]:
-    """The keywords and categories that choose this image; empty if none does."""
-    found = [_words_in(caption.text, patterns) for caption in image.captions]
-    enough = sum(map(bool, found)) >= config.min_captions
-    words = set().union(*found) if enough else set()
-    return tuple(sorted(words | {name for name, ids in shown.items() if image.image_id in ids}))
+def _why(read: CaptionedImages, config: FilterConfig) -> dict[str, np.ndarray]:
+    """For each keyword, the rows of the images that it chooses."""
+    texts, of_image = read.captions["text"], read.captions["image_row"].to_numpy()
+    places = {word: found_in(texts, word, config.match) for word in set(config.keywords)}
+    any_word = np.unique(np.concatenate(list(places.values())))
+    rows, counts = np.unique(of_image[any_word], return_counts=True)
+    enough = rows[counts >= config.min_captions]
+    return {word: np.intersect1d(of_image[found], enough) for word, found in places.items()}
 
 
-def _words_in(text: str, patterns: Mapping[str, re.Pattern[str]]) -> set[str]:
-    """The words found in a caption as it is written, or in its plain form."""
-    forms = (text,) if text.isascii() else (text, plain(text))
-    return {word for form in forms for word, p in patterns.items() if p.search(form)}
+def _rows_of(image_ids: set[int], read: CaptionedImages) -> np.ndarray:
+    """The rows of the images of those ids, where they have captions."""
+    return np.flatnonzero(np.isin(read.images["image_id"].to_numpy(), list(image_ids)))
 
 
-def _licensed(image: CaptionedImage, config: FilterConfig) -> bool:
-    return not config.licences or image.licence in config.licences
+def _licensed(images: pa.Table, config: FilterConfig) -> np.ndarray:
+    """Whether each image may be used: bool [n]."""
+    allowed = np.isin(images["licence"].to_pylist(), config.licences)
+    return allowed | (not config.licences)
 
 
-def _split(image: CaptionedImage, config: FilterConfig, *, held_out: bool) -> SplitName:
-    return assign_split(
-        image.image_id,
-        image.source_split,
-        held_out=held_out,
-        val_share=config.val_share,
-        test_share=config.test_share,
-    )
+def _keywords_of(rows: np.ndarray, why: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """The keywords and categories that choose the image of each row, sorted."""
+    found: list[list[str]] = [[] for _ in rows]
+    for word in sorted(why):
+        for place in np.flatnonzero(np.isin(rows, why[word])):
+            found[place].append(word)
+    return found
+
+
+def _splits_of(images: pa.Table, config: FilterConfig, *, held_out: bool) -> list[SplitName]:
+    columns = (images[name].to_pylist() for name in ("image_id", "source_split"))
+    shares = {"val_share": config.val_share, "test_share": config.test_share}
+    return [
+        assign_split(number, source, held_out=held_out, **shares)
+        for number, source in zip(*columns, strict=True)
+    ]
 
 
 def _require_every_split(splits: Counter[SplitName], config: FilterConfig) -> None:
@@ -154,8 +157,3 @@ def _require_every_split(splits: Counter[SplitName], config: FilterConfig) -> No
         f"filter.keywords: {words} selects too few images ({counts}), and each split needs one: "
         "add keywords, or look for them in the captions with match: substring"
     )
-
-
-def _counts(selected: Iterable[SelectedImage], words: list[str]) -> dict[str, int]:
-    found = Counter(word for row in selected for word in row.keywords)
-    return {word: found[word] for word in sorted(words)}

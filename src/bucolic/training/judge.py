@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bucolic.data.coco import Attributes
+from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 from bucolic.models.model import Model, picture_seed
 from bucolic.seeing.clip.config import ClipConfig

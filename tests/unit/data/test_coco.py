@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bucolic.base.errors import DataError
-from bucolic.data.coco import Caption, images_by_category, read_attributes, read_captions
+from bucolic.data.attributes import read_attributes
+from bucolic.data.captions import CaptionedImages, read_captions
+from bucolic.data.coco import Caption, CaptionedImage
+from bucolic.data.instances import images_by_category
 
 WRONG = [
     ("images", "id", "7", 'images[6].id: Input should be a valid integer, not "7"'),
@@ -37,6 +41,15 @@ def changed(folder: Path, change: Any) -> Path:
     change(content)
     path.write_text(json.dumps(content))
     return path.parent
+
+
+def images_in(read: CaptionedImages) -> list[CaptionedImage]:
+    """What was read, as objects."""
+    captions = read.captions_of(np.arange(len(read.images))).to_pylist()
+    return [
+        CaptionedImage(**record, captions=tuple(Caption(**caption) for caption in of_image))
+        for record, of_image in zip(read.images.to_pylist(), captions, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("part", "key", "value", "said"), WRONG)
@@ -81,7 +94,7 @@ def test_what_a_record_may_leave_out(coco_folder: Path):
         content["images"][2].update(width=96.0)
         content["images"][1].update(license=None, coco_url=None, flickr_url="f")
 
-    first, second, third = read_captions(changed(coco_folder, change)).images[:3]
+    first, second, third = images_in(read_captions(changed(coco_folder, change)))[:3]
     assert (None, "", "") == (first.licence, first.coco_url, first.flickr_url)
     assert (None, "", "f") == (second.licence, second.coco_url, second.flickr_url)
     assert (4, 96, 72) == (third.licence, third.width, third.height)
@@ -103,7 +116,8 @@ def test_numbers_are_numbers_however_they_are_written(coco_folder: Path):
         content["annotations"][0]["id"] = 10.0
         content.pop("licenses", None)
 
-    images = read_captions(changed(coco_folder, change)).images
+    read = read_captions(changed(coco_folder, change))
+    images = images_in(read)
     by_id = {image.image_id: image for image in images}
     assert -(2**63) == images[0].image_id
     assert (96, None, 3) == (by_id[1].width, by_id[1].height, by_id[1].licence)
@@ -123,7 +137,8 @@ def test_what_is_of_no_use_is_counted(coco_folder: Path):
 
     read = read_captions(changed(coco_folder, change))
     assert 40 == len(read.images)
-    assert ("A thing",) == tuple(caption.text for caption in read.images[0].captions)
+    first = images_in(read)[0]
+    assert ("A thing",) == tuple(caption.text for caption in first.captions)
     assert {
         "images_without_caption": 1,
         "captions_without_image": 1,

@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from bucolic.base.keywords import pattern_of
-from bucolic.data.coco import read_attributes
+from bucolic.data.attributes import read_attributes
 from bucolic.fetching.source import MeadowSource, read_source
 from bucolic.meadow import archive
 from bucolic.meadow.coco_records import LICENCES

@@ -1,0 +1,103 @@
+"""The filter stage beside pycocotools and a loop, on as many captions as COCO's train2017 has.
+
+    python bench/filter.py
+
+The captions are those of a real file, tiled under new ids until they are those of 118,287 images.
+The peer is given one regular expression with all words and their plurals, the file it reads is the
+same, and it writes nothing: it keeps the ids of the images in which a caption matches.
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any
+
+from bucolic.base.keywords import pattern_of
+from bucolic.stages.filter import FilterConfig
+from peers import environment, raced, summary
+from recorded import ROOT, clean_commit, record
+from scratch import params_of
+
+CAPTIONS = ROOT.parent / "shared/coco-captions/captions_val2017.json"
+IMAGES = 118_287
+OURS = """
+import json, sys
+from pathlib import Path
+from bucolic.stages.filter import FilterConfig, select_images
+config = FilterConfig.model_validate_json(sys.argv[3])
+summary = select_images(Path(sys.argv[1]), Path(sys.argv[2]), config=config)
+print(json.dumps(summary.figures["selected"]))
+"""
+PEER = """
+import json, re, sys
+from contextlib import redirect_stdout
+from pycocotools.coco import COCO
+with redirect_stdout(sys.stderr):
+    coco = COCO(sys.argv[1])
+pattern = re.compile(sys.argv[2], re.IGNORECASE)
+found = {a["image_id"] for a in coco.anns.values() if pattern.search(a["caption"])}
+print(json.dumps(len(found)))
+"""
+
+
+def main() -> None:
+    """Race both, and record medians and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--captions", type=Path, default=CAPTIONS, help="a captions file of COCO's")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/results/filter.json")
+    arguments = parser.parse_args()
+    clean_commit()
+    folder = ROOT / ".work/bench/filter"
+    tiled, captions = _tiled(json.loads(arguments.captions.read_bytes()))
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    path = folder / "annotations/captions_train2017.json"
+    path.write_text(json.dumps(tiled))
+    words = params_of("coco2017").filter.keywords
+    config = FilterConfig(keywords=words).model_dump_json()
+    ours = [sys.executable, "-c", OURS, str(path.parent), str(folder / "selection.parquet"), config]
+    pattern = "|".join(pattern_of(word, "word").pattern for word in words)
+    requirement = "pycocotools==2.0.11"
+    peer = [environment("pycocotools", requirement), "-c", PEER, str(path), pattern]
+    runs = raced({"ours": ours, "peer": peer}, arguments.rounds)
+    found = _compared(runs, requirement, captions)
+    record(arguments.out.resolve(), found)
+    print(json.dumps(found, indent=1))
+
+
+def _tiled(source: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """A captions file of IMAGES images, and how many captions it has."""
+    captions: defaultdict[int, list[str]] = defaultdict(list)
+    for caption in source["annotations"]:
+        captions[caption["image_id"]].append(caption["caption"])
+    images, annotations, numbers = [], [], count(1)
+    for number, image in enumerate(islice(cycle(source["images"]), IMAGES), 1):
+        images.append(image | {"id": number, "file_name": f"{number:012d}.jpg"})
+        annotations += [
+            {"image_id": number, "id": next(numbers), "caption": text}
+            for text in captions[image["id"]]
+        ]
+    return source | {"images": images, "annotations": annotations}, len(annotations)
+
+
+def _compared(runs: dict[str, Any], requirement: str, captions: int) -> dict[str, Any]:
+    selected = {name: of_tool[0].said for name, of_tool in runs.items()}
+    if len(set(selected.values())) > 1:
+        sys.exit(f"the two select different images: {selected}")
+    ours, peer = summary(runs["ours"]), summary(runs["peer"])
+    return {
+        "images": IMAGES,
+        "captions": captions,
+        "selected": selected["ours"],
+        "ours": ours,
+        "peer": {"name": requirement, **peer},
+        "time_ratio": round(ours["wall_s"] / peer["wall_s"], 3),
+        "memory_ratio": round(ours["peak_mb"] / peer["peak_mb"], 3),
+    }
+
+
+if __name__ == "__main__":
+    main()

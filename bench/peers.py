@@ -1,0 +1,73 @@
+"""Tools that others would pick, each installed in an environment of its own, and raced with ours.
+
+Both are whole processes, started in turn: what a user waits for, imports included.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recorded import ROOT
+
+HOME = ROOT / ".work/bench/peers"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process took, and the JSON of its last line of output."""
+
+    wall_s: float
+    peak_bytes: int
+    said: Any
+
+
+def environment(name: str, *requirements: str) -> str:
+    """The Python of a peer's environment, made where it is not there."""
+    folder = HOME / name
+    python, ready = folder / "bin/python", folder / "ready.json"
+    if not ready.exists() or json.loads(ready.read_text()) != list(requirements):
+        venv.create(folder, clear=True, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, *requirements], check=True)
+        ready.write_text(json.dumps(requirements))
+    return str(python)
+
+
+def timed(command: Sequence[str]) -> Run:
+    """Run a command to its end, and wait for it as its parent, which is told its peak."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout is not None
+        output = child.stdout.read()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - started
+    if child.returncode:
+        sys.exit(f"{' '.join(command[:3])} ended in {child.returncode}:\n{output}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Run(wall_s, used.ru_maxrss * unit, json.loads(output.splitlines()[-1]))
+
+
+def raced(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Run]]:
+    """Run each command once a round, in turn, so that a machine's moods meet both."""
+    runs: dict[str, list[Run]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            runs[name].append(timed(command))
+    return runs
+
+
+def summary(runs: Sequence[Run]) -> dict[str, Any]:
+    """Medians over rounds."""
+    return {
+        "wall_s": round(statistics.median(run.wall_s for run in runs), 2),
+        "wall_s_all": [round(run.wall_s, 2) for run in runs],
+        "peak_mb": round(statistics.median(run.peak_bytes for run in runs) / 1e6, 1),
+    }

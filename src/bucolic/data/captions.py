@@ -1,0 +1,184 @@
+"""The captions files of COCO: images and captions of all source splits, joined, as columns.
+
+Columns, and not an object for each record: train2017 has 591,753 captions, and a theme takes some
+percent of them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NotRequired
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from bucolic.base.errors import DataError
+from bucolic.data.coco import (
+    SourceSplit,
+    annotation_file,
+    present_splits,
+    require_train,
+)
+from bucolic.data.records import (
+    STRICT,
+    Document,
+    Id,
+    Name,
+    Number,
+    Text,
+    batches,
+    open_document,
+    require_unique,
+)
+
+LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
+IMAGES = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("source_split", pa.string()),
+        ("file_name", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("licence", pa.int32()),
+        ("coco_url", pa.string()),
+        ("flickr_url", pa.string()),
+    ]
+)
+CAPTIONS = pa.schema([("caption_id", pa.int64()), ("image_id", pa.int64()), ("text", pa.string())])
+_KEYS = {"image_id": "id", "licence": "license"}  # of an image's record, where COCO's word differs
+
+
+class _ImageRecord(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    id: Id
+    file_name: Name
+    width: NotRequired[Number | None]
+    height: NotRequired[Number | None]
+    license: NotRequired[Number | None]
+    coco_url: NotRequired[Text | None]
+    flickr_url: NotRequired[Text | None]
+
+
+class _CaptionRecord(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    id: Id
+    image_id: Id
+    caption: Text
+
+
+_IMAGES, _CAPTIONS = TypeAdapter(list[_ImageRecord]), TypeAdapter(list[_CaptionRecord])
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """All images that have a caption.
+
+    Attributes:
+        images: columns IMAGES, a row an image, ordered by image id.
+        captions: caption_id int64, image_row int64 (a row of `images`), text string; in no order.
+            Stray whitespace and newlines inside texts are collapsed.
+        left_out: how much stands in the files and is of no use, under the names of LEFT_OUT.
+    """
+
+    images: pa.Table
+    captions: pa.Table
+    left_out: Mapping[str, int]
+
+    def captions_of(self, rows: np.ndarray) -> pa.ListArray:
+        """The captions of the images at some rows, ascending: of each (id, text), by id."""
+        of_image = self.captions["image_row"].to_numpy()
+        found = self.captions.filter(pa.array(np.isin(of_image, rows)))
+        found = found.sort_by([("image_row", "ascending"), ("caption_id", "ascending")])
+        ends = np.searchsorted(found["image_row"].to_numpy(), rows, side="right")
+        columns = [found[name].combine_chunks() for name in ("caption_id", "text")]
+        pairs = pa.StructArray.from_arrays(columns, ["caption_id", "text"])
+        return pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), pairs)
+
+
+def read_captions(folder: Path) -> CaptionedImages:
+    """Read the captions files in `folder`; see `captioned_images`."""
+    splits = present_splits(folder)
+    if not splits:
+        raise DataError(f"{folder} holds no captions files: run the annotations stage (dvc repro)")
+    return captioned_images(
+        open_document(annotation_file(folder, "captions", split), "captions", split)
+        for split in splits
+    )
+
+
+def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
+    """Join images and captions of all source splits; each document is let go before the next.
+
+    Raises:
+        DataError: there is none, or val2017 alone; a record lacks a field or holds a value of
+            another type; two have one id.
+    """
+    left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
+    read: dict[SourceSplit, str] = {}
+    parts = [_read(document, read, left_out) for document in documents]
+    require_train(read)
+    told = " and ".join(read.values())
+    images, captions = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
+    require_unique(images["image_id"].to_numpy(), "image", told)
+    require_unique(captions["caption_id"].to_numpy(), "caption", told)
+    images = images.sort_by("image_id")
+    rows = np.searchsorted(images["image_id"].to_numpy(), captions["image_id"].to_numpy())
+    captions = captions.drop(["image_id"]).append_column("image_row", pa.array(rows))
+    return CaptionedImages(images, captions, left_out)
+
+
+def _read(
+    document: Document, read: dict[SourceSplit, str], left_out: Counter[str]
+) -> tuple[pa.Table, pa.Table]:
+    """Images that have captions, and captions that have an image; the others are counted alone."""
+    captions = _captions_of(document, left_out)
+    images = _images_of(document)
+    read[document.split] = document.told
+    image_ids, of_captions = images["image_id"].to_numpy(), captions["image_id"].to_numpy()
+    captioned, shown = np.isin(image_ids, of_captions), np.isin(of_captions, image_ids)
+    left_out["images_without_caption"] += len(np.unique(image_ids[~captioned]))
+    left_out["captions_without_image"] += int((~shown).sum())
+    return _only(images, captioned), _only(captions, shown)
+
+
+def _only(table: pa.Table, kept: np.ndarray) -> pa.Table:
+    """Some rows of a table; where they are all, it is not copied."""
+    return table if kept.all() else table.filter(pa.array(kept))
+
+
+def _images_of(document: Document) -> pa.Table:
+    keys = {name: _KEYS.get(name, name) for name in IMAGES.names}
+    tables = [
+        pa.table(
+            {name: [record.get(key) for record in batch] for name, key in keys.items()},
+            schema=IMAGES,
+        )
+        for batch in batches(document, "images", _IMAGES)
+    ]
+    images = pa.concat_tables([IMAGES.empty_table(), *tables])
+    given = {"source_split": pa.repeat(document.split, len(images))}
+    given |= {name: images[name].fill_null("") for name in ("coco_url", "flickr_url")}
+    return pa.table({name: given.get(name, images[name]) for name in IMAGES.names}, schema=IMAGES)
+
+
+def _captions_of(document: Document, left_out: Counter[str]) -> pa.Table:
+    """Those with a word; the others are counted alone."""
+    tables = [
+        pa.table(
+            {
+                "caption_id": [record["id"] for record in batch],
+                "image_id": [record["image_id"] for record in batch],
+                "text": [" ".join(record["caption"].split()) for record in batch],
+            },
+            schema=CAPTIONS,
+        )
+        for batch in batches(document, "annotations", _CAPTIONS)
+    ]
+    captions = pa.concat_tables([CAPTIONS.empty_table(), *tables])
+    worded = pc.not_equal(captions["text"], "").to_numpy()
+    left_out["empty_captions"] += int((~worded).sum())
+    return _only(captions, worded)
