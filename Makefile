@@ -8,10 +8,10 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo experiments test check up gpu-check meadow-clip clean
+.PHONY: help setup demo experiments test check up bench-filter gpu-check meadow-clip clean
 
 help: ## Say what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: .venv/ready ## Make the environment: .venv with the package and everything it needs
 
@@ -52,6 +52,9 @@ check: setup ## Lint, format, types, and who may import whom
 
 up: setup ## Start the Prefect server (4200), the deployments, a worker and the MLflow UI (5001)
 	@exec bucolic up
+
+bench-filter: setup ## Race the filter stage against pycocotools (bench/results/filter.json)
+	python bench/filter.py
 
 gpu-check: setup ## Check a GPU in minutes: every stage, bf16 against fp32, resume, speed
 	python bench/gpu.py

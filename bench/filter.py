@@ -28,7 +28,8 @@ import json, sys
 from pathlib import Path
 from bucolic.stages.filter import FilterConfig, select_images
 config = FilterConfig.model_validate_json(sys.argv[3])
-summary = select_images(Path(sys.argv[1]), Path(sys.argv[2]), config=config)
+out = Path(sys.argv[2])
+summary = select_images(Path(sys.argv[1]), out, out.with_name("attribution"), config=config)
 print(json.dumps(summary.figures["selected"]))
 """
 PEER = """

@@ -6,14 +6,14 @@ percent of them.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NotRequired
+from typing import NamedTuple, NotRequired
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from bucolic.base.errors import DataError
@@ -70,7 +70,21 @@ class _CaptionRecord(TypedDict):
     caption: Text
 
 
+class _LicenceRecord(TypedDict):
+    id: int
+    name: str
+    url: NotRequired[str]
+
+
+_LICENCES = TypeAdapter(list[_LicenceRecord])
 _IMAGES, _CAPTIONS = TypeAdapter(list[_ImageRecord]), TypeAdapter(list[_CaptionRecord])
+
+
+class Licence(NamedTuple):
+    """A licence as the annotation files name it."""
+
+    name: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -81,12 +95,23 @@ class CaptionedImages:
         images: columns IMAGES, a row an image, ordered by image id.
         captions: caption_id int64, image_row int64 (a row of `images`), text string; in no order.
             Stray whitespace and newlines inside texts are collapsed.
+        licences: name and address of each licence, by the id that images have it by.
         left_out: how much stands in the files and is of no use, under the names of LEFT_OUT.
     """
 
     images: pa.Table
     captions: pa.Table
+    licences: Mapping[int, Licence]
     left_out: Mapping[str, int]
+
+    def without(self, places: np.ndarray) -> "CaptionedImages":
+        """The same without the captions at some places, and without images that had no other."""
+        captions = self.captions.filter(_all_but(places, len(self.captions)))
+        kept = np.unique(captions["image_row"].to_numpy())
+        rows = pa.array(np.searchsorted(kept, captions["image_row"].to_numpy()))
+        place = captions.schema.get_field_index("image_row")
+        captions = captions.set_column(place, "image_row", rows)
+        return replace(self, images=self.images.take(kept), captions=captions)
 
     def captions_of(self, rows: np.ndarray) -> pa.ListArray:
         """The captions of the images at some rows, ascending: of each (id, text), by id."""
@@ -118,8 +143,13 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
             another type; two have one id.
     """
     left_out = Counter(dict.fromkeys(LEFT_OUT, 0))
+    licences: dict[int, Licence] = {}
     read: dict[SourceSplit, str] = {}
-    parts = [_read(document, read, left_out) for document in documents]
+    parts = []
+    for document in documents:
+        parts.append(_joined(document, left_out))
+        licences |= _licences_of(document)
+        read[document.split] = document.told
     require_train(read)
     told = " and ".join(read.values())
     images, captions = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
@@ -128,16 +158,13 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
     images = images.sort_by("image_id")
     rows = np.searchsorted(images["image_id"].to_numpy(), captions["image_id"].to_numpy())
     captions = captions.drop(["image_id"]).append_column("image_row", pa.array(rows))
-    return CaptionedImages(images, captions, left_out)
+    return CaptionedImages(images, captions, licences, left_out)
 
 
-def _read(
-    document: Document, read: dict[SourceSplit, str], left_out: Counter[str]
-) -> tuple[pa.Table, pa.Table]:
+def _joined(document: Document, left_out: Counter[str]) -> tuple[pa.Table, pa.Table]:
     """Images that have captions, and captions that have an image; the others are counted alone."""
     captions = _captions_of(document, left_out)
     images = _images_of(document)
-    read[document.split] = document.told
     image_ids, of_captions = images["image_id"].to_numpy(), captions["image_id"].to_numpy()
     captioned, shown = np.isin(image_ids, of_captions), np.isin(of_captions, image_ids)
     left_out["images_without_caption"] += len(np.unique(image_ids[~captioned]))
@@ -148,6 +175,21 @@ def _read(
 def _only(table: pa.Table, kept: np.ndarray) -> pa.Table:
     """Some rows of a table; where they are all, it is not copied."""
     return table if kept.all() else table.filter(pa.array(kept))
+
+
+def _all_but(places: np.ndarray, count: int) -> pa.Array:
+    kept = np.ones(count, bool)
+    kept[places] = False
+    return pa.array(kept)
+
+
+def _licences_of(document: Document) -> dict[int, Licence]:
+    """Those of the file that can be told; what a licence is called decides nothing."""
+    try:
+        records = _LICENCES.validate_python(document.file.head.get("licenses"))
+    except ValidationError:
+        return {}
+    return {record["id"]: Licence(record["name"], record.get("url", "")) for record in records}
 
 
 def _images_of(document: Document) -> pa.Table:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NotRequired
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -36,15 +37,23 @@ class _InstanceRecord(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
     image_id: Id
     category_id: Id
+    area: NotRequired[float | None]
 
 
 _CATEGORIES, _INSTANCES = TypeAdapter(list[_CategoryRecord]), TypeAdapter(list[_InstanceRecord])
 
 
-def images_by_category(folder: Path, names: Collection[str]) -> dict[str, set[int]]:
+def images_by_category(
+    folder: Path, names: Collection[str], *, min_area: float = 0
+) -> dict[str, set[int]]:
     """For each named COCO category, the ids of the images that show an instance of it.
 
     A category may stand in one split's file alone, and its name in another case.
+
+    Args:
+        folder: of annotation files.
+        names: of categories.
+        min_area: least area of an instance that counts, in pixels of the annotated size.
 
     Raises:
         DataError: no instances file, a record that is not as it must be, or a name that is no
@@ -60,7 +69,7 @@ def images_by_category(folder: Path, names: Collection[str]) -> dict[str, set[in
         document = open_document(path, "instances", split)
         categories = _categories_of(document)
         known |= {plain(name): name for name in categories.values()}
-        for category_id, image_ids in _index(document, categories).items():
+        for category_id, image_ids in _index(document, categories, min_area).items():
             found[plain(categories[category_id])] |= image_ids
     _require_known(names, known)
     return {name: found[plain(name)] for name in names}
@@ -74,7 +83,9 @@ def _require_known(names: Iterable[str], known: Mapping[str, str]) -> None:
         raise DataError(f"filter.categories: {unknown[0]!r} is not among {among}{meant}")
 
 
-def _index(document: Document, categories: Mapping[int, str]) -> dict[int, set[int]]:
+def _index(
+    document: Document, categories: Mapping[int, str], min_area: float
+) -> dict[int, set[int]]:
     """Category id to the ids of the images that show it."""
     from pycocotools.coco import COCO  # noqa: PLC0415 - heavy, and only some themes need it
 
@@ -82,8 +93,9 @@ def _index(document: Document, categories: Mapping[int, str]) -> dict[int, set[i
     # pycocotools asks for more than is needed here, and checks none of it.
     instances.dataset = {
         "annotations": [
-            {"id": place, "image_id": image_id, "category_id": category_id}
-            for place, (image_id, category_id) in enumerate(_shown_in(document, categories))
+            {"id": place, **instance}
+            for place, instance in enumerate(_instances_of(document, categories))
+            if not min_area or _area(document, place, instance) >= min_area
         ],
         "categories": [{"id": number} for number in categories],
     }
@@ -98,7 +110,7 @@ def check_instances(document: Document) -> None:
     Raises:
         DataError: the first record that is not as it must be.
     """
-    for _ in _shown_in(document, _categories_of(document)):
+    for _ in _instances_of(document, _categories_of(document)):
         pass
 
 
@@ -109,8 +121,8 @@ def _categories_of(document: Document) -> dict[int, str]:
     return {record["id"]: record["name"] for record in records}
 
 
-def _shown_in(document: Document, categories: Mapping[int, str]) -> Iterator[tuple[int, int]]:
-    """The image id and category id of each instance.
+def _instances_of(document: Document, categories: Mapping[int, str]) -> Iterator[_InstanceRecord]:
+    """Each instance.
 
     Raises:
         DataError: a record is not as it must be, or of no category of the file.
@@ -121,5 +133,11 @@ def _shown_in(document: Document, categories: Mapping[int, str]) -> Iterator[tup
             if (number := record["category_id"]) not in categories:
                 where = f"annotations[{place}].category_id"
                 raise document.error(f"{where}: {number} is none of its categories: {MEND}")
-            yield record["image_id"], number
+            yield record
             place += 1
+
+
+def _area(document: Document, place: int, instance: _InstanceRecord) -> float:
+    if (area := instance.get("area")) is None:
+        raise document.error(f"annotations[{place}] has no area, which filter.min_area needs")
+    return area

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DATASET = "dataset.root"  # among ins: the data set's folder, as params.yaml names it
 ANNOTATIONS = "data/annotations"
 SELECTION = "data/selection.parquet"
+ATTRIBUTION = "data/attribution"
 IMAGES = "data/images"
 EMBEDDINGS = "data/embeddings"
 SHARDS = "data/shards"
@@ -106,7 +107,7 @@ STAGES = (
         help="Choose images by words in their captions, and split them.",
         function="select_images",
         ins=(ANNOTATIONS,),
-        outs=(SELECTION,),
+        outs=(SELECTION, ATTRIBUTION),
         sections=_own("filter", "FilterConfig"),
     ),
     Declared(

@@ -107,8 +107,9 @@ def line_chart(
         title: what is shown.
         better: its direction, "lower" or "higher".
         labels: by style of a line, what it is called.
-        series: by style, the points (x, y) of a line, x from 0.
+        series: by style, the points (x, y) of a line in any order, x from 0.
     """
+    series = {style: sorted(values, key=lambda point: point[0]) for style, values in series.items()}
     points = [point for values in series.values() for point in values]
     if not points:
         return None

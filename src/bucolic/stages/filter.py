@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +15,15 @@ from bucolic.base.keywords import Match, plain
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
+from bucolic.data.attribution import write_attribution
 from bucolic.data.captions import CaptionedImages, read_captions
 from bucolic.data.coco import present_splits
 from bucolic.data.instances import images_by_category
-from bucolic.data.keyword_search import found_in
+from bucolic.data.keyword_search import found_in, junk_in, part_of_other_words
 from bucolic.data.selection import write_selection
 from bucolic.data.split import SPLITS, SplitName, assign_split
+
+WORDS_LISTED = 20  # in the record, of those that hold a keyword and are another
 
 
 def _seen(word: str) -> str:
@@ -37,21 +40,31 @@ class FilterConfig(Section):
     """The `filter` section.
 
     Attributes:
-        keywords: words of the theme; an image is chosen when any caption holds any of them.
+        keywords: words of the theme, of one word or several; an image is chosen when any caption
+            holds any of them.
+        exclude: words; an image is left out when any caption holds any of them.
         match: "word" finds whole words and their plurals in any case; "substring" finds the
             letters anywhere, as the original study did ("chill" for "hill").
-        categories: COCO categories; an image that shows any of them is chosen too.
+        categories: COCO categories; an image that shows them is chosen too.
+        categories_match: whether it is enough to show "any" of them, or "all" must be there.
+        min_area: least area of what shows a category, in pixels of the annotated size.
         licences: licence ids that may be used; empty for all.
         min_captions: how many captions must hold a keyword.
+        drop_junk_captions: whether captions that say there is no image are left out; they are
+            counted in any case.
         val_share: share of the images outside test that goes to val.
         test_share: share that goes to test where the data set has no val2017.
     """
 
     keywords: tuple[Word, ...] = Field(min_length=1)
+    exclude: tuple[Word, ...] = ()
     match: Match = "word"
     categories: tuple[Word, ...] = ()
+    categories_match: Literal["any", "all"] = "any"
+    min_area: float = Field(default=0, ge=0)
     licences: tuple[int, ...] = ()
     min_captions: int = Field(default=1, ge=1)
+    drop_junk_captions: bool = False
     val_share: float = Field(default=0.1, gt=0, lt=1)
     test_share: float = Field(default=0.1, gt=0, lt=1)
 
@@ -70,6 +83,7 @@ class FilterConfig(Section):
 def select_images(
     annotations: Path,
     out: Path,
+    attribution: Path,
     *,
     config: FilterConfig,
     runtime: Runtime | None = None,  # noqa: ARG001 - all stages are given one; this needs none
@@ -79,6 +93,7 @@ def select_images(
     Args:
         annotations: folder of COCO annotation files.
         out: the Parquet file to write, see data/selection.py.
+        attribution: the folder to write, see data/attribution.py.
         config: the theme.
         runtime: plays no part.
 
@@ -87,29 +102,45 @@ def select_images(
             the message gives the counts.
     """
     read = read_captions(annotations)
-    shown = images_by_category(annotations, config.categories) if config.categories else {}
-    held_out = "val2017" in present_splits(annotations)
-    why = _why(read, config) | {name: _rows_of(ids, read) for name, ids in shown.items()}
-    rows = np.unique(np.concatenate(list(why.values())))
-    rows = rows[_licensed(read.images.take(rows), config)]
+    junk = junk_in(read.captions["text"])
+    if config.drop_junk_captions:
+        read = read.without(junk)
+    why = _united(_by_words(read, config), _by_categories(read, annotations, config))
+    themed = np.setdiff1d(np.concatenate(list(why.values())), _excluded(read, config))
+    rows = themed[_licensed(read.images.take(themed), config)]
     images, captions = read.images.take(rows), read.captions_of(rows)
-    splits = _splits_of(images, config, held_out=held_out)
+    splits = _splits_of(images, config, held_out="val2017" in present_splits(annotations))
     _require_every_split(Counter(splits), config)
     write_selection(out, images, captions, splits, _keywords_of(rows, why))
+    write_attribution(attribution, images, read.licences)
     figures = {
         "considered": len(read.images),
         "selected": len(images),
         "splits": {name: splits.count(name) for name in SPLITS},
         "captions": len(captions.values),
+        "junk_captions": len(junk),
     }
     details = {
         "keywords": {word: int(np.isin(rows, why[word]).sum()) for word in sorted(why)},
+        "licences": _licences(read, themed, config),
         "left_out": dict(read.left_out),
     }
+    if config.match == "word":
+        details["parts_of_words"] = _parts_of_words(read, themed, config)
     return Summary(Rows(len(images), len(images)), figures=figures, details=details)
 
 
-def _why(read: CaptionedImages, config: FilterConfig) -> dict[str, np.ndarray]:
+def _united(*reasons: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows by keyword or category; one name may be both."""
+    names = dict.fromkeys(name for of_kind in reasons for name in of_kind)
+    none = np.empty(0, np.int64)
+    return {
+        name: np.unique(np.concatenate([of_kind.get(name, none) for of_kind in reasons]))
+        for name in names
+    }
+
+
+def _by_words(read: CaptionedImages, config: FilterConfig) -> dict[str, np.ndarray]:
     """For each keyword, the rows of the images that it chooses."""
     texts, of_image = read.captions["text"], read.captions["image_row"].to_numpy()
     places = {word: found_in(texts, word, config.match) for word in set(config.keywords)}
@@ -117,6 +148,53 @@ def _why(read: CaptionedImages, config: FilterConfig) -> dict[str, np.ndarray]:
     rows, counts = np.unique(of_image[any_word], return_counts=True)
     enough = rows[counts >= config.min_captions]
     return {word: np.intersect1d(of_image[found], enough) for word, found in places.items()}
+
+
+def _by_categories(
+    read: CaptionedImages, annotations: Path, config: FilterConfig
+) -> dict[str, np.ndarray]:
+    """For each category, the rows of the images that it chooses."""
+    if not config.categories:
+        return {}
+    shown = images_by_category(annotations, config.categories, min_area=config.min_area)
+    if config.categories_match == "all":
+        shown = dict.fromkeys(shown, set.intersection(*shown.values()))
+    return {name: _rows_of(ids, read) for name, ids in shown.items()}
+
+
+def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
+    """The rows of the images of which a caption holds a word that is not wanted."""
+    texts, of_image = read.captions["text"], read.captions["image_row"].to_numpy()
+    places = [found_in(texts, word, config.match) for word in config.exclude]
+    return np.unique(of_image[np.concatenate([np.empty(0, np.int64), *places])])
+
+
+def _licences(read: CaptionedImages, themed: np.ndarray, config: FilterConfig) -> dict[str, Any]:
+    """How many images of the theme have each licence, and the share that may be used."""
+    images = read.images.take(themed)
+    counts = Counter(images["licence"].to_pylist())
+    by_licence = {
+        "none" if number is None else str(number): {
+            "name": read.licences[number].name if number in read.licences else "",
+            "images": count,
+        }
+        for number, count in sorted(counts.items(), key=lambda item: (item[0] is None, item[0]))
+    }
+    used = float(_licensed(images, config).mean()) if len(images) else None
+    return {"of_the_theme": by_licence, "share_used": used}
+
+
+def _parts_of_words(
+    read: CaptionedImages, themed: np.ndarray, config: FilterConfig
+) -> dict[str, Any]:
+    """What `match: substring` would choose beside the theme, and the commonest reasons."""
+    places = part_of_other_words(read.captions["text"], config.keywords)
+    of_image, of_theme = read.captions["image_row"].to_numpy(), set(themed.tolist())
+    beside = {
+        row: words for p, words in places.items() if (row := int(of_image[p])) not in of_theme
+    }
+    words = Counter(word for found in beside.values() for word in found)
+    return {"images": len(beside), "words": dict(words.most_common(WORDS_LISTED))}
 
 
 def _rows_of(image_ids: set[int], read: CaptionedImages) -> np.ndarray:

@@ -61,7 +61,9 @@ def test_a_record_s_file_name_is_refused_with_its_place(coco_folder: Path, name:
     path.write_text(json.dumps(content))
     out = coco_folder.parent / "selection.parquet"
     with pytest.raises(DataError) as caught:
-        select_images(path.parent, out, config=FilterConfig(keywords=("thing",)))
+        select_images(
+            path.parent, out, out.with_name("attribution"), config=FilterConfig(keywords=("thing",))
+        )
     said = str(caught.value)
     assert (
         f"captions_train2017.json is not a COCO captions file: images[3].file_name: {LEAVES}"
@@ -75,7 +77,12 @@ def test_a_record_s_file_name_is_refused_with_its_place(coco_folder: Path, name:
 def test_an_edited_selection_is_refused(coco_folder: Path, column: str, value: str):
     """The Parquet file is read with the rule that made it: no other way leads to a file."""
     out = coco_folder.parent / "selection.parquet"
-    select_images(coco_folder / "annotations", out, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        coco_folder / "annotations",
+        out,
+        out.with_name("attribution"),
+        config=FilterConfig(keywords=("thing",)),
+    )
     table = pq.read_table(out)
     place = table.column_names.index(column)
     values = [value, *table[column].to_pylist()[1:]]

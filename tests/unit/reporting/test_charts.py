@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bucolic.models.kinds import kind_named
-from bucolic.reporting.charts import short, ticks, training_charts
+from bucolic.reporting.charts import line_chart, short, ticks, training_charts
 
 CURVES = kind_named().curves
 
@@ -48,6 +48,16 @@ def test_train_and_held_out_share_one_chart(tmp_path: Path):
             x, y = map(float, point.split(","))
             assert chart.left_px <= x <= chart.right_px
             assert chart.top_px <= y <= chart.bottom_px
+
+
+def test_a_line_goes_from_left_to_right_in_whatever_order_its_points_come():
+    """Keys of a JSON file are sorted as texts, which puts 100 before 20."""
+    points = [(0.0, 3.0), (20.0, 2.0), (40.0, 2.5), (100.0, 1.0)]
+    shuffled = [points[0], points[3], points[1], points[2]]
+    charts = [line_chart("t", "lower", {"train": "l"}, {"train": p}) for p in (points, shuffled)]
+    assert charts[0] == charts[1]
+    assert charts[0] is not None
+    assert 1.0 == charts[0].lines[0].last
 
 
 def test_no_file_no_charts(tmp_path: Path):

@@ -63,7 +63,9 @@ def test_a_byte_order_mark_is_read_over(coco_folder: Path, encoding: str):
 def selected(annotations: Path) -> list[Any]:
     """What the filter stage makes of a folder of annotations."""
     out = annotations.parent / "selection.parquet"
-    select_images(annotations, out, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        annotations, out, out.with_name("attribution"), config=FilterConfig(keywords=("thing",))
+    )
     return read_selection(out)
 
 

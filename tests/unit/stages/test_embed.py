@@ -40,7 +40,9 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "coco/annotations/captions_train2017.json").write_text(content)
     selection, fetched = folder / "chosen.parquet", folder / "images"
     config = FilterConfig(keywords=("cow",), val_share=0.3, test_share=0.3)
-    select_images(folder / "coco/annotations", selection, config=config)
+    select_images(
+        folder / "coco/annotations", selection, selection.with_name("attribution"), config=config
+    )
     runtime = Runtime(work=folder / "work", cache=folder / "cache", workers=2)
     get_images(folder / "coco", selection, fetched, config=ImagesConfig(), runtime=runtime)
     return selection, fetched

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +17,9 @@ from bucolic.stages.images import ImagesConfig, get_images
 def select(folder: Path, **config: object) -> tuple[dict[int, str], dict[str, object]]:
     """Run the stage; returns split by image id, and its figures and details."""
     out = folder.parent / "selection.parquet"
-    summary = select_images(folder / "annotations", out, config=FilterConfig(**config))
+    summary = select_images(
+        folder / "annotations", out, out.with_name("attribution"), config=FilterConfig(**config)
+    )
     told = {**summary.figures, **summary.details}
     return {row.image.image_id: row.split for row in read_selection(out)}, told
 
@@ -82,6 +85,98 @@ def test_categories_choose_images_that_no_word_does(coco_folder: Path):
     assert {"cow": 16, "car": 1} == figures["keywords"]
     with pytest.raises(DataError, match="'bus' is not among"):
         select(coco_folder, keywords=("cow",), categories=("bus",))
+
+
+def test_all_categories_and_large_enough_can_be_asked_for(coco_folder: Path):
+    """Two categories of which an image must show both, or one of which it must show enough."""
+    shown = [(1, 3, 500.0), (1, 21, 60.0), (2, 3, 10.0), (6, 21, 90)]
+    content = {
+        "images": [],
+        "categories": [{"id": 21, "name": "cow"}, {"id": 3, "name": "car"}],
+        "annotations": [
+            {"id": n, "image_id": image, "category_id": category, "area": area}
+            for n, (image, category, area) in enumerate(shown)
+        ],
+    }
+    path = coco_folder / "annotations/instances_train2017.json"
+    path.write_text(json.dumps(content))
+    asked: dict[str, Any] = {"keywords": ("cow",), "categories": ("car", "cow")}
+    words, _ = select(coco_folder, keywords=("cow",))
+    found = {
+        (match, area): set(
+            select(coco_folder, **asked, categories_match=match, min_area=area)[0]
+        ).difference(words)
+        for match in ("any", "all")
+        for area in (0, 50, 100)
+    }
+    assert {1, 2, 6} == found["any", 0]
+    assert ({1, 6}, {1}) == (found["any", 50], found["any", 100])
+    assert ({1}, {1}, set()) == tuple(found["all", area] for area in (0, 50, 100))
+    del content["annotations"][2]["area"]  # type: ignore[attr-defined]
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match=r"annotations\[2\] has no area, which filter.min_area needs"
+    ):
+        select(coco_folder, **asked, min_area=50)
+
+
+def test_excluded_words_leave_images_out(coco_folder: Path):
+    """Any of an image's captions counts, whatever chose the image."""
+    chosen, told = select(coco_folder, keywords=("thing",), exclude=("sheep", "red car"))
+    assert {image for image in range(1, 41) if image % 5 not in (1, 2)} == set(chosen)
+    assert {"thing": 24} == told["keywords"]
+
+
+def test_a_keyword_may_be_several_words(coco_folder: Path):
+    """Whatever space stands between them in the caption."""
+    rewrite(coco_folder, 4, "a cow\nnext \u00a0to a barn")
+    chosen, _ = select(coco_folder, keywords=("next to", "cows rest"))
+    assert {3} | {image for image in range(1, 41) if image % 5 == 4} == set(chosen)
+
+
+def rewrite(folder: Path, place: int, text: str) -> None:
+    """Give one caption another text."""
+    path = folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][place]["caption"] = text
+    path.write_text(json.dumps(content))
+
+
+def test_captions_about_no_image_are_counted_and_dropped_on_demand(coco_folder: Path):
+    """They are no words of the image; one that had no other is left out."""
+    rewrite(coco_folder, 0, "There is no image here to describe.")
+    rewrite(coco_folder, 1, "I am unable to see an image above. A thing")
+    rewrite(coco_folder, 2, "No image? A cow")
+    kept, told = select(coco_folder, keywords=("thing", "cow"))
+    assert (40, 3) == (len(kept), told["junk_captions"])
+    dropped, told = select(coco_folder, keywords=("thing", "cow"), drop_junk_captions=True)
+    assert set(kept) - set(dropped) == {1}
+    assert (39, 3, 77) == (len(dropped), told["junk_captions"], told["captions"])
+    rows = read_selection(coco_folder.parent / "selection.parquet")
+    assert ["A thing"] == [caption.text for caption in rows[0].image.captions]
+
+
+def test_what_is_part_of_another_word_is_told(coco_folder: Path):
+    """A keyword's letters choose no image, and the record says what they would have chosen."""
+    rewrite(coco_folder, 3, "A Chilly hill")
+    _, told = select(coco_folder, keywords=("hill", "cow"), match="word")
+    assert {"images": 8, "words": {"chill": 8}} == told["parts_of_words"]
+    _, told = select(coco_folder, keywords=("hill", "cow"), match="substring")
+    assert "parts_of_words" not in told
+
+
+def test_licences_of_the_theme_are_told(coco_folder: Path):
+    """By name where the annotations name them, with the share that may be used."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["licenses"] = [{"id": 4, "name": "Attribution License", "url": "http://cc/by"}]
+    path.write_text(json.dumps(content))
+    _, told = select(coco_folder, keywords=("thing",), licences=(1, 2, 3), val_share=0.4)
+    licences = told["licences"]
+    assert 0.375 == licences["share_used"]  # type: ignore[index]
+    by_licence = licences["of_the_theme"]  # type: ignore[index]
+    assert {"name": "Attribution License", "images": 5} == by_licence["4"]
+    assert 40 == sum(entry["images"] for entry in by_licence.values())
 
 
 def test_truncated_annotations_are_named(coco_folder: Path):

@@ -34,7 +34,12 @@ from picture_files import png
 def selection(coco_folder: Path, tmp_path: Path) -> Path:
     """All forty images, selected."""
     out = tmp_path / "selection.parquet"
-    select_images(coco_folder / "annotations", out, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        coco_folder / "annotations",
+        out,
+        out.with_name("attribution"),
+        config=FilterConfig(keywords=("thing",)),
+    )
     return out
 
 
@@ -142,7 +147,12 @@ def test_a_file_name_may_be_as_long_as_a_file_system_takes(coco_folder: Path, na
     content["images"][0]["file_name"] = name
     annotations.write_text(json.dumps(content))
     selection = coco_folder.parent / "selection.parquet"
-    select_images(annotations.parent, selection, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        annotations.parent,
+        selection,
+        selection.with_name("attribution"),
+        config=FilterConfig(keywords=("thing",)),
+    )
     _, rows, out = get(coco_folder, selection)
     contents = [content for _, content in read_contents(out, rows)]
     assert [row.sha256 for row in rows] == [hashlib.sha256(c).hexdigest() for c in contents]
@@ -383,7 +393,12 @@ def test_names_are_quoted_in_addresses(coco_folder: Path, bucket: Bucket):
         record["file_name"] = name
     annotations.write_text(json.dumps(content))
     selection = coco_folder.parent / "selection.parquet"
-    select_images(annotations.parent, selection, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        annotations.parent,
+        selection,
+        selection.with_name("attribution"),
+        config=FilterConfig(keywords=("thing",)),
+    )
     root = served(bucket, coco_folder, urls=[f"{bucket.url}/t/{{file_name}}?version=1"])
     _, rows, out = get(root, selection)
     assert [""] * 40 == [row.reason for row in rows]
@@ -510,7 +525,12 @@ def test_a_small_theme_reads_from_an_archive_that_is_there(
     get(root, selection, fetch="archive")
     bucket.asked.clear()
     theme = selection.parent / "theme.parquet"
-    select_images(coco_folder / "annotations", theme, config=FilterConfig(keywords=("cow",)))
+    select_images(
+        coco_folder / "annotations",
+        theme,
+        theme.with_name("attribution"),
+        config=FilterConfig(keywords=("cow",)),
+    )
     theme.replace(selection)
     _, rows, _ = get(root, selection)
     assert ({"ok"}, {}) == ({row.status for row in rows}, dict(bucket.asked))
@@ -640,7 +660,12 @@ def test_what_is_too_large_or_unsupported_is_counted_as_such(coco_folder: Path):
         path.write_bytes(png((13000, 13000), 8, 2, []))
     paths[1].write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
     selection = coco_folder.parent / "selection.parquet"
-    select_images(annotations.parent, selection, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        annotations.parent,
+        selection,
+        selection.with_name("attribution"),
+        config=FilterConfig(keywords=("thing",)),
+    )
     summary, rows, _ = get(coco_folder, selection, max_failed_share=0.1)
     assert ["too_large", "unsupported", "wrong_size"] == [row.status for row in rows[:3]]
     expected = {"ok": 37, "too_large": 1, "unsupported": 1, "wrong_size": 1}
@@ -668,7 +693,9 @@ def renamed(folder: Path, names: dict[int, str], **changes: object) -> Path:
         content["images"][place].update(file_name=name, **changes)
     path.write_text(json.dumps(content))
     out = folder.parent / "selection.parquet"
-    select_images(path.parent, out, config=FilterConfig(keywords=("thing",)))
+    select_images(
+        path.parent, out, out.with_name("attribution"), config=FilterConfig(keywords=("thing",))
+    )
     return out
 
 

@@ -43,7 +43,12 @@ def made(coco_folder: Path, tmp_path: Path) -> Path:
 def make(coco_folder: Path, tmp_path: Path) -> Path:
     """Everything that the stage reads, of a folder of images."""
     config = FilterConfig(keywords=("thing",), val_share=0.3, test_share=0.3)
-    select_images(coco_folder / "annotations", tmp_path / "selection.parquet", config=config)
+    select_images(
+        coco_folder / "annotations",
+        tmp_path / "selection.parquet",
+        tmp_path / "attribution",
+        config=config,
+    )
     runtime = Runtime(work=tmp_path / "work", cache=tmp_path / "cache", workers=2)
     selection, images = tmp_path / "selection.parquet", tmp_path / "images"
     get_images(coco_folder, selection, images, config=ImagesConfig(), runtime=runtime)

@@ -42,7 +42,9 @@ def run(folder: Path) -> Path:
     """Run filter, images, embed and shard on folder/coco; returns the folder of shards."""
     selection, images, vectors = (folder / name for name in ("chosen.parquet", "images", "vectors"))
     config = FilterConfig(keywords=("cow",), val_share=0.3, test_share=0.3)
-    select_images(folder / "coco/annotations", selection, config=config)
+    select_images(
+        folder / "coco/annotations", selection, selection.with_name("attribution"), config=config
+    )
     runtime = Runtime(work=folder / "work", cache=folder / "cache", workers=2)
     get_images(folder / "coco", selection, images, config=ImagesConfig(), runtime=runtime)
     clip = ClipConfig(model="meadow-clip", allow_mismatch=True)
