@@ -4,11 +4,9 @@ Both are whole processes, started in turn: what a user waits for, imports includ
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,16 @@ from typing import Any
 from recorded import ROOT
 
 HOME = ROOT / ".work/bench/peers"
+LAUNCHER = """
+import json, os, sys, time
+started = time.perf_counter()
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(child, 0)
+wall_s = time.perf_counter() - started
+peak_bytes = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps({"wall_s": wall_s, "peak_bytes": peak_bytes}))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @dataclass(frozen=True)
@@ -41,18 +49,21 @@ def environment(name: str, *requirements: str) -> str:
 
 
 def timed(command: Sequence[str]) -> Run:
-    """Run a command to its end, and wait for it as its parent, which is told its peak."""
-    started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
-        assert child.stdout is not None
-        output = child.stdout.read()
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    wall_s = time.perf_counter() - started
-    if child.returncode:
-        sys.exit(f"{' '.join(command[:3])} ended in {child.returncode}:\n{output}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Run(wall_s, used.ru_maxrss * unit, json.loads(output.splitlines()[-1]))
+    """Run a command to its end.
+
+    A child's peak begins with what its parent holds, so a small process stands between.
+    """
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:3])} failed:\n{done.stderr[-2000:]}")
+    *_, said, used = done.stdout.splitlines()
+    return Run(**json.loads(used), said=json.loads(said))
 
 
 def raced(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Run]]:
