@@ -56,7 +56,7 @@ def plain(text: str) -> str:
 
 def pattern_of(word: str, match: Match) -> re.Pattern[str]:
     """Compile what a keyword matches: the bare letters, or the whole word and its plurals."""
-    letters = _letters_of(word, match)
+    letters = letters_of(word, match)
     ends = ("(?<!\\w)", "(?!\\w)") if match == "word" else ("", "")
     return re.compile(f"{ends[0]}(?:{letters}){ends[1]}", re.IGNORECASE)
 
@@ -67,10 +67,11 @@ def re2_of(word: str, match: Match) -> str:
     RE2 (Arrow's) searches a column at once, and knows neither look-around nor other letters.
     """
     ends = ("(?:^|\\W)", "(?:\\W|$)") if match == "word" else ("", "")
-    return f"(?i){ends[0]}(?:{_letters_of(word, match)}){ends[1]}"
+    return f"(?i){ends[0]}(?:{letters_of(word, match)}){ends[1]}"
 
 
-def _letters_of(word: str, match: Match) -> str:
+def letters_of(word: str, match: Match) -> str:
+    """A pattern of a keyword's letters, or where words are matched of its forms, longest first."""
     word = plain(word)
     forms = {word, *plurals(word)} if match == "word" else {word}
     return "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))

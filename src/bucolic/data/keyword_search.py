@@ -1,13 +1,13 @@
 """Finding a keyword in a column of captions, most of them at once."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bucolic.base.keywords import Match, pattern_of, plain, re2_of
+from bucolic.base.keywords import Match, letters_of, pattern_of, plain, re2_of
 
 # What writers of COCO's captions left where their page showed no image.
 JUNK = (
@@ -16,23 +16,38 @@ JUNK = (
 )
 
 
-def found_in(texts: pa.ChunkedArray, word: str, match: Match) -> np.ndarray:
-    """The places of the texts that hold a word, as they are written or in their plain form.
+def find_words(
+    texts: pa.ChunkedArray, words: Collection[str], match: Match
+) -> dict[str, np.ndarray]:
+    """Where keywords stand, as they are written or in their plain form.
 
     Args:
         texts: n texts.
-        word: a keyword of the theme.
+        words: of the theme.
         match: what counts, see base/keywords.py.
 
     Returns:
-        int64 [k], ascending.
+        By keyword the places of the texts that hold it, int64 and ascending.
     """
-    if not plain(word).isascii():
-        return _one_by_one(texts, np.arange(len(texts)), word, match)
-    ascii_alone = pc.string_is_ascii(texts)
-    found = pc.and_(ascii_alone, pc.match_substring_regex(texts, re2_of(word, match)))
-    others = np.flatnonzero(pc.invert(ascii_alone))
-    return np.union1d(np.flatnonzero(found), _one_by_one(texts, others, word, match))
+    # Nearly all texts hold none, which one search for the letters of all keywords tells.
+    may_hold = pc.invert(pc.string_is_ascii(texts))
+    if all(plain(word).isascii() for word in words):
+        letters = "|".join(letters_of(word, match) for word in words)
+        may_hold = pc.or_(may_hold, pc.match_substring_regex(texts, f"(?i){letters}"))
+    else:
+        may_hold = pc.is_valid(texts)
+    places, held = np.flatnonzero(may_hold), texts.filter(may_hold)
+    return {word: places[_holding(held, word, match)] for word in words}
+
+
+def _holding(texts: pa.ChunkedArray, word: str, match: Match) -> np.ndarray:
+    """Whether each text holds a word: bool [n]."""
+    quick = pc.string_is_ascii(texts).to_numpy() & plain(word).isascii()
+    found: np.ndarray = pc.match_substring_regex(texts, re2_of(word, match)).to_numpy() & quick
+    pattern = pattern_of(word, match)
+    others = texts.filter(pa.array(~quick)).to_pylist()
+    found[~quick] = [bool(pattern.search(f"{text}\n{plain(text)}")) for text in others]
+    return found
 
 
 def junk_in(texts: pa.ChunkedArray) -> np.ndarray:
@@ -40,27 +55,22 @@ def junk_in(texts: pa.ChunkedArray) -> np.ndarray:
     return np.flatnonzero(pc.match_substring_regex(texts, JUNK))
 
 
-def part_of_other_words(texts: pa.ChunkedArray, words: Iterable[str]) -> dict[int, list[str]]:
-    """By their places, the texts in which a keyword stands inside another word, and those words.
+def part_of_other_words(
+    texts: pa.ChunkedArray, words: Collection[str], among: np.ndarray
+) -> dict[int, list[str]]:
+    """Texts in which a keyword stands inside another word: "hill" in "chilly".
 
     Args:
         texts: n texts.
-        words: keywords; "hill" stands in "chilly".
+        words: of the theme.
+        among: bool [n], which texts are looked at.
+
+    Returns:
+        By a text's place, those other words.
     """
-    letters = "|".join(re.escape(plain(word)) for word in sorted(set(words), key=len, reverse=True))
-    places = np.flatnonzero(pc.match_substring_regex(texts, f"(?i)(?:{letters})"))
+    letters = "|".join(letters_of(word, "substring") for word in words)
+    held = pc.match_substring_regex(texts, f"(?i){letters}").to_numpy() & among
     pattern = re.compile(rf"\w*(?:{letters})\w*")
-    found = texts.take(pa.array(places)).to_pylist()
-    return {
-        int(place): pattern.findall(plain(text)) for place, text in zip(places, found, strict=True)
-    }
-
-
-def _one_by_one(texts: pa.ChunkedArray, places: np.ndarray, word: str, match: Match) -> np.ndarray:
-    """Those of some places whose text holds the word, in letters that RE2 does not know, too."""
-    pattern = pattern_of(word, match)
-    forms = (
-        (place, text if text.isascii() else f"{text}\n{plain(text)}")
-        for place, text in zip(places, texts.take(pa.array(places)).to_pylist(), strict=True)
-    )
-    return np.array([place for place, text in forms if pattern.search(text)], np.int64)
+    found = texts.filter(pa.array(held)).to_pylist()
+    places = np.flatnonzero(held).tolist()
+    return {p: pattern.findall(plain(text)) for p, text in zip(places, found, strict=True)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from bucolic.base.errors import DataError
 from bucolic.data.coco import Kind, SourceSplit
@@ -27,17 +27,12 @@ EXACT = 2**53  # above it, floats are no longer each whole number
 STRICT = ConfigDict(strict=True)  # a text where a number belongs would join nothing below
 
 
-def _encodable(text: str) -> str:
-    """Half of a surrogate pair is text to JSON and none to Parquet."""
-    text.encode()
-    return text
-
-
 # As wide as their columns in data/selection.py.
 Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Number = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-Text = Annotated[str, AfterValidator(_encodable)]
-Name = Annotated[FileName, AfterValidator(_encodable)]
+# Half of a surrogate pair is text to JSON, but has no length that could be compared.
+Text = Annotated[str, Field(max_length=1_000_000)]
+Name = Annotated[FileName, Field(max_length=4096)]
 Record = TypeVar("Record")
 
 
@@ -164,9 +159,9 @@ def require_unique(ids: np.ndarray, kind: str, told: str) -> None:
     Raises:
         DataError: the first id that stands there twice.
     """
-    numbers, places, counts = np.unique(ids, return_index=True, return_counts=True)
-    if len(numbers) == len(ids):
+    if len(np.unique(ids)) == len(ids):
         return
+    numbers, places, counts = np.unique(ids, return_index=True, return_counts=True)
     repeated = np.flatnonzero(counts > 1)
     first = repeated[np.argmin(places[repeated])]
     raise DataError(

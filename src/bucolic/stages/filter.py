@@ -19,9 +19,10 @@ from bucolic.data.attribution import write_attribution
 from bucolic.data.captions import CaptionedImages, read_captions
 from bucolic.data.coco import present_splits
 from bucolic.data.instances import images_by_category
-from bucolic.data.keyword_search import found_in, junk_in, part_of_other_words
+from bucolic.data.keyword_search import find_words, junk_in, part_of_other_words
 from bucolic.data.selection import write_selection
 from bucolic.data.split import SPLITS, SplitName, assign_split
+from bucolic.data.tables import exact_memory
 
 WORDS_LISTED = 20  # in the record, of those that hold a keyword and are another
 
@@ -101,7 +102,8 @@ def select_images(
         DataError: the annotations cannot be used, or the theme leaves a split without any image;
             the message gives the counts.
     """
-    read = read_captions(annotations)
+    with exact_memory():
+        read = read_captions(annotations)
     junk = junk_in(read.captions["text"])
     if config.drop_junk_captions:
         read = read.without(junk)
@@ -143,7 +145,7 @@ def _united(*reasons: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _by_words(read: CaptionedImages, config: FilterConfig) -> dict[str, np.ndarray]:
     """For each keyword, the rows of the images that it chooses."""
     texts, of_image = read.captions["text"], read.captions["image_row"].to_numpy()
-    places = {word: found_in(texts, word, config.match) for word in set(config.keywords)}
+    places = find_words(texts, set(config.keywords), config.match)
     any_word = np.unique(np.concatenate(list(places.values())))
     rows, counts = np.unique(of_image[any_word], return_counts=True)
     enough = rows[counts >= config.min_captions]
@@ -164,9 +166,11 @@ def _by_categories(
 
 def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
     """The rows of the images of which a caption holds a word that is not wanted."""
-    texts, of_image = read.captions["text"], read.captions["image_row"].to_numpy()
-    places = [found_in(texts, word, config.match) for word in config.exclude]
-    return np.unique(of_image[np.concatenate([np.empty(0, np.int64), *places])])
+    if not config.exclude:
+        return np.empty(0, np.int64)
+    places = find_words(read.captions["text"], set(config.exclude), config.match)
+    of_image = read.captions["image_row"].to_numpy()
+    return np.unique(of_image[np.concatenate(list(places.values()))])
 
 
 def _licences(read: CaptionedImages, themed: np.ndarray, config: FilterConfig) -> dict[str, Any]:
@@ -188,13 +192,12 @@ def _parts_of_words(
     read: CaptionedImages, themed: np.ndarray, config: FilterConfig
 ) -> dict[str, Any]:
     """What `match: substring` would choose beside the theme, and the commonest reasons."""
-    places = part_of_other_words(read.captions["text"], config.keywords)
-    of_image, of_theme = read.captions["image_row"].to_numpy(), set(themed.tolist())
-    beside = {
-        row: words for p, words in places.items() if (row := int(of_image[p])) not in of_theme
-    }
-    words = Counter(word for found in beside.values() for word in found)
-    return {"images": len(beside), "words": dict(words.most_common(WORDS_LISTED))}
+    of_image = read.captions["image_row"].to_numpy()
+    beside = ~np.isin(of_image, themed)
+    found = part_of_other_words(read.captions["text"], set(config.keywords), beside)
+    words = Counter(word for of_text in found.values() for word in of_text)
+    images = np.unique(of_image[list(found)])
+    return {"images": len(images), "words": dict(words.most_common(WORDS_LISTED))}
 
 
 def _rows_of(image_ids: set[int], read: CaptionedImages) -> np.ndarray:

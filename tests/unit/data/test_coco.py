@@ -30,7 +30,12 @@ WRONG = [
     ("annotations", "image_id", "4", "annotations[6].image_id: Input should be a valid integer"),
     ("annotations", "image_id", [4], "annotations[6].image_id: Input should be a valid integer"),
     ("annotations", "caption", None, "annotations[6].caption: Input should be a valid string"),
-    ("annotations", "caption", "a \ud83d", "surrogates not allowed"),
+    (
+        "annotations",
+        "caption",
+        "a \ud83d",
+        "annotations[6].caption: Input should be a valid string, un",
+    ),
 ]
 
 
