@@ -210,6 +210,18 @@ def theme(name: str) -> None:
     click.echo(f"filter.keywords: {', '.join(words)}")
 
 
+@main.command("words")
+@click.option("--limit", type=click.IntRange(1), default=40, show_default=True)
+def words_verb(limit: int) -> None:
+    """Show which words stand beside the theme, and what each would add as a keyword."""
+    from bucolic.pipeline.params import load_params
+    from bucolic.planning.words import words
+
+    root = find_root(Path.cwd())
+    for line in words(root, load_params(root), limit):
+        click.echo(line)
+
+
 @main.command()
 def track() -> None:
     """Send the records that still wait to MLflow."""

@@ -86,6 +86,12 @@ class Licence(NamedTuple):
     name: str
     url: str
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it allows changes and commerce, by the words of Creative Commons."""
+        letters = "".join(filter(str.isalpha, self.name.lower()))
+        return not any(word in letters for word in ("noncommercial", "noderiv", "allrights"))
+
 
 @dataclass(frozen=True)
 class CaptionedImages:

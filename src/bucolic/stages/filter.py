@@ -107,9 +107,8 @@ def select_images(
     junk = junk_in(read.captions["text"])
     if config.drop_junk_captions:
         read = read.without(junk)
-    why = _united(_by_words(read, config), _by_categories(read, annotations, config))
-    themed = np.setdiff1d(np.concatenate(list(why.values())), _excluded(read, config))
-    rows = themed[_licensed(read.images.take(themed), config)]
+    why, theme = themed(read, annotations, config)
+    rows = theme[_licensed(read.images.take(theme), config)]
     images, captions = read.images.take(rows), read.captions_of(rows)
     splits = _splits_of(images, config, held_out="val2017" in present_splits(annotations))
     _require_every_split(Counter(splits), config)
@@ -124,12 +123,30 @@ def select_images(
     }
     details = {
         "keywords": {word: int(np.isin(rows, why[word]).sum()) for word in sorted(why)},
-        "licences": _licences(read, themed, config),
+        "licences": _licences(read, theme, config),
         "left_out": dict(read.left_out),
     }
     if config.match == "word":
-        details["parts_of_words"] = _parts_of_words(read, themed, config)
+        details["parts_of_words"] = _parts_of_words(read, theme, config)
     return Summary(Rows(len(images), len(images)), figures=figures, details=details)
+
+
+def themed(
+    read: CaptionedImages, annotations: Path, config: FilterConfig
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What the theme chooses, whatever the licence.
+
+    Args:
+        read: images and captions.
+        annotations: folder of annotation files, for categories.
+        config: the theme.
+
+    Returns:
+        By keyword and category the rows of images that it chooses, and the rows of those of them
+        that no word excludes: int64, ascending.
+    """
+    why = _united(_by_words(read, config), _by_categories(read, annotations, config))
+    return why, np.setdiff1d(np.concatenate(list(why.values())), _excluded(read, config))
 
 
 def _united(*reasons: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -173,9 +190,9 @@ def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
     return np.unique(of_image[np.concatenate(list(places.values()))])
 
 
-def _licences(read: CaptionedImages, themed: np.ndarray, config: FilterConfig) -> dict[str, Any]:
+def _licences(read: CaptionedImages, theme: np.ndarray, config: FilterConfig) -> dict[str, Any]:
     """How many images of the theme have each licence, and the share that may be used."""
-    images = read.images.take(themed)
+    images = read.images.take(theme)
     counts = Counter(images["licence"].to_pylist())
     by_licence = {
         "none" if number is None else str(number): {
@@ -189,11 +206,11 @@ def _licences(read: CaptionedImages, themed: np.ndarray, config: FilterConfig) -
 
 
 def _parts_of_words(
-    read: CaptionedImages, themed: np.ndarray, config: FilterConfig
+    read: CaptionedImages, theme: np.ndarray, config: FilterConfig
 ) -> dict[str, Any]:
     """What `match: substring` would choose beside the theme, and the commonest reasons."""
     of_image = read.captions["image_row"].to_numpy()
-    beside = ~np.isin(of_image, themed)
+    beside = ~np.isin(of_image, theme)
     found = part_of_other_words(read.captions["text"], set(config.keywords), beside)
     words = Counter(word for of_text in found.values() for word in of_text)
     images = np.unique(of_image[list(found)])

@@ -1,0 +1,155 @@
+"""Which words stand beside a theme's, to find keywords before a run."""
+
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from scipy.sparse import csr_array
+from scipy.special import xlogy
+
+from bucolic.base.keywords import plain
+from bucolic.data.captions import CaptionedImages, read_captions
+from bucolic.pipeline.params import Params
+from bucolic.pipeline.table import ANNOTATIONS
+from bucolic.stages.filter import themed
+
+SIGNS = string.punctuation + "\u2026"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of captions, and the images of which a caption holds it.
+
+    Attributes:
+        text: in lower case.
+        in_theme: images of the theme.
+        in_all: images of the data set.
+        open_share: share of the images it would add whose licence allows changes and commerce;
+            None where the annotations do not name licences.
+    """
+
+    text: str
+    in_theme: int
+    in_all: int
+    open_share: float | None
+
+    @property
+    def would_add(self) -> int:
+        """Images that it would add to the theme as a keyword, plurals aside."""
+        return self.in_all - self.in_theme
+
+
+def words(root: Path, params: Params, limit: int) -> Iterator[str]:
+    """The words that mark the theme most, as lines of a table.
+
+    Args:
+        root: of the project, whose annotations are read.
+        params: its theme.
+        limit: how many words.
+
+    Raises:
+        DataError: there are no annotations yet, or they cannot be used.
+    """
+    read = read_captions(root / ANNOTATIONS)
+    _, theme = themed(read, root / ANNOTATIONS, params.filter)
+    found = words_beside(read, theme, limit)
+    yield f"the theme has {len(theme):,} of {len(read.images):,} images; words that mark it,"
+    yield "and what each would add as a keyword:"
+    yield ""
+    width = max([len("word"), *(len(word.text) for word in found)])
+    yield f"{'word':{width}}  with the theme  in all  would add  of open licence"
+    for word in found:
+        share = "" if word.open_share is None else f"{word.open_share:.0%}"
+        yield (
+            f"{word.text:{width}}  {word.in_theme:14,}  {word.in_all:6,}  {word.would_add:9,}  "
+            f"{share:>15}"
+        )
+
+
+def words_beside(read: CaptionedImages, theme: np.ndarray, limit: int) -> list[Word]:
+    """The words that stand with a theme more often than elsewhere, and elsewhere too.
+
+    They are in the order of Dunning's log-likelihood ratio (1993, Accurate methods for the
+    statistics of surprise and coincidence), counted in images.
+
+    Args:
+        read: images and captions.
+        theme: int64 [k], rows of the theme's images.
+        limit: how many words.
+    """
+    texts, held = _held(read)
+    in_theme = np.isin(np.arange(len(read.images)), theme)
+    of_theme, of_all = _counted(held, in_theme), _counted(held, np.ones_like(in_theme))
+    score = _likelihood_ratio(of_theme, of_all, len(theme), len(read.images))
+    score[of_theme == of_all] = 0  # as a keyword it would add nothing
+    best = [code for code in np.argsort(-score, kind="stable")[:limit] if score[code] > 0]
+    is_open = _are_open(read)
+    added = of_all - of_theme
+    added_open = None if is_open is None else _counted(held, is_open & ~in_theme)
+    return [
+        Word(
+            texts[code],
+            int(of_theme[code]),
+            int(of_all[code]),
+            None if added_open is None else float(added_open[code] / added[code]),
+        )
+        for code in best
+    ]
+
+
+def _held(read: CaptionedImages) -> tuple[Sequence[str], csr_array]:
+    """All words, and which image holds which: 1 at a row of images and a column of words."""
+    lists = pc.split_pattern(read.captions["text"], " ")  # captions hold single spaces alone
+    spelt = pc.list_flatten(lists).dictionary_encode().combine_chunks()
+    texts, place_of = _plain_words(spelt.dictionary.to_pylist())
+    rows = np.repeat(read.captions["image_row"].to_numpy(), pc.list_value_length(lists).to_numpy())
+    codes = place_of[spelt.indices.to_numpy()]
+    rows, codes = rows[codes >= 0], codes[codes >= 0]
+    held = csr_array((np.ones(len(rows)), (rows, codes)), (len(read.images), len(texts)))
+    held.data[:] = 1  # an image of which two captions hold a word has it once
+    return texts, held
+
+
+def _counted(held: csr_array, kept: np.ndarray) -> np.ndarray:
+    """How many of some images, bool [images], hold each word."""
+    counts: np.ndarray = held.T @ kept.astype(float)
+    return counts
+
+
+def _plain_words(spelt: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The words in lower case, without signs about them, and where each spelling's stands.
+
+    What has no letter is no word: its place is -1.
+    """
+    found: dict[str, int] = {}
+    places = []
+    for text in spelt:
+        word = plain(text).strip(SIGNS)
+        is_word = any(map(str.isalpha, word))
+        places.append(found.setdefault(word, len(found)) if is_word else -1)
+    return list(found), np.array(places, np.int64)
+
+
+def _likelihood_ratio(
+    of_theme: np.ndarray, of_all: np.ndarray, theme: int, images: int
+) -> np.ndarray:
+    """Twice the log-likelihood ratio of words that the theme has more often; 0 of the others."""
+    elsewhere = images - theme
+    counts = np.stack([of_theme, of_all - of_theme])
+    totals = np.array([[theme], [elsewhere]], float)
+    expected = totals * of_all / images
+    missing, expected_missing = totals - counts, totals - expected
+    terms = xlogy(counts, counts / np.maximum(expected, 1e-12))
+    terms += xlogy(missing, missing / np.maximum(expected_missing, 1e-12))
+    return np.where(counts[0] > expected[0], 2 * terms.sum(0), 0.0)
+
+
+def _are_open(read: CaptionedImages) -> np.ndarray | None:
+    """Whether each image's licence allows changes and commerce; None where none is named."""
+    if not read.licences:
+        return None
+    allowed = [number for number, licence in read.licences.items() if licence.is_open]
+    return np.isin(read.images["licence"].fill_null(-1).to_numpy(), allowed)
