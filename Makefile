@@ -55,6 +55,7 @@ up: setup ## Start the Prefect server (4200), the deployments, a worker and the 
 
 bench-filter: setup ## Race the filter stage against pycocotools (bench/results/filter.json)
 	python bench/filter.py
+	python bench/page.py
 
 gpu-check: setup ## Check a GPU in minutes: every stage, bf16 against fp32, resume, speed
 	python bench/gpu.py

@@ -311,3 +311,12 @@ def test_the_figures_over_seeds_in_readme_are_those_of_the_record(
     shown = (ROOT / "README.md").read_text().splitlines()
     for line in lines(found):
         assert line in shown
+
+
+def test_the_page_of_results_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch):
+    """As bench/page.py writes it, from every file of results."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    from page import SECTIONS, text
+
+    assert (ROOT / "bench/RESULTS.md").read_text() == text()
+    assert {path.stem for path in (ROOT / "bench/results").glob("*.json")} <= set(SECTIONS)
