@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bucolic.base.files import file_digest, remove
+from bucolic.data.images import read_index
+from bucolic.data.original_store import OriginalStore
+from bucolic.data.selection import read_selection
+from bucolic.pipeline.table import IMAGES, SELECTION
 from http_server import Bucket, serving
 from project import Project, copy_project
 
@@ -74,7 +77,7 @@ PLAIN_KILLS = {
     ),
     "annotations, unpacking": Kill("annotations", "data/.annotations.*.tmp/*", 0),
     "filter, writing": Kill("filter", "data/.selection.parquet.*.tmp", 0),
-    "images, packing": Kill("images", "data/.images.*.tmp/*.tar", 0.05),
+    "images, keeping": Kill("images", ".cache/originals/*/*", 0.05, (".cache/originals",)),
     "shard, packing": Kill("shard", "data/.shards.*.tmp/*.tar", 0.2),
     "evaluate, drawing grids": Kill("evaluate", "reports/.figures.*.tmp/*", 0.2),
 }
@@ -83,7 +86,7 @@ TRAIN_KILLS = {
     phase: Kill("train", f".work/stages/train/*/{phase}-*.safetensors", 0.2, command=TRAIN)
     for phase in ("autoencoder", "prior")
 }
-FETCH_KILL = Kill("images", ".cache/images/*/*/*.jpg", 0.2)
+FETCH_KILL = Kill("images", ".cache/names/*/*/*.jpg", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +245,13 @@ def checkpoints(project: Project) -> dict[str, int]:
 
 def unpacked_originals(project: Project, folder: Path) -> Path:
     """The chosen images as SOURCE_SPLIT/FILE_NAME in a folder."""
-    for path in project.root.glob("data/images/*.tar"):
-        with tarfile.open(path) as tar:
-            tar.extractall(folder)  # noqa: S202 - our own; Python 3.11.2 knows no filter
+    store = OriginalStore(project.root / ".cache")
+    chosen = {row.image.image_id: row.image for row in read_selection(project.root / SELECTION)}
+    for row in read_index(project.root / IMAGES):
+        image = chosen[row.image_id]
+        path = folder / image.source_split / image.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(store.read(row))
     return folder
 
 

@@ -42,14 +42,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def _replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Numbered, since two threads may write the same path.
     temporary = path.with_name(f"{_prefix(path)}{next(_numbers)}.{this_process()}.tmp")
     remove(temporary)
     try:
         yield temporary
-        _flush(temporary)
+        if lasting:
+            _flush(temporary)
         if path.is_dir():
             remove(path)
         temporary.replace(path)
@@ -57,10 +58,17 @@ def _replacing(path: Path) -> Iterator[Path]:
         remove(temporary)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically."""
+def write_bytes(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write `content` to `path` atomically.
+
+    Args:
+        path: where to.
+        content: what.
+        lasting: whether it must be whole after a power cut, too; what is checked against a digest
+            when it is read need not, and is written without waiting for the disk.
+    """
     # Not swept: among 20,000 fetched images, looking for leavings at each would take minutes.
-    with _replacing(path) as temporary:
+    with _replacing(path, lasting=lasting) as temporary:
         temporary.write_bytes(content)
 
 

@@ -32,7 +32,7 @@ Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Number = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 # Half of a surrogate pair is text to JSON, but has no length that could be compared.
 Text = Annotated[str, Field(max_length=1_000_000)]
-Name = Annotated[FileName, Field(max_length=4096)]
+Name = Annotated[FileName, Field(max_length=1_000_000)]
 Record = TypeVar("Record")
 
 

@@ -49,20 +49,25 @@ class VectorStore:
         write_table(path, table.replace_schema_metadata(METADATA), vectors=("vector",))
 
     def complete(
-        self, keys: Sequence[str], compute: Callable[[list[int]], Vectors]
+        self,
+        keys: Sequence[str],
+        compute: Callable[[list[int]], Vectors],
+        order: Callable[[list[int]], list[int]] = list,
     ) -> tuple[Vectors, int]:
         """Vectors of all keys in their order, computing and keeping those that are missing.
 
         Args:
             keys: content keys; equal ones share a vector.
             compute: from positions in `keys` to their vectors, float32 [positions, e].
+            order: from the positions that are computed, ascending, to their order; some share a
+                part.
 
         Returns:
             The vectors, float32 [n, e], and how many were computed.
         """
         found = self.find(keys)
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
-        missing = sorted(place for key, place in first.items() if key not in found)
+        missing = order(sorted(place for key, place in first.items() if key not in found))
         progress = Progress("embedded", len(missing))
         for start in range(0, len(missing), ITEMS_PER_PART):
             places = missing[start : start + ITEMS_PER_PART]

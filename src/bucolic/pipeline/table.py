@@ -51,6 +51,7 @@ class Declared:
         sections: of params.yaml, each with the place of its class.
         shown: outs beside these that are written from what the function returns.
         streams: whether its curves go to MLflow while it runs.
+        reads_originals: whether it reads the files that data/images names.
         shareable_by: place of what says how many processes can share its work, called with the
             most there might be and the sections; none where only one can do it.
     """
@@ -63,15 +64,31 @@ class Declared:
     sections: Mapping[str, str]
     shown: tuple[str, ...] = ()
     streams: bool = False
+    reads_originals: bool = False
     shareable_by: str = ""
 
-    def run(self, params: "Params", runtime: "Runtime", root: Path) -> "Summary":
-        """Call the function in the project `root`, which is the working directory."""
+    def run(
+        self,
+        params: "Params",
+        runtime: "Runtime",
+        root: Path,
+        outs: tuple[str, ...] | None = None,
+    ) -> "Summary":
+        """Call the function in the project `root`, which is the working directory.
+
+        Args:
+            params: all of params.yaml.
+            runtime: device and places.
+            root: the project.
+            outs: places in those of `self.outs`.
+        """
+        if self.reads_originals:
+            loaded("bucolic.pipeline.lost_originals:get_again")(params, runtime, root)
         dataset = dataset_root(root, params.dataset.root)
         ins = [dataset if path == DATASET else Path(path) for path in self.ins]
         function = loaded(f"bucolic.stages.{self.name}:{self.function}")
         given = self._given(params)
-        summary: Summary = function(*ins, *map(Path, self.outs), **given, runtime=runtime)
+        summary: Summary = function(*ins, *map(Path, outs or self.outs), **given, runtime=runtime)
         return summary
 
     def processes(self, params: "Params", limit: int) -> int:
@@ -112,7 +129,7 @@ STAGES = (
     ),
     Declared(
         name="images",
-        help="Fetch the chosen images alone, check each one, pack the originals.",
+        help="Fetch the chosen images alone, check each one, keep the originals.",
         function="get_images",
         ins=(DATASET, SELECTION),
         outs=(IMAGES,),
@@ -124,6 +141,7 @@ STAGES = (
         function="embed",
         ins=(SELECTION, IMAGES),
         outs=(EMBEDDINGS,),
+        reads_originals=True,
         sections=OF_CLIP,
     ),
     Declared(
@@ -132,6 +150,7 @@ STAGES = (
         function="shard",
         ins=(SELECTION, IMAGES, EMBEDDINGS),
         outs=(SHARDS,),
+        reads_originals=True,
         sections=_own("shard", "ShardConfig"),
     ),
     Declared(
@@ -156,3 +175,8 @@ STAGES = (
 )
 NAMES = tuple(stage.name for stage in STAGES)
 LAST = STAGES[-1]
+
+
+def named(name: str) -> Declared:
+    """The stage of that name."""
+    return next(stage for stage in STAGES if stage.name == name)

@@ -25,7 +25,8 @@ from bucolic.data.embeddings import (
     write_captions,
     write_images,
 )
-from bucolic.data.images import ImageRow, decode, read_contents, read_index
+from bucolic.data.images import ImageRow, decode, read_index
+from bucolic.data.original_store import OriginalStore
 from bucolic.data.selection import read_selection
 from bucolic.data.vector_store import VectorStore
 from bucolic.seeing.clip.config import ClipConfig
@@ -33,6 +34,8 @@ from bucolic.seeing.clip.config import ClipConfig
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bucolic.seeing.clip.towers import Towers
 
 STORE_KEY = (*SAME_TOWERS, "precision", "device", "versions")
@@ -50,7 +53,8 @@ def embed(
         images: folder of the images stage.
         out: folder to write, see data/embeddings.py.
         clip: the towers.
-        runtime: its cache holds the store; each finished part is kept when the run is killed.
+        runtime: its cache holds originals and vectors; each finished part is kept when the run is
+            killed.
 
     Raises:
         ParamsError: towers that cannot be loaded, or whose bf16 is not fit for use.
@@ -86,19 +90,20 @@ def _embed_images(
     digests = tuple(str(row.sha256) for row in rows)
 
     def compute(places: list[int]) -> Vectors:
-        return _embed_files(folder, [rows[place] for place in places], towers, runtime.workers)
+        return _embed_files([rows[place] for place in places], towers, runtime)
 
     vectors, new = VectorStore(store / f"images-{DISPLAY_VERSION}").complete(digests, compute)
     ids = np.array([row.image_id for row in rows], np.int64)
     return ImageEmbeddings(ids, digests, vectors), new
 
 
-def _embed_files(folder: Path, rows: Sequence[ImageRow], towers: "Towers", workers: int) -> Vectors:
-    contents = (content for _, content in read_contents(folder, rows))
-    pixels = ordered_map(
-        lambda content: towers.preprocess(middle(decode(content))), contents, workers=workers
-    )
-    return towers.embed_pixels(list(pixels))
+def _embed_files(rows: Sequence[ImageRow], towers: "Towers", runtime: Runtime) -> Vectors:
+    originals = OriginalStore(runtime.cache)
+
+    def pixels_of(row: ImageRow) -> "Tensor":
+        return towers.preprocess(middle(decode(originals.read(row))))
+
+    return towers.embed_pixels(ordered_map(pixels_of, rows, workers=runtime.workers))
 
 
 def _cosine_to_fp32(
@@ -117,7 +122,7 @@ def _cosine_to_fp32(
     rows = [row for row in read_index(folder) if row.status == "ok"][:COMPARED]
     texts = [caption.text for _, caption in captions[:COMPARED]]
     in_bf16, in_fp32 = (
-        _unit(_embed_files(folder, rows, made, runtime.workers), made.embed_texts(texts))
+        _unit(_embed_files(rows, made, runtime), made.embed_texts(texts))
         for made in (towers, towers.in_precision("fp32"))
     )
     cosine = float((in_bf16 * in_fp32).sum(axis=1).min(initial=1.0))
@@ -149,7 +154,12 @@ def _embed_captions(
     def compute(places: list[int]) -> Vectors:
         return towers.embed_texts([texts[place] for place in places])
 
-    vectors, new = VectorStore(store / "captions").complete(keys, compute)
+    def by_length(places: list[int]) -> list[int]:
+        """Texts of one length together, since a batch is padded where there are too few."""
+        lengths = towers.text_lengths([texts[place] for place in places])
+        return [places[place] for place in np.argsort(lengths, kind="stable")]
+
+    vectors, new = VectorStore(store / "captions").complete(keys, compute, by_length)
     caption_ids = np.array([caption.caption_id for _, caption in captions], np.int64)
     image_ids = np.array([image_id for image_id, _ in captions], np.int64)
     return CaptionEmbeddings(caption_ids, image_ids, texts, vectors), new

@@ -1,11 +1,9 @@
-"""images: get the chosen image files, check each one, and pack the originals into tars."""
+"""images: get the chosen image files, check each one, and keep the originals by their digests."""
 
-import hashlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
 from bucolic.data.coco import CaptionedImage
-from bucolic.data.images import ImageRow, TarSequence, check_image, write_index
-from bucolic.data.names import canonical
+from bucolic.data.images import ImageRow, check_image, write_index
+from bucolic.data.original_store import OriginalStore
 from bucolic.data.selection import read_selection
 from bucolic.fetching.fetch import AwayError, NotThereError
 from bucolic.fetching.originals import Fetch, Originals, open_originals
@@ -51,14 +49,14 @@ class ImagesConfig(Section):
 def get_images(
     root: Path, selection: Path, out: Path, *, config: ImagesConfig, runtime: Runtime
 ) -> Summary:
-    """Write the tars of originals and their index; a failed image is a row with its reason.
+    """Keep the originals and write their index; a failed image is a row with its reason.
 
     Args:
         root: folder of the data set, see fetching/source.py.
         selection: the Parquet file of the filter stage.
         out: folder to write, see data/images.py.
         config: how to fetch and how much may fail.
-        runtime: fetched files are kept in its cache.
+        runtime: the originals are kept in its cache.
 
     Raises:
         DataError: more images failed for good than the threshold forgives.
@@ -74,39 +72,33 @@ def get_images(
     originals = open_originals(
         source, chosen, runtime.cache, fetch=config.fetch, connections=config.connections
     )
+    rows = _kept(chosen, _Reader(originals, OriginalStore(runtime.cache)), config.connections)
+    _check_threshold(rows, config)
     with replacing(out) as folder:
         folder.mkdir()
-        rows = _pack(chosen, _Reader(originals), folder, config.connections)
-        _check_threshold(rows, config)
         write_index(folder, rows)
     return _summarise(rows, originals.fetched)
 
 
 class _Reader:
-    """Reads and checks images from several threads, and remembers those that failed.
+    """Reads, checks and keeps images from several threads.
 
     Attributes:
-        failed: the rows of images that failed for good, by image id; they are not read again.
+        rows: of the images that came or failed for good, by image id.
         late: what kept an image from being fetched now, by image id.
     """
 
-    def __init__(self, originals: Originals) -> None:
-        self._originals = originals
-        self.failed: dict[int, ImageRow] = {}
+    def __init__(self, originals: Originals, store: OriginalStore) -> None:
+        self._originals, self._store = originals, store
+        self.rows: dict[int, ImageRow] = {}
         self.late: dict[int, AwayError] = {}
 
-    def read(self, image: CaptionedImage) -> tuple[ImageRow, bytes] | None:
-        """The row of an image and its bytes; None where it is late."""
-        if known := self.failed.get(image.image_id):
-            return known, b""
+    def read(self, image: CaptionedImage) -> None:
+        """Bring an image into the store, where it can be had now and is sound."""
         try:
-            row, content = _read(image, self._originals)
+            self.rows[image.image_id] = _read(image, self._originals, self._store)
         except AwayError as error:
             self.late[image.image_id] = error
-            return None
-        if row.status != "ok":
-            self.failed[image.image_id] = row
-        return row, content
 
     def forgive(self) -> None:
         """Hold nothing that was late against its image or its server."""
@@ -114,37 +106,14 @@ class _Reader:
         self._originals.forgive()
 
 
-def _pack(
-    chosen: Sequence[CaptionedImage], reader: _Reader, folder: Path, workers: int
-) -> list[ImageRow]:
-    """Write the tars; again from the first image where some came on the second try alone.
-
-    Files stand in the tars in the order of their ids, whatever came when.
-    """
-    rows = _write_tars(chosen, reader, folder, workers)
+def _kept(chosen: Sequence[CaptionedImage], reader: _Reader, workers: int) -> list[ImageRow]:
+    """The row of each image, in their order; what was late is asked for once more at the end."""
+    results = ordered_map(reader.read, chosen, workers=workers)
+    for _ in Progress("images fetched and checked", len(chosen)).over(results):
+        pass
     if reader.late:
         _try_again(chosen, reader, workers)
-        rows = _write_tars(chosen, reader, folder, workers)
-    _require_all(chosen, reader)
-    return rows
-
-
-def _write_tars(
-    chosen: Sequence[CaptionedImage], reader: _Reader, folder: Path, workers: int
-) -> list[ImageRow]:
-    tars, rows = TarSequence(folder), []
-    results = ordered_map(reader.read, chosen, workers=workers)
-    progress = Progress("images fetched and packed", len(chosen))
-    for image, result in progress.over(zip(chosen, results, strict=True)):
-        if result is None or reader.late:
-            continue  # these tars lack an image and will be written again; fetch on
-        row, content = result
-        if row.status == "ok":
-            tar, offset = tars.add(f"{image.source_split}/{canonical(image.file_name)}", content)
-            row = replace(row, tar=tar, offset=offset)
-        rows.append(row)
-    tars.close()
-    return rows
+    return [reader.rows[image.image_id] for image in chosen]
 
 
 def _try_again(chosen: Sequence[CaptionedImage], reader: _Reader, workers: int) -> None:
@@ -166,7 +135,7 @@ def _require_all(chosen: Sequence[CaptionedImage], reader: _Reader) -> None:
         )
 
 
-def _read(image: CaptionedImage, originals: Originals) -> tuple[ImageRow, bytes]:
+def _read(image: CaptionedImage, originals: Originals, store: OriginalStore) -> ImageRow:
     try:
         content = originals.read(image)
         checked = check_image(content, image.width, image.height)
@@ -176,13 +145,12 @@ def _read(image: CaptionedImage, originals: Originals) -> tuple[ImageRow, bytes]
             content = originals.read(image)
             checked = check_image(content, image.width, image.height)
     except NotThereError as error:
-        return ImageRow(image.image_id, error.status, str(error)), b""
+        return ImageRow(image.image_id, error.status, str(error))
     if checked.status != "ok":
         originals.forget(image)
-        return ImageRow(image.image_id, checked.status, checked.reason), b""
-    digest = hashlib.sha256(content).hexdigest()
-    row = ImageRow(image.image_id, "ok", size_bytes=len(content), sha256=digest, mode=checked.mode)
-    return row, content
+        return ImageRow(image.image_id, checked.status, checked.reason)
+    digest, size_bytes = store.add(content), len(content)
+    return ImageRow(image.image_id, "ok", "", size_bytes, digest, checked.mode)
 
 
 def _check_threshold(rows: Sequence[ImageRow], config: ImagesConfig) -> None:

@@ -18,8 +18,9 @@ from bucolic.data.coco import Caption
 from bucolic.data.display import middle
 from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
 from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, read_embeddings, rows_of
-from bucolic.data.images import ImageRow, decode, read_contents
+from bucolic.data.images import ImageRow, decode
 from bucolic.data.images import read_index as read_images
+from bucolic.data.original_store import OriginalStore
 from bucolic.data.selection import SelectedImage, read_selection
 from bucolic.data.shards import (
     Sample,
@@ -64,14 +65,15 @@ def shard(
         embeddings: folder of the embed stage.
         out: folder to write, see data/shards.py.
         config: size of pictures and of shards.
-        runtime: worker threads.
+        runtime: worker threads; its cache holds the originals.
 
     Raises:
         DataError: an input is missing, of another format, or made with different towers; or a
             split has no image, or none that is not a copy.
     """
     image_vectors, captions, clip = read_embeddings(embeddings)
-    pack = _Packer(images, image_vectors, captions, config.size_px, runtime.workers)
+    originals = OriginalStore(runtime.cache)
+    pack = _Packer(originals, image_vectors, captions, config.size_px, runtime.workers)
     chosen = {row.image.image_id: row for row in read_selection(selection)}
     good = [row for row in read_images(images) if row.status == "ok"]
     _require_one_selection(good, chosen, image_vectors, captions)
@@ -155,13 +157,13 @@ class _Packer:
 
     def __init__(
         self,
-        images: Path,
+        originals: OriginalStore,
         image_vectors: ImageEmbeddings,
         captions: CaptionEmbeddings,
         size_px: int,
         workers: int,
     ) -> None:
-        self._images = images
+        self._originals = originals
         self._image_vectors = image_vectors
         self._captions = captions
         self._size_px = size_px
@@ -169,12 +171,7 @@ class _Packer:
 
     def samples(self, rows: Sequence[ImageRow]) -> Iterator[Sample]:
         """Yield the sample of each row, in order."""
-        contents = (content for _, content in read_contents(self._images, rows))
-        pngs = ordered_map(
-            lambda content: to_square_png(middle(decode(content)), self._size_px),
-            contents,
-            workers=self._workers,
-        )
+        pngs = ordered_map(self._png, rows, workers=self._workers)
         ids = np.array([row.image_id for row in rows], np.int64)
         vectors = self._image_vectors.vectors[rows_of(self._image_vectors.image_ids, ids)]
         firsts = np.searchsorted(self._captions.image_ids, ids, side="left")
@@ -188,6 +185,9 @@ class _Packer:
                 image_vector=vector,
                 caption_vectors=self._captions.vectors[places],
             )
+
+    def _png(self, row: ImageRow) -> bytes:
+        return to_square_png(middle(decode(self._originals.read(row))), self._size_px)
 
     def _captions_at(self, places: slice) -> tuple[Caption, ...]:
         ids, texts = self._captions.caption_ids[places], self._captions.texts[places]

@@ -92,11 +92,11 @@ def test_an_edited_selection_is_refused(coco_folder: Path, column: str, value: s
     assert 1 == len(str(caught.value).splitlines())
 
 
-@pytest.mark.parametrize("tar", ["../images-000000.tar", "/etc/passwd", "images-000000.tar\n", ""])
-def test_an_edited_index_is_refused(tmp_path: Path, tar: str):
-    """Images are read out of the stage's own tars alone."""
-    write_index(tmp_path, [ImageRow(7, "ok", tar=tar, offset=0, size_bytes=1)])
-    with pytest.raises(DataError, match=r"image 7: .* is not the name of one of its tars"):
+@pytest.mark.parametrize("digest", ["../secret", "/etc/passwd", "0" * 64 + "\n", "A" * 64, ""])
+def test_an_edited_index_is_refused(tmp_path: Path, digest: str):
+    """Images are read out of the store of originals alone."""
+    write_index(tmp_path, [ImageRow(7, "ok", sha256=digest, size_bytes=1)])
+    with pytest.raises(DataError, match=r"image 7: .* is no sha256"):
         read_index(tmp_path)
 
 

@@ -38,6 +38,23 @@ def test_only_missing_keys_are_computed(tmp_path: Path):
     assert [[1, 100], [3, 99], [1, 97]] == vectors.tolist()
 
 
+def test_what_is_alike_can_be_computed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The order decides which share a part, and neither vectors nor their places."""
+    monkeypatch.setattr(vector_store, "ITEMS_PER_PART", 2)
+    keys = ["bb", "a", "ccc", "d", "ee"]
+    parts = []
+
+    def compute(places: list[int]) -> np.ndarray:
+        parts.append([keys[place] for place in places])
+        return np.array([[len(keys[place])] for place in places], np.float32)
+
+    vectors, new = VectorStore(tmp_path).complete(
+        keys, compute, lambda places: sorted(places, key=lambda place: len(keys[place]))
+    )
+    assert [["a", "d"], ["bb", "ee"], ["ccc"]] == parts
+    assert (5, [2, 1, 3, 1, 2]) == (new, vectors[:, 0].tolist())
+
+
 def test_no_keys_give_no_rows(tmp_path: Path):
     """Nothing to embed is an array of no rows and the right width, not an error."""
     vectors, new = VectorStore(tmp_path).complete([], lambda _: np.empty((0, 5), np.float32))

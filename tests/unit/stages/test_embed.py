@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -12,6 +15,7 @@ from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.embeddings import Vectors, read_embeddings
 from bucolic.seeing.clip.config import ClipConfig
+from bucolic.seeing.clip.towers import Towers
 from bucolic.stages.embed import LEAST_COSINE, embed
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
@@ -51,6 +55,10 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def run(chosen: tuple[Path, Path], folder: Path, precision: str) -> tuple[Summary, Vectors]:
     """The stage in a folder of its own: its summary, and the vectors of the pictures."""
     runtime = Runtime(folder / "work", folder / "cache", device="cpu", workers=2)
+    originals = folder / "cache/originals"
+    if not originals.exists():
+        originals.parent.mkdir(parents=True)
+        originals.symlink_to(chosen[1].parent / "cache/originals")
     clip = ClipConfig(precision=precision, allow_mismatch=True)  # type: ignore[arg-type]
     summary = embed(*chosen, folder / precision, clip=clip, runtime=runtime)
     return summary, read_embeddings(folder / precision)[0].vectors
@@ -68,6 +76,37 @@ def test_vectors_in_bf16_are_kept_apart_and_hardly_differ(
     cosines = (vectors * others).sum(axis=1) / lengths
     assert LEAST_COSINE < rounded.details["cosine_to_fp32"] <= cosines.min() + 1e-6
     assert not np.array_equal(vectors, others)
+
+
+def test_captions_of_one_length_are_embedded_together(
+    chosen: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every batch but a length's last is full, wherever the captions stand."""
+    monkeypatch.setattr("bucolic.data.vector_store.ITEMS_PER_PART", 8)
+    monkeypatch.setattr("bucolic.seeing.clip.towers.TEXT_ROWS", 4)
+    long = " beside another cow under a sky of clouds" * 2 + " too"
+    selection, images = chosen
+    table = pq.read_table(selection)
+    captions = [
+        [caption | {"text": f"{chr(97 + place)} cow" + long * (place % 2)} for caption in of_image]
+        for place, of_image in enumerate(table["captions"].to_pylist())
+    ]
+    column = table.schema.get_field_index("captions")
+    field = table.schema.field("captions")
+    mixed = tmp_path / "mixed.parquet"
+    pq.write_table(table.set_column(column, field, pa.array(captions, field.type)), mixed)
+
+    batches: list[int] = []
+    padded = Towers._padded
+
+    def counting(self: Towers, encode: Any, batch: Any, rows: int) -> Any:
+        if rows == 4:
+            batches.append(len(batch))
+        return padded(self, encode, batch, rows)
+
+    monkeypatch.setattr(Towers, "_padded", counting)
+    run((mixed, images), tmp_path, "fp32")
+    assert [4] * (PICTURES // 4) == batches
 
 
 def test_auto_is_what_the_device_computes_natively(

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from bucolic.base.errors import DataError, TransientError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.coco import CaptionedImage
-from bucolic.data.images import ImageRow, decode, read_contents, read_index
+from bucolic.data.images import ImageRow, decode, read_index
+from bucolic.data.original_store import OriginalStore
 from bucolic.fetching import originals
 from bucolic.fetching.archives import BrokenError, open_zip, read_member
 from bucolic.fetching.fetch import IMAGE_LIMIT_BYTES, RETRIES, RefusedError, TooLongError
@@ -52,6 +52,17 @@ def get(root: Path, selection: Path, **config: object) -> tuple[Summary, list[Im
     return summary, read_index(out), out
 
 
+def contents(out: Path) -> list[bytes]:
+    """The files that the index of a folder names, where they are kept."""
+    store = OriginalStore(out.parent / "cache")
+    return [store.read(row) for row in read_index(out) if row.status == "ok"]
+
+
+def kept_file(out: Path, row: ImageRow) -> Path:
+    """Where the file of a row is kept."""
+    return next((out.parent / "cache/originals").rglob(str(row.sha256)))
+
+
 def served(bucket: Bucket, folder: Path, **images: object) -> Path:
     """A data set that names the local server: the folder's own images below it."""
     for path in (folder / "train2017").iterdir():
@@ -68,21 +79,21 @@ def served(bucket: Bucket, folder: Path, **images: object) -> Path:
 
 
 def test_originals_come_through_unchanged(coco_folder: Path, selection: Path):
-    """The tars hold the very bytes of each file, and the index says where and what they are."""
+    """The store holds the very bytes of each file, and the index says which they are."""
     summary, rows, out = get(coco_folder, selection)
     files = sorted((coco_folder / "train2017").iterdir())
-    assert [path.read_bytes() for path in files] == [c for _, c in read_contents(out, rows)]
+    assert [path.read_bytes() for path in files] == contents(out)
     assert [hashlib.sha256(p.read_bytes()).hexdigest() for p in files] == [r.sha256 for r in rows]
     assert (40, 40, 0) == (summary.rows.into, summary.rows.out, summary.rows.failed)
 
 
-def test_tars_are_the_same_bytes_each_time(coco_folder: Path, selection: Path):
-    """Two runs write equal tars and an equal index."""
+def test_the_index_is_the_same_bytes_each_time(coco_folder: Path, selection: Path):
+    """Two runs write an equal index, and nothing else for DVC to keep."""
     _, _, out = get(coco_folder, selection)
     first = {path.name: path.read_bytes() for path in out.iterdir()}
     get(coco_folder, selection)
     assert first == {path.name: path.read_bytes() for path in out.iterdir()}
-    assert {"images-000000.tar", "index.parquet"} == set(first)
+    assert {"index.parquet"} == set(first)
 
 
 def test_a_failed_image_is_a_row_with_its_reason(
@@ -98,7 +109,7 @@ def test_a_failed_image_is_a_row_with_its_reason(
     assert ["corrupt", "not_found", "wrong_size"] == [row.status for row in rows[:3]]
     assert "50x72, annotated 96x72" == rows[2].reason
     assert (40, 37, 3) == (summary.rows.into, summary.rows.out, summary.rows.failed)
-    assert 37 == len(list(read_contents(out, rows)))
+    assert 37 == len(contents(out))
     said = "3 of 40 images failed {'corrupt': 1, 'not_found': 1, 'wrong_size': 1}, first 1 ("
     (told,) = [text for text in caplog.messages if "images failed" in text]
     assert told.startswith(said)
@@ -137,7 +148,7 @@ def test_a_file_without_permission_is_a_row_too(coco_folder: Path, selection: Pa
     ],
 )
 def test_a_file_name_may_be_as_long_as_a_file_system_takes(coco_folder: Path, name: str):
-    """Tars hold files of any name, under that name, and the index still points at their bytes."""
+    """A file of any name comes through, and the index still says which it is."""
     annotations = coco_folder / "annotations/captions_train2017.json"
     content = json.loads(annotations.read_text())
     former = coco_folder / "train2017" / content["images"][0]["file_name"]
@@ -154,15 +165,8 @@ def test_a_file_name_may_be_as_long_as_a_file_system_takes(coco_folder: Path, na
         config=FilterConfig(keywords=("thing",)),
     )
     _, rows, out = get(coco_folder, selection)
-    contents = [content for _, content in read_contents(out, rows)]
-    assert [row.sha256 for row in rows] == [hashlib.sha256(c).hexdigest() for c in contents]
-    assert contents[0] == longer.read_bytes()
-    with tarfile.open(out / "images-000000.tar") as tar:
-        assert f"train2017/{name}" == tar.getnames()[0]
-        assert contents == [tar.extractfile(member).read() for member in tar]
-    first = (out / "images-000000.tar").read_bytes()
-    get(coco_folder, selection)
-    assert first == (out / "images-000000.tar").read_bytes()
+    assert longer.read_bytes() == contents(out)[0]
+    assert [row.sha256 for row in rows] == [hashlib.sha256(c).hexdigest() for c in contents(out)]
 
 
 def test_more_failures_than_forgiven_stop_the_stage(coco_folder: Path, selection: Path):
@@ -403,7 +407,7 @@ def test_names_are_quoted_in_addresses(coco_folder: Path, bucket: Bucket):
     _, rows, out = get(root, selection)
     assert [""] * 40 == [row.reason for row in rows]
     files = [(bucket.folder / "t" / name).read_bytes() for name in NAMES]
-    assert files == [content for _, content in read_contents(out, rows[: len(NAMES)])]
+    assert files == contents(out)[: len(NAMES)]
     assert 40 == get(root, selection)[0].reused
 
 
@@ -503,11 +507,11 @@ def test_a_kept_copy_that_broke_comes_from_the_archive_on_the_next_run(
 ):
     """Without an address it cannot come alone: that passes, and running again mends it."""
     root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
-    _, expected, _ = get(root, selection, fetch="files")
+    _, expected, out = get(root, selection, fetch="files")
     source = json.loads((root / "source.json").read_text())
     source["images"]["train2017"]["urls"] = []
     (root / "source.json").write_text(json.dumps(source))
-    kept = next((root.parent / "cache").rglob(f"{7:012d}.jpg"))
+    kept = kept_file(out, expected[6])
     kept.write_bytes(kept.read_bytes()[:300])
     said = rf"1 of 40 .*\(first: train2017/{7:012d}.jpg: its kept copy was broken, .*run the same"
     with pytest.raises(TransientError, match=said):
@@ -611,8 +615,8 @@ def test_a_copy_that_broke_in_the_cache_is_fetched_anew(
 ):
     """What lies in the cache decides nothing: a damaged copy there gives way to the source's."""
     root = served(bucket, coco_folder)
-    _, expected, _ = get(root, selection)
-    kept = next((root.parent / "cache").rglob(f"{7:012d}.jpg"))
+    _, expected, out = get(root, selection)
+    kept = kept_file(out, expected[6])
     kept.write_bytes(kept.read_bytes()[:300])
     summary, rows, _ = get(root, selection)
     assert (expected, 1) == (rows, summary.new)
@@ -630,13 +634,12 @@ def test_a_broken_copy_is_not_kept(coco_folder: Path, selection: Path, bucket: B
     assert ("ok", 1) == (rows[6].status, summary.new)
 
 
-def test_an_archive_gives_the_same_tars(coco_folder: Path, selection: Path, bucket: Bucket):
+def test_an_archive_gives_the_same_files(coco_folder: Path, selection: Path, bucket: Bucket):
     """Images out of COCO's zip are the same bytes as images out of a folder."""
-    _, _, out = get(coco_folder, selection)
-    expected = (out / "images-000000.tar").read_bytes()
+    _, expected, _ = get(coco_folder, selection)
     root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
-    get(root, selection, fetch="archive")
-    assert expected == (out / "images-000000.tar").read_bytes()
+    _, rows, _ = get(root, selection, fetch="archive")
+    assert expected == rows
     assert {"/train2017.zip": 1} == dict(bucket.asked)
 
 
@@ -731,11 +734,9 @@ def test_a_name_that_no_cache_takes_is_a_row_or_read(coco_folder: Path, bucket: 
     if has:
         (bucket.folder / "train2017" / name).parent.mkdir(exist_ok=True)
         (bucket.folder / "train2017" / name).write_bytes(picture)
-    _, rows, out = get(root, selection, max_failed_share=0.1)
+    _, rows, _ = get(root, selection, max_failed_share=0.1)
     assert ["not_found", "ok" if has else "not_found"] == [row.status for row in rows[:2]]
     assert ["ok"] * 38 == [row.status for row in rows[2:]]
-    with tarfile.open(out / "images-000000.tar") as tar:
-        assert has == (f"train2017/{name}" in tar.getnames())
 
 
 @pytest.mark.parametrize("name", ["w" * 300, "d/" * 2500 + "x", f"{2:012d}.jpg/x", "sub"])

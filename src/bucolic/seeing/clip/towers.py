@@ -13,8 +13,9 @@ Any number of threads may ask the same towers: no call changes them.
 import copy
 import importlib.metadata
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,27 @@ class Towers:
         """Embed RGB pictures of any size; float32 [n, e], not normalised."""
         return self.embed_pixels([self.preprocess(picture) for picture in pictures])
 
-    def embed_pixels(self, pixels: Sequence[Tensor]) -> Vectors:
-        """Embed preprocessed pictures, float32 [3, h, w] each; float32 [n, e]."""
+    def embed_pixels(self, pixels: Iterable[Tensor]) -> Vectors:
+        """Embed preprocessed pictures, float32 [3, h, w] each; float32 [n, e].
+
+        Of an iterator, no more pictures are held than are in a batch.
+        """
         parts = [
-            self._padded(self.model.encode_image, torch.stack(list(batch)), IMAGE_ROWS)
-            for batch in _batches(pixels, IMAGE_ROWS)
+            self._padded(self.model.encode_image, torch.stack(batch), IMAGE_ROWS)
+            for batch in _batched(pixels, IMAGE_ROWS)
         ]
         return np.concatenate(parts) if parts else self._nothing()
+
+    def text_lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """How many tokens each text is computed in: int64 [n]."""
+        lengths = [self._bucket_lengths(self._tokens(batch)) for batch in _batches(texts, 4096)]
+        return np.concatenate([np.empty(0, np.int64), *lengths])
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts; float32 [n, e], not normalised. Texts over the context are cut."""
         if not texts:
             return self._nothing()
-        with _TOKENIZING:  # some of open_clip's tokenizers keep the padding of a call in themselves
-            tokens = self.tokenize(list(texts))
+        tokens = self._tokens(texts)
         lengths = self._bucket_lengths(tokens)
         vectors = np.empty((len(texts), self.provenance["embed_dim"]), np.float32)
         for length in sorted(set(lengths.tolist())):
@@ -111,6 +119,10 @@ class Towers:
     def in_precision(self, precision: str) -> "Towers":
         """The same towers, computing in "fp32" or "bf16"."""
         return replace(self, provenance=self.provenance | {"precision": precision})
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        with _TOKENIZING:  # some of open_clip's tokenizers keep the padding of a call in themselves
+            return self.tokenize(list(texts))
 
     def _bucket_lengths(self, tokens: Tensor) -> NDArray[np.int64]:
         context = tokens.shape[1]
@@ -229,6 +241,12 @@ def _cut_to(model: Any, length: int) -> Any:
     positions = model.positional_embedding[:length]
     view.positional_embedding = nn.Parameter(positions, requires_grad=False)
     return view
+
+
+def _batched(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
 
 
 def _batches(items: Any, size: int) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +94,35 @@ def test_texts_are_cut_to_their_own_length(towers: Towers):
     hook.remove()
     assert [8, 24] == lengths
     assert {(77, 77, 77)} == set(contexts)
+
+
+def test_lengths_are_those_that_texts_are_cut_to(towers: Towers):
+    """Known before any is embedded, so that texts of one length can be put together."""
+    assert [8, 24] == sorted(set(towers.text_lengths(TEXTS).tolist()))
+    assert 0 == len(towers.text_lengths([]))
+
+
+def test_pictures_of_an_iterator_are_held_a_batch_at_a_time(
+    towers: Towers, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+):
+    """However many there are, memory holds a batch of them; the vectors are those of a list."""
+    taken, taken_before_a_batch = 0, []
+
+    def pixels() -> Iterator[torch.Tensor]:
+        nonlocal taken
+        for picture in pictures:
+            taken += 1
+            yield towers.preprocess(picture)
+
+    encode = towers.model.encode_image
+    monkeypatch.setattr(
+        towers.model,
+        "encode_image",
+        lambda batch: (taken_before_a_batch.append(taken), encode(batch))[1],
+    )
+    vectors = towers.embed_pixels(pixels())
+    assert [64, 70] == taken_before_a_batch
+    assert vectors.tobytes() == towers.embed_images(pictures).tobytes()
 
 
 def test_threads_get_the_bytes_that_one_gets_alone(towers: Towers, pictures: list[Image.Image]):

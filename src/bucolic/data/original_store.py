@@ -1,0 +1,76 @@
+"""Original image files, kept by what they hold: one file for every sha256, whoever asked for it.
+
+    .cache/originals/<first 2 digits>/<sha256>
+
+Data sets, themes and checkouts share the folder, so a file that stands in several is there once.
+data/images names files by their sha256; DVC keeps that index and none of the files, which belong
+to their authors and can be fetched again. Each file is whole or not there, and several processes
+may write at once.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from bucolic.base.errors import DataError
+from bucolic.base.files import remove, write_bytes
+from bucolic.data.images import ImageRow
+
+
+class LostError(DataError):
+    """Files that an index names are not in the store, or not whole."""
+
+
+class OriginalStore:
+    """The files below one cache. Safe to call from several threads and processes."""
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / "originals"
+
+    def add(self, content: bytes) -> str:
+        """Keep a file; returns its sha256."""
+        digest = hashlib.sha256(content).hexdigest()
+        if not self.holds(digest, len(content)):
+            write_bytes(self._path(digest), content, lasting=False)
+        return digest
+
+    def holds(self, digest: str, size_bytes: int | None = None) -> bool:
+        """Whether a file is there, of that size where one is given."""
+        try:
+            found = self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return False
+        return size_bytes in (None, found)
+
+    def find(self, digest: str) -> bytes | None:
+        """A file's bytes; None where it is not there. What holds others is removed."""
+        try:
+            content = self._path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(content).hexdigest() == digest:
+            return content
+        remove(self._path(digest))
+        return None
+
+    def read(self, row: ImageRow) -> bytes:
+        """The file of a row that is ok.
+
+        Raises:
+            LostError: it is not there, or not whole.
+        """
+        content = self.find(str(row.sha256))
+        if content is None:
+            raise LostError(
+                f"the file of image {row.image_id} is lost from {self._folder}: "
+                "bucolic images gets it again"
+            )
+        return content
+
+    def lost(self, rows: Iterable[ImageRow]) -> list[ImageRow]:
+        """Those of the rows that are ok whose files are not there, or of another size."""
+        good = (row for row in rows if row.status == "ok")
+        return [row for row in good if not self.holds(str(row.sha256), row.size_bytes)]
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / digest[:2] / digest

@@ -1,0 +1,56 @@
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bucolic.data.images import ImageRow
+from bucolic.data.original_store import LostError, OriginalStore
+
+CONTENT = b"a picture" * 1000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+ROW = ImageRow(7, "ok", size_bytes=len(CONTENT), sha256=DIGEST)
+
+
+def test_a_file_is_kept_once_by_what_it_holds(tmp_path: Path):
+    """Whoever adds it, at the same time or later, and from whichever checkout."""
+    with ThreadPoolExecutor(8) as pool:
+        digests = set(pool.map(OriginalStore(tmp_path).add, [CONTENT] * 32))
+    assert {DIGEST} == digests
+    assert [CONTENT] == [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert CONTENT == OriginalStore(tmp_path).read(ROW)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(CONTENT[:-1]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(CONTENT[:-1] + b"X"),
+    ],
+    ids=["gone", "cut off", "empty", "of other bytes"],
+)
+def test_a_file_that_is_lost_or_torn_is_never_read_as_it_is(
+    tmp_path: Path, spoil: Callable[[Path], object]
+):
+    """One line says how to get it again; adding it mends what is not whole."""
+    store = OriginalStore(tmp_path)
+    store.add(CONTENT)
+    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    spoil(path)
+    with pytest.raises(LostError, match=r"image 7 is lost .*: bucolic images gets it again"):
+        store.read(ROW)
+    assert [ROW] == store.lost([ROW])
+    store.add(CONTENT)
+    assert CONTENT == store.read(ROW)
+
+
+def test_lost_files_are_told_by_their_rows(tmp_path: Path):
+    """Rows without a file lose none; those of another size are lost as well."""
+    store = OriginalStore(tmp_path)
+    store.add(CONTENT)
+    failed = ImageRow(1, "corrupt", "it breaks off")
+    absent = ImageRow(2, "ok", size_bytes=1, sha256="0" * 64)
+    assert [absent] == store.lost([failed, ROW, absent])
