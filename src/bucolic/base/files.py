@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
@@ -141,9 +141,21 @@ def _prefix(path: Path) -> str:
     return f".{path.name if short else fingerprint(path.name)}."
 
 
+def sweep_below(folder: Path) -> None:
+    """Remove what killed processes left anywhere below a folder.
+
+    For folders of many files, where `write_bytes` looks for no leavings.
+    """
+    _remove_left(folder.rglob(".*.tmp"))
+
+
 def _sweep(path: Path) -> None:
     """Remove what killed processes left while they wrote `path`."""
-    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*.tmp"):
+    _remove_left(path.parent.glob(f"{glob.escape(_prefix(path))}*.tmp"))
+
+
+def _remove_left(found: Iterable[Path]) -> None:
+    for left in found:
         if is_gone(left.name.split(".")[-2], touched_s=last_touched_s(left)):
             remove(left)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bucolic.base.errors import DataError
-from bucolic.base.files import remove, write_bytes
+from bucolic.base.files import remove, sweep_below, write_bytes
 from bucolic.data.images import ImageRow
 
 
@@ -66,6 +66,10 @@ class OriginalStore:
                 "bucolic images gets it again"
             )
         return content
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        sweep_below(self._folder)
 
     def lost(self, rows: Iterable[ImageRow]) -> list[ImageRow]:
         """Those of the rows that are ok whose files are not there, or of another size."""

@@ -15,7 +15,7 @@ to it at once; each file is whole or not there.
 
 from pathlib import Path
 
-from bucolic.base.files import remove, write_bytes
+from bucolic.base.files import remove, sweep_below, write_bytes
 from bucolic.data.coco import CaptionedImage
 from bucolic.data.images import SHA256
 from bucolic.data.names import flat
@@ -47,6 +47,10 @@ class KeptImages:
     def forget(self, image: CaptionedImage) -> None:
         """Take no file for an image any more, whose file turned out broken."""
         remove(self._path(image))
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        sweep_below(self._folder)
 
     def _digest(self, image: CaptionedImage) -> str | None:
         try:

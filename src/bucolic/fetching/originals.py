@@ -231,6 +231,7 @@ def open_originals(
     if isinstance(source, FolderSource):
         return FolderOriginals(Path(source.folder))
     kept = KeptImages(cache, source.annotations.sha256)
+    kept.sweep()
     archives: dict[SourceSplit, Path] = {}
     ways: dict[SourceSplit, Originals] = {}
     for split in sorted({image.source_split for image in chosen}):

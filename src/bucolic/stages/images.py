@@ -72,7 +72,9 @@ def get_images(
     originals = open_originals(
         source, chosen, runtime.cache, fetch=config.fetch, connections=config.connections
     )
-    rows = _kept(chosen, _Reader(originals, OriginalStore(runtime.cache)), config.connections)
+    store = OriginalStore(runtime.cache)
+    store.sweep()
+    rows = _kept(chosen, _Reader(originals, store), config.connections)
     _check_threshold(rows, config)
     with replacing(out) as folder:
         folder.mkdir()

@@ -1,10 +1,13 @@
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from bucolic.base.files import process_name, this_process
 from bucolic.data.images import ImageRow
 from bucolic.data.original_store import LostError, OriginalStore
 
@@ -54,3 +57,18 @@ def test_lost_files_are_told_by_their_rows(tmp_path: Path):
     failed = ImageRow(1, "corrupt", "it breaks off")
     absent = ImageRow(2, "ok", size_bytes=1, sha256="0" * 64)
     assert [absent] == store.lost([failed, ROW, absent])
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path):
+    """And nothing that a process which lives is writing."""
+    store = OriginalStore(tmp_path)
+    store.add(CONTENT)
+    (kept,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    asked = [sys.executable, "-c", "import os; print(os.getpid())"]
+    ended = int(subprocess.run(asked, check=True, capture_output=True).stdout)
+    left = kept.with_name(f".{DIGEST}.0.{process_name(ended)}.tmp")
+    being_written = kept.with_name(f".{DIGEST}.1.{this_process()}.tmp")
+    for path in (left, being_written):
+        path.write_bytes(b"half")
+    store.sweep()
+    assert {kept, being_written} == {path for path in tmp_path.rglob("*") if path.is_file()}
