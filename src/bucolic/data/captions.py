@@ -161,9 +161,10 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
     images, captions = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
     require_unique(images["image_id"].to_numpy(), "image", told)
     require_unique(captions["caption_id"].to_numpy(), "caption", told)
-    if (np.diff(images["image_id"].to_numpy()) < 0).any():
+    ids = images["image_id"].to_numpy()
+    if (ids[1:] < ids[:-1]).any():
         images = images.sort_by("image_id")
-    rows = np.searchsorted(images["image_id"].to_numpy(), captions["image_id"].to_numpy())
+    rows = np.searchsorted(np.sort(ids), captions["image_id"].to_numpy())
     captions = captions.drop(["image_id"]).append_column("image_row", pa.array(rows))
     return CaptionedImages(images, captions, licences, left_out)
 

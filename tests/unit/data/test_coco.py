@@ -132,6 +132,24 @@ def test_numbers_are_numbers_however_they_are_written(coco_folder: Path):
     assert (None, 72, None) == (largest.width, largest.height, largest.licence)
 
 
+def test_images_are_in_the_order_of_their_ids_however_far_apart(coco_folder: Path):
+    """The widest ids that there can be, in the wrong order."""
+
+    def change(content: Any) -> None:
+        content["images"] = content["images"][:2]
+        content["annotations"] = content["annotations"][:4]
+        for image, number in zip(content["images"], (2**63 - 1, -(2**63)), strict=True):
+            for caption in content["annotations"]:
+                if caption["image_id"] == image["id"]:
+                    caption["image_id"] = number
+            image["id"] = number
+
+    first, second = images_in(read_captions(changed(coco_folder, change)))
+    assert (-(2**63), 2**63 - 1) == (first.image_id, second.image_id)
+    said = (first.captions[0].text, second.captions[0].text)
+    assert ("Two sheep near a fence", "A red car") == said
+
+
 def test_what_is_of_no_use_is_counted(coco_folder: Path):
     """Images without a caption, captions of no image and captions without a word are left out."""
 
