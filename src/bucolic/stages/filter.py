@@ -123,7 +123,7 @@ def select_images(
     }
     details = {
         "keywords": {word: int(np.isin(rows, why[word]).sum()) for word in sorted(why)},
-        "licences": _licences(read, theme, config),
+        "licences": _licences(read, theme) | {"share_used": len(rows) / max(len(theme), 1)},
         "left_out": dict(read.left_out),
     }
     if config.match == "word":
@@ -190,10 +190,9 @@ def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
     return np.unique(of_image[np.concatenate(list(places.values()))])
 
 
-def _licences(read: CaptionedImages, theme: np.ndarray, config: FilterConfig) -> dict[str, Any]:
-    """How many images of the theme have each licence, and the share that may be used."""
-    images = read.images.take(theme)
-    counts = Counter(images["licence"].to_pylist())
+def _licences(read: CaptionedImages, theme: np.ndarray) -> dict[str, Any]:
+    """How many images of the theme have each licence."""
+    counts = Counter(read.images.take(theme)["licence"].to_pylist())
     by_licence = {
         "none" if number is None else str(number): {
             "name": read.licences[number].name if number in read.licences else "",
@@ -201,8 +200,7 @@ def _licences(read: CaptionedImages, theme: np.ndarray, config: FilterConfig) ->
         }
         for number, count in sorted(counts.items(), key=lambda item: (item[0] is None, item[0]))
     }
-    used = float(_licensed(images, config).mean()) if len(images) else None
-    return {"of_the_theme": by_licence, "share_used": used}
+    return {"of_the_theme": by_licence}
 
 
 def _parts_of_words(
