@@ -20,6 +20,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bucolic.api.ambient import drawing_modes, loading_modes
 from bucolic.api.arguments import (
@@ -134,8 +135,12 @@ class Bucolic:
         return self._towers
 
     def _load_towers(self) -> Towers:
+        try:
+            clip = ClipConfig(**self.config["clip_config"])
+        except (TypeError, ValidationError):
+            raise DataError("config.json's clip_config loads no CLIP: train again") from None
         with loading_modes():
-            towers = load_towers(ClipConfig(**self.config["clip_config"]), self.device)
+            towers = load_towers(clip, self.device)
         check_same_towers(towers.provenance, self.config["clip"], "the model")
         return towers
 

@@ -18,17 +18,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, Field, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.files import write_json, write_text
 from bucolic.base.loading import loaded
+from bucolic.base.section import Section
 from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND, WEIGHTS_FILE, ModelConfig
 from bucolic.models.kinds import kind_named
 from bucolic.models.model import Model
 
 VERSION = 4
+
+
+class _Sampling(Section):
+    guidance: float = Field(ge=0)
+    steps: PositiveInt
+
+
+class _Description(Section):
+    """What config.json must hold of every model, beside the shapes of its kind."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    size_px: PositiveInt
+    embed_dim: PositiveInt
+    clip: dict[str, Any]
+    clip_config: dict[str, Any]
+    sampling: _Sampling
+    data: dict[str, str] = Field(default_factory=dict)
 
 
 def write_model(
@@ -74,7 +94,15 @@ def read_model(folder: Path, device: str) -> tuple[Model, dict[str, Any]]:
         raise DataError(
             f"{weights} does not fit {CONFIG_FILE} ({_line(error)}): train again"
         ) from None
+    _require_numbers(model, weights)
     return model.placed(device).eval(), config
+
+
+def _require_numbers(model: Model, weights: Path) -> None:
+    tensors = model.state_dict().items()
+    strange = [name for name, t in tensors if t.is_floating_point() and not t.isfinite().all()]
+    if strange:
+        raise DataError(f"{weights}: {strange[0]} holds what is no finite number: train again")
 
 
 def weights_digest(model: Model) -> str:
@@ -120,6 +148,8 @@ def _line(error: Exception) -> str:
 def _built(config: Mapping[str, Any]) -> Model:
     """An untrained model of the kind and the shapes that config.json names."""
     kind = kind_named(config.get("kind", DEFAULT_KIND))
+    if config["size_px"] % kind.side_multiple_px:
+        raise ValueError(f"size_px is no multiple of {kind.side_multiple_px}")
     section: type[ModelConfig] = loaded(kind.config)
     fields = section.model_fields.keys() - {"kind"}
     shapes = {name: value for name, value in config.items() if name in fields}
@@ -145,4 +175,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} holds no JSON object: train again")
     if (found := config.get("version")) != VERSION:
         raise DataError(f"{path} has version {found}, this package reads {VERSION}: train again")
+    try:
+        _Description.model_validate_json(json.dumps(config))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {where}: {problem['msg']}: train again") from None
     return config

@@ -10,7 +10,11 @@ from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
 from bucolic.models.cvae.model import Cvae
 from bucolic.models.store import read_model, write_model
 
-CONTENT: dict[str, Any] = {"sampling": {"guidance": 2.0, "steps": 8}, "clip": {"model": "x"}}
+CONTENT: dict[str, Any] = {
+    "sampling": {"guidance": 2.0, "steps": 8},
+    "clip": {"model": "x"},
+    "clip_config": {"model": "x"},
+}
 CURVES = [{"phase": "prior", "images_seen": 64, "val_loss": 0.5}]
 
 
@@ -149,3 +153,44 @@ def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path):
         with pytest.raises(DataError, match="is missing or no folder") as raised:
             read_model(tmp_path / name, "cpu")
         assert 1 == len(str(raised.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sampling": None}, "sampling: Input should be an object"),
+        ({"sampling": [1]}, "sampling: Input should be an object"),
+        ({"sampling": {"guidance": 2.0}}, "sampling.steps: Field required"),
+        ({"sampling": {"guidance": 2.0, "steps": 2, "eta": 1}}, "sampling.eta: Extra inputs"),
+        (
+            {"sampling": {"guidance": -1.0, "steps": 2}},
+            "sampling.guidance: Input should be",
+        ),
+        ({"clip": None}, "clip: Input should be an object"),
+        ({"clip_config": "meadow-clip"}, "clip_config: Input should be an object"),
+        ({"data": [1]}, "data: Input should be an object"),
+        ({"size_px": 60}, "size_px is no multiple of"),
+        ({"size_px": 0}, "size_px: Input should be greater than 0"),
+        ({"size_px": 32.5}, "size_px: Input should be a valid integer"),
+    ],
+)
+def test_a_config_that_was_changed_by_hand_is_told_in_one_line(
+    tmp_path: Path, model: Cvae, changes: dict[str, Any], said: str
+):
+    """Every key that something later reads is looked at when the model is."""
+    write_model(tmp_path, model, CONTENT, CURVES)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError) as caught:
+        read_model(tmp_path, "cpu")
+    assert said in str(caught.value)
+    assert 1 == len(str(caught.value).splitlines())
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, model: Cvae):
+    """They would draw pictures of nothing, or blame the guidance."""
+    with torch.no_grad():
+        model.autoencoder.decoder.stem.weight[0] = float("nan")
+    write_model(tmp_path, model, CONTENT, CURVES)
+    with pytest.raises(DataError, match=r"decoder.stem.weight holds what is no finite number"):
+        read_model(tmp_path, "cpu")
