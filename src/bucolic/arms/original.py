@@ -47,9 +47,7 @@ def trained(
         device: where it computes.
     """
     share = TEXT_SHARES[arm]
-    config = DlfpTrainConfig(
-        autoencoder_images=images, text_share=share, captions=CAPTIONS, precision="fp32"
-    )
+    config = DlfpTrainConfig(autoencoder_images=images, text_share=share, captions=CAPTIONS)
     model, _ = new_model(kind_named(KIND), DlfpConfig(kind=KIND), splits, config.seed)
     chance = chance_of(config, model.noise_shape)
     context = open_context(model, splits, config, chance, World(), device, lambda: towers)

@@ -19,7 +19,7 @@ from bucolic.arms.table import ARMS, PROMPTS, QUESTIONS, RAW, TRAININGS, Arm, Qu
 from bucolic.arms.trainings import Bench
 from bucolic.arms.verdicts import Court, Outcomes, opened
 from bucolic.base.device import choose_precision, products_in
-from bucolic.base.files import write_json
+from bucolic.base.files import fingerprint, write_json
 from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split, content_digest
 from bucolic.evaluation.jurors import summoned
@@ -89,13 +89,23 @@ def _studied(setup: Setup, precision: str) -> dict[str, Any]:
         draws=setup.draws,
     )
     fitted = {name: setup.splits[name] for name in ("train", "val")}
-    bench = Bench(fitted, setup.shapes, config, setup.device, towers, setup.folder)
+    folder = setup.folder / _fingerprint(setup, config)
+    bench = Bench(fitted, setup.shapes, config, setup.device, towers, folder)
     ladders = {seed: fitted_ladder(fitted["train"], fitted["val"], seed) for seed in setup.seeds}
     found = {seed: _tried(bench, court, ladders[seed], seed) for seed in setup.seeds}
     content = _document(setup, court, ladders[setup.seeds[0]], found)
     if setup.original_images:
-        content["rows"] += [_of_original(setup, court, towers, arm) for arm in original.TITLES]
+        content["rows"] += [
+            _of_original(setup, court, towers, folder, arm) for arm in original.TITLES
+        ]
     return content
+
+
+def _fingerprint(setup: Setup, config: CvaeTrainConfig) -> str:
+    """What decides the trainings: those of other data, shapes, budgets or arithmetic are others."""
+    sections = [part.model_dump(mode="json") for part in (setup.shapes, config, setup.clip)]
+    data = {name: content_digest(split) for name, split in setup.splits.items()}
+    return fingerprint([*sections, data, setup.device])
 
 
 def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
@@ -115,13 +125,15 @@ def _tried(bench: Bench, court: Court, ladder: Ladder, seed: int) -> Tried:
     return {arm.name: json.loads(path.read_text()) for arm, path in files.items()}
 
 
-def _of_original(setup: Setup, court: Court, towers: Towers, arm: str) -> dict[str, Any]:
+def _of_original(
+    setup: Setup, court: Court, towers: Towers, folder: Path, arm: str
+) -> dict[str, Any]:
     asked = f"{len(court.exam.prompts)}x{court.exam.draws}"
-    path = setup.folder / f"{arm}-{setup.original_images}-{asked}.json"
+    path = folder / f"{arm}-{setup.original_images}-{asked}.json"
     if not path.exists():
         fitted = {name: setup.splits[name] for name in ("train", "val")}
         model = original.trained(
-            arm, fitted, setup.original_images, towers, setup.folder, device=setup.device
+            arm, fitted, setup.original_images, towers, folder, device=setup.device
         )
         _write(path, 1.0, original.tried(model, court))
     tried = [{arm: json.loads(path.read_text())}]

@@ -144,6 +144,8 @@ def opened(
     exam = exam_on(test.prompts, splits["test"], contrast, jury, seed=0).repeated(draws)
     if jury.probe is None and len(exam.asked) < LEAST_PROMPTS * draws:
         raise ParamsError("too few prompts of test have 99 captions that contradict them")
+    if jury.probe is not None and sum(map(bool, test.prompts.stated)) < LEAST_PROMPTS:
+        raise ParamsError("too few prompts of test state what can be seen in a picture")
     return Court(jury, towers.scale, val, exam, test.repeated(draws), max(config.steps))
 
 

@@ -89,7 +89,8 @@ def test_a_study_that_was_killed_goes_on_where_it_was(
 ):
     """What was judged is neither trained nor drawn again, and the figures are the same."""
     whole = studied(setup)
-    lost = setup.folder / f"N-ridge-1-{PROMPTS * DRAWS}x{DRAWS}.json"
+    (folder,) = setup.folder.iterdir()
+    lost = folder / f"N-ridge-1-{PROMPTS * DRAWS}x{DRAWS}.json"
     lost.unlink()
     judged: list[str] = []
     tries = verdicts.Court.tries
@@ -183,8 +184,8 @@ def test_the_original_s_own_model_gets_rows_of_one_seed(
     for name in ("dlfp-image", "dlfp-text"):
         assert (rows[name]["seeds"], rows[name]["n"], rows[name]["images_seen"]) == (1, 8, 16)
         assert 0 <= rows[name]["value"] <= 1
-        assert (setup.folder / f"{name}-16-8x1.json").exists()
-    weights = [setup.folder / f"{name}-16" for name in ("dlfp-image", "dlfp-text")]
+        assert list(setup.folder.glob(f"*/{name}-16-8x1.json"))
+    weights = [next(setup.folder.glob(f"*/{name}-16")) for name in ("dlfp-image", "dlfp-text")]
     assert all(list(folder.glob("autoencoder-*.safetensors")) for folder in weights)
     assert json.dumps(studied(asked)) == json.dumps(found)
 
@@ -226,4 +227,23 @@ def test_a_study_without_prompts_is_refused_before_it_trains(setup: Setup, of_sp
     with pytest.raises(ParamsError, match="too few to compare"):
         studied(replace(setup, splits=setup.splits | {of_split: none}))
 
+    assert not setup.folder.exists()
+
+
+def test_what_another_recipe_left_is_not_taken_for_this_ones(setup: Setup):
+    """Another budget in the same folder is trained and judged anew."""
+    studied(setup)
+    (first,) = setup.folder.iterdir()
+    config = setup.config.model_copy(update={"prior_images": 128})
+    studied(replace(setup, config=config))
+    assert 2 == len(list(setup.folder.iterdir()))
+    assert first in set(setup.folder.iterdir())
+
+
+def test_prompts_that_state_nothing_are_refused_before_anything_is_trained(setup: Setup):
+    """The probe would have nothing to judge."""
+    assert setup.attributes is not None
+    silent = replace(setup.attributes, states={})
+    with pytest.raises(ParamsError, match="too few prompts of test"):
+        studied(replace(setup, attributes=silent))
     assert not setup.folder.exists()

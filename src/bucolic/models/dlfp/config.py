@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat
 
+from bucolic.base.section import TrainPrecision
 from bucolic.models.config import ModelConfig, Share
 from bucolic.models.cvae.config import CvaeTrainConfig
 
@@ -42,4 +43,5 @@ class DlfpTrainConfig(CvaeTrainConfig):
     gradient_norm: PositiveFloat = 1e9  # no gradient is scaled down
     flip: bool = False
     averaged: bool = False
+    precision: TrainPrecision = "fp32"
     text_share: Share = 0.0

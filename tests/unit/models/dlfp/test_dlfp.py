@@ -197,7 +197,7 @@ def test_its_recipe_is_the_studys():
     recipe = recipe_of(DlfpTrainConfig(), "autoencoder")
     assert (recipe.batch_size, recipe.lr, recipe.beta2) == (16, 5e-4, 0.999)
     assert {5e-4} == {recipe.lr_at(step) for step in (0, recipe.steps // 2, recipe.steps - 1)}
-    assert (recipe.weight_decay, recipe.averaged) == (0.0, False)
+    assert (recipe.weight_decay, recipe.averaged, recipe.precision) == (0.0, False, "fp32")
     assert recipe.gradient_norm >= 1e9
 
 
