@@ -48,7 +48,8 @@ def new_model(
 ) -> tuple[Model, float]:
     """An untrained model whose conditioning is fitted on the splits' embeddings.
 
-    The weights depend on the seed alone, and torch's own random state is left as it was.
+    The networks' weights depend on the seed and their shapes alone, whatever the text prior, and
+    torch's own random state is left as it was.
 
     Returns:
         The model, and how near val's mapped texts come to their pictures (mean cosine).

@@ -128,8 +128,8 @@ class Trainer(Generic[Network]):
         self.objective = torch.compile(wrapped, backend=BACKEND) if recipe.compiled else wrapped
         self.device = next(self.network.parameters()).device.type
         self.noise_drawn_on = drawing_device(self.device)
-        self.progress = PhaseState(noise_drawn_on=self.noise_drawn_on)
-        self.unread: list[tuple[int, dict[str, Tensor]]] = []
+        self.progress = PhaseState(noise_drawn_on=self.noise_drawn_on, precision=recipe.precision)
+        self.unread: list[tuple[int, list[str], Tensor]] = []
         self.average = self._average()
         self.best = self._averaged_tensors()
         self.optimisers = optimisers(
@@ -184,7 +184,7 @@ class Trainer(Generic[Network]):
             loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_norm)
         values = {**values, "loss": loss.detach(), "gradient_norm": norm.detach()}
-        self.unread.append((self.progress.images_seen, values))
+        self.unread.append((self.progress.images_seen, list(values), self._of_batch(values)))
         if len(self.unread) >= READ_EVERY.get(self.device, 1):
             self._read_values()
         for optimiser in self.optimisers:
@@ -194,6 +194,10 @@ class Trainer(Generic[Network]):
         self.average.update_parameters(self.network)
         self.progress.images_seen += recipe.batch_size
 
+    def _of_batch(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The values of one step, [names], of the whole batch and not of this process's share."""
+        return self.world.mean(torch.stack([value.float() for value in values.values()]))
+
     def _read_values(self) -> None:
         """Fetch the values of the last steps from the device, which has to finish them first.
 
@@ -202,9 +206,8 @@ class Trainer(Generic[Network]):
                 are as they were before it; where they are not, nothing was written since.
         """
         unread, self.unread = self.unread, []
-        for images_seen, values in unread:
-            names, stacked = list(values), torch.stack([value.float() for value in values.values()])
-            read = dict(zip(names, stacked.tolist(), strict=True))
+        for images_seen, names, values in unread:
+            read = dict(zip(names, values.tolist(), strict=True))
             self._stop_unless_finite(images_seen, read)
             self.progress.add(read)
 
@@ -259,12 +262,18 @@ class Trainer(Generic[Network]):
         }
         write_checkpoint(folder, self.phase.name, self.progress, groups)
 
-    def _require_same_noise(self) -> None:
-        """Refuse a checkpoint of a device whose noise is other numbers.
+    def _require_same_numbers(self) -> None:
+        """Refuse a checkpoint of other noise or arithmetic: the rest would be another training's.
 
         Raises:
             ParamsError: naming both.
         """
+        if (former := self.progress.precision) != self.recipe.precision:
+            raise ParamsError(
+                f"training the {self.phase.name} began in {former}, and would go on in "
+                f"{self.recipe.precision}: set train.precision: {former} where that can be "
+                "computed, or start anew (bucolic clean)"
+            )
         if self.progress.noise_drawn_on != self.noise_drawn_on:
             former, present = self.progress.noise_drawn_on, self.noise_drawn_on
             raise ParamsError(
@@ -278,7 +287,7 @@ class Trainer(Generic[Network]):
         if found is None:
             return
         self.progress, groups = found
-        self._require_same_noise()
+        self._require_same_numbers()
         self.network.load_state_dict(groups["weights"])
         self.average = self._average()
         self.averaged.load_state_dict(groups["average"])

@@ -38,6 +38,7 @@ class PhaseState:
         sums: sums of the steps' values since the last validation.
         summed_steps: how many steps these are.
         noise_drawn_on: the kind of device that the batches' noise is drawn on.
+        precision: of the steps' products.
     """
 
     images_seen: int = 0
@@ -46,6 +47,7 @@ class PhaseState:
     sums: dict[str, float] = field(default_factory=dict)
     summed_steps: int = 0
     noise_drawn_on: str = "cpu"
+    precision: str = "fp32"
 
     def add(self, values: Mapping[str, float]) -> None:
         """Take the values of one step."""

@@ -436,8 +436,10 @@ def test_two_processes_train_one_model(shards: Path, tmp_path: Path):
         digests = {(tmp_path / f"{phase}-{rank}").read_text() for rank in range(2)}
         assert len(digests) == 1
     run(shards, tmp_path / "single")
-    losses = [
-        [json.loads(line)["val_loss"] for line in (folder / "current/curves.jsonl").open()]
+    curves = [
+        [json.loads(line) for line in (folder / "current/curves.jsonl").open()]
         for folder in (tmp_path, tmp_path / "single")
     ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for name in ("val_loss", "step_loss", "step_gradient_norm"):
+        shared, alone = ([row[name] for row in rows] for rows in curves)
+        assert shared == pytest.approx(alone, rel=1e-4), name

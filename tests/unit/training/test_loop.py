@@ -270,6 +270,16 @@ def test_a_run_does_not_go_on_with_other_noise_than_it_began_with(tmp_path: Path
         trainer.run(tmp_path, Sink())
 
 
+def test_a_run_does_not_go_on_in_other_arithmetic_than_it_began_in(tmp_path: Path):
+    """`precision: auto` differs between the machines that share a folder of partial work."""
+    with pytest.raises(KilledError):
+        run(tmp_path, Sink(480), interval_s=0)
+    trainer = Trainer(make_phase(), replace(RECIPE, precision="bf16"), World())
+
+    with pytest.raises(ParamsError, match="toy began in fp32, and would go on in bf16"):
+        trainer.run(tmp_path, Sink())
+
+
 def test_a_validation_that_gives_no_number_stops_the_run(tmp_path: Path):
     """Untrained weights would else be kept as the best; no checkpoint is left of it."""
     phase = replace(make_phase(), validate=lambda _: {"val_loss": float("nan")})

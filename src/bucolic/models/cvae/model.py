@@ -43,13 +43,14 @@ class Cvae(Model):
             embed_dim=embed_dim,
             noise_shape=(autoencoder.latent_channels, side, side),
         )
-        self.conditioning = Conditioning(embed_dim, text_prior, text_draws)
         self.autoencoder = Autoencoder(autoencoder, embed_dim)
         self.prior: LatentPrior | GaussianPrior = (
             GaussianPrior(prior.condition_width, self.noise_shape, embed_dim)
             if latent_prior == "gaussian"
             else LatentPrior(prior, autoencoder.latent_channels, embed_dim)
         )
+        # Last: whatever it draws, the others' first weights are those of the seed.
+        self.conditioning = Conditioning(embed_dim, text_prior, text_draws)
 
     @torch.inference_mode()
     def draw(
