@@ -27,7 +27,7 @@ from bucolic.base.files import write_json, write_text
 from bucolic.base.loading import loaded
 from bucolic.base.section import Section
 from bucolic.models.config import CONFIG_FILE, CURVES_FILE, DEFAULT_KIND, WEIGHTS_FILE, ModelConfig
-from bucolic.models.kinds import kind_named
+from bucolic.models.kinds import Kind, kind_named
 from bucolic.models.model import Model
 
 VERSION = 4
@@ -130,8 +130,10 @@ def _empty(folder: Path) -> tuple[Model, dict[str, Any]]:
         raise DataError(f"{folder} is missing or no folder: run the train stage (dvc repro train)")
     config = _read_config(folder / CONFIG_FILE)
     try:
+        kind = kind_named(config.get("kind", DEFAULT_KIND))
+        _require_described(folder / CONFIG_FILE, config)
         with torch.device("meta"):  # no first weights, which would be drawn from torch's own state
-            return _built(config), config
+            return _built(kind, config), config
     except ParamsError as error:
         raise DataError(f"{folder / CONFIG_FILE}: {error}: train again") from None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -145,9 +147,17 @@ def _line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:160]
 
 
-def _built(config: Mapping[str, Any]) -> Model:
-    """An untrained model of the kind and the shapes that config.json names."""
-    kind = kind_named(config.get("kind", DEFAULT_KIND))
+def _require_described(path: Path, config: Mapping[str, Any]) -> None:
+    try:
+        _Description.model_validate_json(json.dumps(config))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {where}: {problem['msg']}: train again") from None
+
+
+def _built(kind: Kind, config: Mapping[str, Any]) -> Model:
+    """An untrained model of a kind, of the shapes that config.json names."""
     if config["size_px"] % kind.side_multiple_px:
         raise ValueError(f"size_px is no multiple of {kind.side_multiple_px}")
     section: type[ModelConfig] = loaded(kind.config)
@@ -175,10 +185,4 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} holds no JSON object: train again")
     if (found := config.get("version")) != VERSION:
         raise DataError(f"{path} has version {found}, this package reads {VERSION}: train again")
-    try:
-        _Description.model_validate_json(json.dumps(config))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: {where}: {problem['msg']}: train again") from None
     return config
