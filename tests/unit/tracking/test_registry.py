@@ -264,7 +264,7 @@ def test_a_version_that_cannot_be_served_is_never_champion(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"size_px": "large"}, "describes no model that this package knows"),
+        ({"size_px": "large"}, "size_px: Input should be a valid integer"),
         ({"autoencoder": {"width": 48, "levels": 3}}, "describes no model that this package knows"),
         ({"kind": ["cvae"]}, "describes no model that this package knows"),
         ({"version": 0}, "has version 0, this package reads 4"),
