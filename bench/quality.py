@@ -76,6 +76,8 @@ def lines(entries: dict[str, Any]) -> list[str]:
 
 
 def _cell(figures: dict[str, Any], name: str) -> str:
+    if name not in figures:  # of a data set that says nothing of attributes
+        return ""
     places = 1 if name.endswith("_db") else 3
     mean, *ends = (f"{value:.{places}f}" for value in (figures[name], *figures[f"{name}_range"]))
     return f"{mean} ({' to '.join(ends)})"

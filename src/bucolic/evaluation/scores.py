@@ -276,7 +276,7 @@ def coverage(sitting: Sitting) -> Figures:
     def measure(made: np.ndarray, real: np.ndarray) -> Figure:
         covered = densities_and_covered(made, real)[1]
         interval = wilson(covered.sum(), len(covered))
-        return Figure(float(covered.mean()), interval=interval, n=len(made))
+        return Figure(float(covered.mean()), interval=interval, n=len(covered))
 
     return {"coverage": _of_halves(sitting, measure)}
 
@@ -318,7 +318,8 @@ def _accuracy_of_animals(agreements: Mapping[str, np.ndarray], exam: Exam) -> Fi
         return absent(f"no prompt states all of {', '.join(OF_ANIMALS)}")
     columns = [exam.by_prompt(right) for right in of_animals.values()]
     interval = bootstrap_mean_of_means(columns, seed=exam.seed)
-    return Figure(float(np.mean(shares)), interval=interval, n=len(columns[0]))
+    states_any = np.isfinite(np.stack(columns)).any(axis=0)
+    return Figure(float(np.mean(shares)), interval=interval, n=int(states_any.sum()))
 
 
 def _share_of_hits(exam: Exam, images: np.ndarray, captions: np.ndarray) -> Figure:

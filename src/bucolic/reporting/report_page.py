@@ -69,6 +69,7 @@ MODEL_FIRST = sorted(table.ARMS, key=lambda arm: arm.name != table.MODEL)
 COLUMNS = [(arm.place, arm.label) for arm in MODEL_FIRST]
 SLICES = (
     ("heldout_combinations", "Model, held out"),
+    ("heldout_combinations.best_of", "Model, best of several, held out"),
     ("metrics", "Model, ordinary"),
     ("heldout_combinations.bounds.real", "Test image, held out"),
     ("heldout_combinations.bounds.retrieval", "Retrieval, held out"),

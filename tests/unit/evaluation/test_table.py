@@ -1,4 +1,4 @@
-"""A metric that is declared, and nothing else, is measured, compared, shown and may settle."""
+"""A metric that is declared, and nothing else, is measured, compared and shown."""
 
 import json
 import sys
