@@ -18,7 +18,7 @@ LEAST_IMAGES = 100
 NOISE_LEVELS = 4.0  # grey levels of standard deviation on the controls' copies
 CONTROLS = {"copies": 1.0, "half_copies": 0.5, "tenth_copies": 0.1}
 CAUGHT_SHARE = 0.02  # a lower end of the copied share above it is a catch
-TOO_FEW = f"not testable: fewer than {LEAST_IMAGES} held-out images"
+TOO_FEW = f"not testable: fewer than {LEAST_IMAGES} prompts of held-out images"
 
 
 @dataclass(frozen=True)
