@@ -2,7 +2,7 @@
 
 One row a prompt and draw, ordered by slice, prompt and draw, so that two runs on the same test
 split can be compared prompt by prompt. `bucolic.asked` in the schema's metadata is JSON: by verdict
-who gave it, and `seed`, which the distractors were drawn with.
+who gave it, and `seed` and `test_digest`, which the distractors were drawn with and from.
 
 | column | type | meaning |
 |---|---|---|
@@ -57,7 +57,7 @@ def write_verdicts(path: Path, rows: Iterable[Mapping[str, Any]], asked: Mapping
     Args:
         path: file to write.
         rows: see the module's docstring.
-        asked: by verdict who gave it, and `seed`, which the distractors were drawn with.
+        asked: by verdict who gave it, and what the distractors hang on.
     """
     about = {**SCHEMA.metadata, ASKED: json.dumps(dict(asked), sort_keys=True)}
     schema = SCHEMA.with_metadata(about)
@@ -70,6 +70,6 @@ def read_verdicts(path: Path) -> pa.Table:
 
 
 def asked_of(table: pa.Table) -> dict[str, Any]:
-    """By verdict who gave it, and the seed of the distractors."""
+    """By verdict who gave it, and what the distractors hang on."""
     found: dict[str, Any] = json.loads(table.schema.metadata.get(ASKED, b"{}"))
     return found

@@ -1,6 +1,6 @@
 """How different the pictures of one prompt are, beside real pictures that meet the same prompt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from bucolic.data.attributes import Attributes
 from bucolic.data.shards import Split
 from bucolic.evaluation.figures import Figure, Figures, absent, mean_figure
 from bucolic.seeing.jury import Jury
-from bucolic.seeing.metrics.intervals import normal
+from bucolic.seeing.metrics.intervals import of_mean
 from bucolic.seeing.metrics.similarity import normalised
 from bucolic.seeing.prompts import Prompts
 
@@ -35,7 +35,7 @@ def diversity(
     figures = {"of_draws": mean_figure(own)}
     if attributes is None:
         return {**figures, "of_real": absent(NOT_KNOWN), "ratio": absent(NOT_KNOWN)}
-    met = [_meeting(says, test, attributes) for says in prompts.stated]
+    met = [_meeting(int(caption), test, attributes) for caption in prompts.caption_rows]
     kept = [at for at, rows in enumerate(met) if len(rows) >= LEAST_REAL]
     if not kept:
         return {**figures, "of_real": absent(TOO_FEW), "ratio": absent(TOO_FEW)}
@@ -49,7 +49,7 @@ def _ratio(own: np.ndarray, real: np.ndarray) -> Figure:
     if not real.mean() > 0:
         return absent("real pictures that meet a prompt are all alike")
     ratio = own.mean() / real.mean()
-    spread = normal(ratio + (own - ratio * real) / real.mean()) if len(own) > 1 else None
+    spread = of_mean(ratio + (own - ratio * real) / real.mean()) if len(own) > 1 else None
     return Figure(float(ratio), interval=spread, n=len(own))
 
 
@@ -61,7 +61,8 @@ def mean_distance(vectors: np.ndarray) -> float:
     return float(1 - (np.square(unit.sum(axis=0)).sum() - k) / (k * (k - 1)))
 
 
-def _meeting(says: Mapping[str, str], test: Split, attributes: Attributes) -> Sequence[int]:
-    """Rows of the real pictures of which all is true that is said."""
+def _meeting(caption: int, test: Split, attributes: Attributes) -> Sequence[int]:
+    """Rows of the real pictures of which all is true that a caption says, judged or not."""
+    says = attributes.states.get(int(test.caption_ids[caption]), {})
     truths = [attributes.truth.get(int(image), {}) for image in test.image_ids]
     return [row for row, truth in enumerate(truths) if says.items() <= truth.items()]

@@ -1,10 +1,10 @@
 """The content of reports/evaluate.json, and of reports/metrics.json, which DVC compares runs by.
 
 `metrics`, `best_of`, `heldout_combinations` (with its own `bounds`) and `bounds` hold figures, null
-where one does not apply, as do `memorisation` (whose `controls` say which copies were caught),
-`diversity`, `condition_use`, `likelihood` and `denoising`. `reasons` says why, by dotted name;
-`counts` says what stands behind them: prompts, judges, and, by dotted name, 95 % intervals and the
-number of independent items (n).
+where one does not apply, as do `memorisation` (whose `controls` and `decoded` say which copies were
+caught), `diversity`, `condition_use`, `likelihood` and `denoising`. `reasons` says why, by dotted
+name; `counts` says what stands behind them: prompts, judges, and, by dotted name, 95 % intervals
+and the number of independent items (n).
 """
 
 from collections.abc import Mapping
@@ -30,8 +30,9 @@ def document(
         "n": sizes(figures),
     }
     content = {**nested_values(figures), "counts": counts, "reasons": reasons(figures)}
-    if ordinary.controls:
-        content["memorisation"]["controls"] = dict(ordinary.controls)
+    for kind, caught in ordinary.copies_caught.items():
+        if caught:
+            content["memorisation"][kind] = dict(caught)
     return content
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bucolic.seeing.metrics.intervals import normal
+from bucolic.seeing.metrics.intervals import of_mean
 
 DECIMALS = 6
 ENDLESS = "its value is no finite number"
@@ -47,7 +47,7 @@ def absent(reason: str) -> Figure:
 def mean_figure(values: np.ndarray) -> Figure:
     """The mean of independent values float [n], n at least 1, with the interval of its error."""
     exact = values.astype(np.float64)
-    interval = normal(exact) if len(exact) > 1 else None
+    interval = of_mean(exact) if len(exact) > 1 else None
     return Figure(float(exact.mean()), interval=interval, n=len(exact))
 
 

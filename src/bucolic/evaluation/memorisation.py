@@ -1,14 +1,18 @@
 """Whether the model draws what it saw, in the judge's eyes, with controls that must be caught.
 
 A picture counts as near a training picture when it, or its mirror image, is. The controls are the
-same test on what a copying model would hand in: training pictures, half of them mirrored, all with
-a little noise, in place of all, of half and of a tenth of the model's own.
+same test on training pictures, half of them mirrored, all with a little noise, in place of all, of
+half and of a tenth of the model's own: they show that the test works. A model that copies hands in
+what its own decoder makes of them, which is blurred and harder to tell: `decoded` says how many of
+those the test would see.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from bucolic.data.shards import Split
 from bucolic.evaluation.figures import Figure, Figures, absent
 from bucolic.evaluation.metrics.copying import c_t, copied_share, nearest_distances
 from bucolic.evaluation.scores import Sitting
@@ -23,38 +27,56 @@ TOO_FEW = f"not testable: fewer than {LEAST_IMAGES} prompts of held-out images"
 
 @dataclass(frozen=True)
 class Memorisation:
-    """The figures, and by control whether it was caught; no control without figures."""
+    """The figures, and by set of copies whether it was caught; no set without figures.
+
+    Attributes:
+        figures: of the model's own pictures.
+        controls: copies as they are.
+        decoded: copies as the model's autoencoder gives them back.
+    """
 
     figures: Figures
-    controls: dict[str, bool]
+    controls: dict[str, bool] = field(default_factory=dict)
+    decoded: dict[str, bool] = field(default_factory=dict)
 
 
-def memorisation(sitting: Sitting, train: np.ndarray, jury: Jury, seed: int) -> Memorisation:
+def memorisation(
+    sitting: Sitting,
+    train: Split,
+    jury: Jury,
+    reconstruct: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    seed: int,
+) -> Memorisation:
     """Test the first draw of each prompt against the training pictures.
 
     Args:
         sitting: the model's pictures with the real ones of the same prompts.
-        train: uint8 [m, 3, s, s], the training pictures.
+        train: the training pictures, and their embeddings.
         jury: whose judge, or only CLIP, measures how near pictures are.
-        seed: of the controls' copies.
+        reconstruct: what the model's autoencoder makes of pictures, uint8 [n, 3, s, s], under
+            their embeddings [n, e].
+        seed: of the copies.
     """
     made, real = sitting.firsts.pictures, sitting.real.pictures if sitting.real else None
     if real is None or len(real) < LEAST_IMAGES:
         names = ("c_t_z", "copied_share")
-        return Memorisation({name: absent(TOO_FEW) for name in names}, {})
-    seen = jury.judged(train)
-    generated, held_out, copies = (
-        _nearest(batch, seen, jury) for batch in (made, real, _copies(train, len(made), seed))
+        return Memorisation({name: absent(TOO_FEW) for name in names})
+    seen = jury.judged(train.images)
+    rows, copies = _copies(train.images, len(made), seed)
+    decoded = reconstruct(copies, train.image_vectors[rows])
+    generated, held_out, copied, blurred = (
+        _nearest(batch, seen, jury) for batch in (made, real, _noisy(copies, seed), decoded)
     )
     share, interval = copied_share(generated, held_out)
     figures = {
         "c_t_z": Figure(c_t(generated, held_out), n=len(made)),
         "copied_share": Figure(share, interval=interval, n=len(made)),
     }
-    controls = {
-        name: _caught(_mixed(copies, generated, part), held_out) for name, part in CONTROLS.items()
-    }
-    return Memorisation(figures, controls)
+    controls, of_decoded = (
+        {name: _caught(_mixed(each, generated, part), held_out) for name, part in CONTROLS.items()}
+        for each in (copied, blurred)
+    )
+    return Memorisation(figures, controls, of_decoded)
 
 
 def _nearest(pictures: np.ndarray, seen: np.ndarray, jury: Jury) -> np.ndarray:
@@ -74,13 +96,18 @@ def _caught(distances: np.ndarray, held_out: np.ndarray) -> bool:
     return copied_share(distances, held_out)[1][0] > CAUGHT_SHARE
 
 
-def _copies(train: np.ndarray, number: int, seed: int) -> np.ndarray:
-    """Training pictures, every second one mirrored, with noise."""
+def _copies(train: np.ndarray, number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of training pictures, and the pictures, every second one mirrored."""
     generator = np.random.default_rng(seed)
-    chosen = train[generator.choice(len(train), number, replace=len(train) < number)]
+    rows = generator.choice(len(train), number, replace=len(train) < number)
+    chosen = train[rows]
     chosen[::2] = _mirror(chosen[::2])
-    noisy = chosen + generator.normal(0, NOISE_LEVELS, chosen.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return rows, chosen
+
+
+def _noisy(pictures: np.ndarray, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, NOISE_LEVELS, pictures.shape)
+    return np.clip(np.rint(pictures + noise), 0, 255).astype(np.uint8)
 
 
 def _mirror(pictures: np.ndarray) -> np.ndarray:

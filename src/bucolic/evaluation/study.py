@@ -91,7 +91,8 @@ class Findings:
         prompts: p texts.
         arms: arm to its uint8 [p, 3, s, s]; of the model the first draw of each prompt.
         sitting: all of the model's pictures before the jury; None where there is no prompt.
-        controls: by name, whether a test of memorisation caught what it must catch.
+        copies_caught: by kind of copies and name of the set, whether a test of memorisation caught
+            it; see evaluation/memorisation.py.
     """
 
     figures: Figures
@@ -99,7 +100,7 @@ class Findings:
     prompts: tuple[str, ...]
     arms: dict[str, np.ndarray]
     sitting: Sitting | None = None
-    controls: Mapping[str, bool] = field(default_factory=dict)
+    copies_caught: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
 
 def on_ordinary_prompts(study: Study) -> Findings:
@@ -131,7 +132,7 @@ def _with_more(study: Study, found: Findings, sitting: Sitting) -> Findings:
     """The same with what is asked of the model alone: memory, variety, and what decides."""
     seed, test = study.seed, study.test
     of_test = study.artist, test.images, test.image_vectors, seed
-    memory = memorisation(sitting, study.train.images, study.jury, seed)
+    memory = memorisation(sitting, study.train, study.jury, study.artist.reconstruct, seed)
     prompts = sitting.exam.prompts.take(_firsts(sitting)[:PROMPTS])
     texts = test.caption_vectors[prompts.caption_rows]
     varied = study.artist.draw(texts, n=SAMPLES, seed=seed + 1)
@@ -142,7 +143,11 @@ def _with_more(study: Study, found: Findings, sitting: Sitting) -> Findings:
         **under("likelihood", likelihood(*of_test)),
         **under("denoising", _denoising(study, sitting)),
     }
-    return replace(found, figures=found.figures | finite(figures), controls=memory.controls)
+    return replace(
+        found,
+        figures=found.figures | finite(figures),
+        copies_caught={"controls": memory.controls, "decoded": memory.decoded},
+    )
 
 
 def _denoising(study: Study, sitting: Sitting) -> Figures:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from bucolic.base.errors import ParamsError
 from bucolic.data.verdicts import asked_of, read_verdicts
 from bucolic.pipeline.table import VERDICTS
-from bucolic.seeing.metrics.intervals import normal
+from bucolic.seeing.metrics.intervals import of_mean
 from bucolic.seeing.prompts import HELD_OUT, ORDINARY
 
 MEASURES = {
@@ -27,6 +27,8 @@ MEASURES = {
     "clip_similarity": "CLIP similarity",
 }
 Key = tuple[str, int, str]
+DISTRACTORS = ("seed", "test_digest")  # what they are drawn with, and from
+LEAST_PROMPTS = 10  # for a verdict: of few, an interval may be narrow by chance
 SLICES = {ORDINARY: "ordinary prompts", HELD_OUT: "held-out combinations"}
 
 
@@ -54,7 +56,8 @@ class Difference:
         """One line for a terminal."""
         low, high = self.interval
         gap = self.second - self.first
-        verdict = "" if low <= 0 <= high else "  differs"
+        told_apart = self.prompts >= LEAST_PROMPTS and not low <= 0 <= high
+        verdict = "  differs" if told_apart else ""
         return (
             f"{self.of_slice:22} {self.measure:22} {self.first:7.3f} {self.second:7.3f} "
             f"{gap:+7.3f} [{low:+.3f}, {high:+.3f}]  n {self.prompts}{verdict}"
@@ -115,7 +118,7 @@ def differences(first: pa.Table, second: pa.Table) -> list[Difference]:
 def _same_question(measure: str, first: pa.Table, second: pa.Table) -> bool:
     """Whether both runs were judged by the same, and where it matters on the same distractors."""
     asked, other = asked_of(first), asked_of(second)
-    decides = [measure, "seed"] if measure.startswith("r_precision") else [measure]
+    decides = [measure, *DISTRACTORS] if measure.startswith("r_precision") else [measure]
     return all(asked.get(name) == other.get(name) for name in decides)
 
 
@@ -142,7 +145,7 @@ def _difference(
     if values.shape[1] < 2:
         return None
     first, second = values
-    interval = normal(second - first)
+    interval = of_mean(second - first)
     means = float(first.mean()), float(second.mean())
     return Difference(SLICES[of_slice], MEASURES[measure], *means, interval, values.shape[1])
 

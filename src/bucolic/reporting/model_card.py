@@ -10,6 +10,10 @@ from bucolic.models.config import DEFAULT_KIND
 from bucolic.reporting.figure_tables import FigureTables
 
 SHOWN = ("metrics", "best_of", "bounds.real")
+AUXILIARY = {  # by the weight in train that turns it on
+    "detail_weight": "the squared error of fine detail",
+    "alignment_weight": "the angle between the prior's features and CLIP's",
+}
 
 
 def model_card(
@@ -21,7 +25,7 @@ def model_card(
     """The card as Markdown.
 
     Args:
-        page: what the report says: keywords, commit, dirty, dataset, mismatch, sampling.
+        page: what the report says: keywords, commit, dirty, dataset, mismatch, sampling, training.
         model: the content of its config.json.
         found: that of evaluate.json; None where it has not been judged.
         shard: figures of the shard stage; None where they are not there.
@@ -45,6 +49,9 @@ def model_card(
             "arms": [labels[place] for place in SHOWN],
             "figures": FigureTables(found).rows(headline, SHOWN) if found else [],
             "counts": counts,
+            "auxiliary": [
+                said for name, said in AUXILIARY.items() if page.get("training", {}).get(name)
+            ],
             "pictured": counts.get("pictures"),
             "candidates": len((page["sampling"] or {}).get("candidates", [])),
         }

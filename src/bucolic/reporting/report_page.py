@@ -181,6 +181,7 @@ def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -
         "clip": clip,
         "mismatch": _mismatch(records),
         "params": _params(records),
+        "training": (records["train"] or {}).get("params", {}).get("train", {}),
     }
 
 
@@ -229,6 +230,7 @@ def _evaluation(root: Path, found: dict[str, Any] | None) -> dict[str, Any]:
         "of_model": tables.named(OF_MODEL),
         "denoising": _denoising(found),
         "controls": found.get("memorisation", {}).get("controls", {}),
+        "decoded": found.get("memorisation", {}).get("decoded", {}),
         "judges": _by_judge(found["counts"].get("judges", {})),
     }
     return {

@@ -94,14 +94,16 @@ def evaluate(
     images = len(study.test.image_ids)
     asked = {"seed": config.seed, "draws": config.draws}
     sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
-    write_verdicts(verdicts, verdict_rows(study.test, sittings), study.jury.names | asked)
+    digest = content_digest(study.test)
+    by_whom = study.jury.names | asked | {"test_digest": digest}
+    write_verdicts(verdicts, verdict_rows(study.test, sittings), by_whom)
     about = {"test_images": images, "sampling": artist.config["sampling"], **asked}
     content = document(ordinary, held_out, study.jury, about)
     return Summary(
         Rows(images, images),
         content,
         headline(content),
-        details={"test_digest": content_digest(study.test)},
+        details={"test_digest": digest},
         sheets=shown,
         device=device,
         precision=study.jury.towers.provenance["precision"],

@@ -17,7 +17,7 @@ from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.towers import load_towers
 from bucolic.seeing.jury import Jury, Views
 from bucolic.seeing.metrics.attributes import agreement, all_right
-from bucolic.seeing.metrics.intervals import normal, wilson
+from bucolic.seeing.metrics.intervals import of_mean, wilson
 from bucolic.seeing.metrics.kid import LEAST, kid, on_sphere
 from bucolic.seeing.metrics.sharpness import sharpness_ratio
 from bucolic.seeing.probe import load_probe
@@ -66,7 +66,7 @@ class Judge:
             "kid": self._kid(views),
             "sharpness": sharpness_ratio(views.pictures, self._real.pictures),
         }
-        intervals = {"match": normal(scores)} if len(scores) > 1 else {}
+        intervals = {"match": of_mean(scores)} if len(scores) > 1 else {}
         for name, right in self._right(views).items():
             given = right[np.isfinite(right)]
             figures[name] = float(given.mean()) if len(given) else None

@@ -1,9 +1,12 @@
 import dataclasses
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from bucolic.evaluation.memorisation import CONTROLS, memorisation
+from bucolic.data.shards import Split
+from bucolic.evaluation.memorisation import CONTROLS, Memorisation, memorisation
 from bucolic.evaluation.scores import Exam, Sitting
 from bucolic.evaluation.study import Study
 from bucolic.seeing.jury import Captions, Jury
@@ -44,10 +47,46 @@ def sitting(made: np.ndarray, real: np.ndarray) -> Sitting:
     return Sitting(JURY.look(made), exam, JURY.look(real))
 
 
+def split(pictures: np.ndarray) -> Split:
+    """A train split of these pictures, each embedded as its number."""
+    numbers = np.arange(len(pictures), dtype=np.float32)[:, None]
+    found: Any = SimpleNamespace(images=pictures, image_vectors=numbers)
+    return cast("Split", found)
+
+
+def as_it_is(pictures: np.ndarray, _vectors: np.ndarray) -> np.ndarray:
+    """What an autoencoder that loses nothing gives back."""
+    return pictures
+
+
+def found_of(made: np.ndarray, real: np.ndarray, train: np.ndarray) -> Memorisation:
+    """The test of pictures whose decoder loses nothing."""
+    return memorisation(sitting(made, real), split(train), JURY, as_it_is, 0)
+
+
+def test_copies_are_asked_for_as_the_model_would_hand_them_in():
+    """A decoder that keeps little hides them; it is given the embeddings of what was copied."""
+    train, made, real = blobs(0, 400), blobs(1, 150), blobs(2, 150)
+
+    def blurred(pictures: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        own = train[vectors[:, 0].astype(int)]
+        mirrored = own[..., ::-1]
+        assert all(
+            np.array_equal(picture, one) or np.array_equal(picture, other)
+            for picture, one, other in zip(pictures, own, mirrored, strict=True)
+        )
+        return blobs(3, len(pictures))
+
+    found = memorisation(sitting(made, real), split(train), JURY, blurred, 0)
+    assert dict.fromkeys(CONTROLS, True) == found.controls
+    assert dict.fromkeys(CONTROLS, False) == found.decoded
+    assert dict.fromkeys(CONTROLS, True) == found_of(made, real, train).decoded
+
+
 def test_a_model_of_its_own_ideas_is_let_off_and_all_controls_are_caught():
     """New pictures are no nearer to training than held-out ones; copies of it are."""
     train, made, real = blobs(0, 400), blobs(1, 150), blobs(2, 150)
-    found = memorisation(sitting(made, real), train, JURY, seed=0)
+    found = found_of(made, real, train)
     assert abs(found.figures["c_t_z"].value or 0) < 3
     share = found.figures["copied_share"]
     assert share.value is not None
@@ -62,7 +101,7 @@ def test_a_model_that_copies_is_caught(mirrored: bool):
     """Mirrored or not."""
     train, real = blobs(0, 400), blobs(2, 150)
     made = train[:150, :, :, ::-1] if mirrored else train[:150]
-    found = memorisation(sitting(np.ascontiguousarray(made), real), train, JURY, seed=0)
+    found = found_of(np.ascontiguousarray(made), real, train)
     assert found.figures["copied_share"].value == pytest.approx(0.97, abs=0.03)
     assert (found.figures["c_t_z"].value or 0) > 10
 
@@ -70,8 +109,8 @@ def test_a_model_that_copies_is_caught(mirrored: bool):
 def test_too_few_held_out_images_are_not_testable(study: Study):
     """Under 100 there is a reason in place of a figure, and no control."""
     train, made, real = blobs(0, 400), blobs(1, 99), blobs(2, 99)
-    found = memorisation(sitting(made, real), train, JURY, seed=0)
+    found = found_of(made, real, train)
     assert all("not testable" in str(figure.reason) for figure in found.figures.values())
-    assert found.controls == {}
+    assert found.controls == found.decoded == {}
     without = dataclasses.replace(sitting(made, real), real=None)
-    assert memorisation(without, train, JURY, seed=0).controls == {}
+    assert memorisation(without, split(train), JURY, as_it_is, 0).controls == {}

@@ -68,6 +68,30 @@ def test_what_is_hard_for_both_falls_out_of_the_interval(tmp_path: Path):
     assert "R-precision" not in found
 
 
+def test_distractors_of_another_test_split_are_another_question(tmp_path: Path):
+    """After a swapped keyword R-precision is left out, and what hangs on none is compared."""
+    rows = [row | {"r_precision": True} for row in verdicts([[True]] * 20)]
+    asked = ASKED | {"r_precision": "meadow-judge"}
+    tables = [
+        written(tmp_path / f"{name}.parquet", rows, asked | {"test_digest": name})
+        for name in ("a", "b")
+    ]
+    assert "R-precision" in {line.measure for line in differences(tables[0], tables[0])}
+    found = {line.measure for line in differences(*tables)}
+    assert {"all attributes right", "CLIP similarity"} == found
+
+
+def test_of_few_prompts_nothing_is_told_apart(tmp_path: Path):
+    """Nine that all changed are no verdict, ten are."""
+    for prompts, word in ((9, False), (10, True)):
+        tables = [
+            written(tmp_path / f"{outcome}.parquet", verdicts([[outcome]] * prompts))
+            for outcome in (False, True)
+        ]
+        (line,) = (gap for gap in differences(*tables) if gap.measure == "all attributes right")
+        assert word == ("differs" in str(line))
+
+
 def test_runs_are_paired_by_caption_and_slice(tmp_path: Path):
     """Only prompts that both were asked count, in whatever order they come."""
     first = written(tmp_path / "a.parquet", verdicts([[True], [False], [True]], first_id=1))

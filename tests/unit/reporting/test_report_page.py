@@ -370,6 +370,32 @@ def test_the_model_card_says_what_the_model_is_and_what_it_is_worth(root: Path):
     assert "belong to their authors" not in card
 
 
+def test_the_card_names_losses_that_no_likelihood_asks_for(root: Path):
+    """Where a weight turns one on it is a CVAE with auxiliary loss, and else nothing is said."""
+    render(root)
+    card = root / "reports/model_card.md"
+    assert "auxiliary" not in card.read_text()
+    params = {"train": {"detail_weight": 8.0, "alignment_weight": 0.0}}
+    path = root / "reports/records/train.json"
+    write(path, json.loads(path.read_text()) | {"params": params})
+    render(root)
+    said = "of a CVAE with auxiliary loss: the squared error of fine detail, which no likelihood"
+    assert said in card.read_text()
+
+
+def test_the_page_hides_no_interval_and_says_what_copies_would_be_seen(root: Path):
+    """Those of single attributes as those of others; copies as they are, and as decoded."""
+    path = root / "reports/evaluate.json"
+    content = json.loads(path.read_text())
+    content["memorisation"]["decoded"] = {"half_copies": True, "tenth_copies": False}
+    content["counts"]["intervals"]["metrics.attributes.species"] = [0.701, 0.777]
+    write(path, content)
+    page = outline(root)
+    assert "0.701 to 0.777" in page.text
+    assert "display: none" not in (root / "reports/report.html").read_text()
+    assert "half copies caught; tenth copies not caught." in " ".join(page.text.split())
+
+
 def test_a_model_that_is_not_judged_has_a_card_and_one_that_is_gone_has_none(root: Path):
     """Nothing is said of whose its pictures are before that is known; a card does not outlive."""
     (root / "reports/evaluate.json").unlink()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import t as student
 
 Z_95 = 1.959963984540054
 
@@ -48,10 +49,10 @@ def clustered_share(shares: np.ndarray, draws: int, z: float = Z_95) -> tuple[fl
     return wilson(share * trials, trials, z)
 
 
-def normal(values: np.ndarray, z: float = Z_95) -> tuple[float, float]:
-    """Interval of a mean from its standard error; values float [n], n at least 2."""
-    mean = float(np.mean(values))
-    half = z * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+def of_mean(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a mean by Student's t (1908); values float [n], n at least 2."""
+    mean, n = float(np.mean(values)), len(values)
+    half = float(student.ppf((1 + level) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return mean - half, mean + half
 
 

@@ -4,7 +4,7 @@ import pytest
 from bucolic.seeing.metrics.intervals import (
     bootstrap_mean_of_means,
     clustered_share,
-    normal,
+    of_mean,
     wilson,
 )
 
@@ -51,15 +51,17 @@ def test_clusters_that_all_agree_still_leave_doubt():
     assert clustered_share(np.ones(20), 4) == wilson(20, 20)
 
 
-def test_normal_is_the_mean_and_its_standard_error():
-    """Values 0 and 2: mean 1, standard error 1."""
-    assert normal(np.array([0.0, 2.0])) == pytest.approx((1 - 1.96, 1 + 1.96), abs=1e-3)
+def test_an_interval_of_a_mean_is_student_s():
+    """Mean 1 and standard error 1: of two values 12.7 of these, of many 1.96."""
+    assert of_mean(np.array([0.0, 2.0])) == pytest.approx((1 - 12.706, 1 + 12.706), abs=1e-3)
+    many = np.tile([0.0, 2.0], 5000)
+    assert of_mean(many) == pytest.approx((1 - 1.96 / 100, 1 + 1.96 / 100), abs=1e-4)
 
 
-def test_bootstrap_of_one_full_column_agrees_with_the_normal_interval():
+def test_bootstrap_of_one_full_column_agrees_with_the_interval_of_its_mean():
     """For a plain mean of many values the two methods meet."""
     values = np.random.default_rng(1).normal(3, 1, 500)
-    assert bootstrap_mean_of_means([values], seed=0) == pytest.approx(normal(values), abs=0.02)
+    assert bootstrap_mean_of_means([values], seed=0) == pytest.approx(of_mean(values), abs=0.02)
 
 
 def test_bootstrap_weighs_columns_alike_whatever_their_length():
