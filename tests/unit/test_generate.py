@@ -1,4 +1,5 @@
 import copy
+import json
 import logging
 import pickle
 import threading
@@ -71,6 +72,15 @@ def model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bucolic:
     monkeypatch.setattr("bucolic.generate.load_towers", lambda *_: Towers())
     monkeypatch.setattr("bucolic.generate.unknown_words", lambda _: [])
     return Bucolic.from_pretrained(folder, device="cpu")
+
+
+def test_a_clip_config_that_loads_no_clip_is_one_line(folder: Path):
+    """It is told when the towers are first needed, not by a traceback."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"clip_config": {"model": "meadow-clip", "foo": 1}}))
+    with pytest.raises(DataError, match="clip_config loads no CLIP: train again"):
+        Bucolic.from_pretrained(folder, device="cpu").generate("a cow")
 
 
 def test_pictures_come_per_prompt_and_per_number(model: Bucolic):

@@ -38,6 +38,12 @@ class _Sampling(Section):
     steps: PositiveInt
 
 
+class _Loaded(Section):
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+
+
 class _Description(Section):
     """What config.json must hold of every model, beside the shapes of its kind."""
 
@@ -46,7 +52,7 @@ class _Description(Section):
     size_px: PositiveInt
     embed_dim: PositiveInt
     clip: dict[str, Any]
-    clip_config: dict[str, Any]
+    clip_config: _Loaded
     sampling: _Sampling
     data: dict[str, str] = Field(default_factory=dict)
 

@@ -60,10 +60,9 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         ParamsError: the kind is not known, the batch cannot be shared among the processes, or
             training diverged.
     """
-    from bucolic.base.device import choose_device, choose_precision, products_in
-    from bucolic.models.store import write_model
+    from bucolic.base.device import products_in
     from bucolic.training.build import read_data
-    from bucolic.training.curves import reached, spent, write_curves
+    from bucolic.training.curves import reached, spent
     from bucolic.training.distributed import joined
 
     kind = kind_named(model.kind)
@@ -71,36 +70,34 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     _name_ignored(plan, model.kind, config)
     index, splits = read_data(shards, kind.side_multiple_px)
     clip = _clip_config(index.clip)
-    device = choose_device(runtime.device)
-    precision = choose_precision(config.precision, device)
-    config = config.model_copy(update={"precision": precision})
-    with joined(device) as world, products_in(precision):
+    device, config = _resolved(config, runtime)
+    with joined(device) as world, products_in(config.precision):
         context, cosine = _begun(model, splits, config, clip, world, device)
         rows, networks = _trained(plan, context, config, runtime)
-        choice, judged = _chosen(
-            context.model.eval(),
-            splits["val"],
-            annotations,
-            clip,
-            config,
-            _candidates(plan, config),
-        )
+        choice, judged = _chosen(context.model, splits["val"], annotations, clip, config, plan)
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
+        details |= _machinery(device, world)
         if world.leads:
+            seen = {"precision": config.precision, "images_seen": details["images_seen"]}
             about = _provenance(index.clip, clip, splits["train"])
-            about["training"] = {"precision": precision, "images_seen": details["images_seen"]}
-            about["sampling"] = asdict(choice.sampling)
-            with replacing(out) as folder:
-                write_model(folder, context.model, about, rows, kind=model.kind)
-            write_curves(curves, rows)
+            about |= {"training": seen, "sampling": asdict(choice.sampling)}
+            _write(out, curves, context.model, about, rows, model.kind)
             write_json(sampling, judged)
         world.wait()
     images = sum(len(split.images) for split in splits.values())
     figures = reached(rows, kind, choice) | {"text_cosine": cosine}
-    details |= _machinery(device, world)
     return Summary(
-        Rows(images, images), figures, details=details, device=device, precision=precision
+        Rows(images, images), figures, details=details, device=device, precision=config.precision
     )
+
+
+def _resolved(config: TrainConfig, runtime: Runtime) -> tuple[str, TrainConfig]:
+    """The device, and the config with the precision that it will compute in."""
+    from bucolic.base.device import choose_device, choose_precision
+
+    device = choose_device(runtime.device)
+    precision = choose_precision(config.precision, device)
+    return device, config.model_copy(update={"precision": precision})
 
 
 def _begun(
@@ -121,6 +118,22 @@ def _begun(
         network, splits, config, chance, world, device, lambda: load_towers(clip, device)
     )
     return context, cosine
+
+
+def _write(
+    out: Path,
+    curves: Path,
+    network: "Model",
+    about: dict[str, Any],
+    rows: list[dict[str, Any]],
+    kind: str,
+) -> None:
+    from bucolic.models.store import write_model
+    from bucolic.training.curves import write_curves
+
+    with replacing(out) as folder:
+        write_model(folder, network, about, rows, kind=kind)
+    write_curves(curves, rows)
 
 
 def _machinery(device: str, world: "World") -> dict[str, Any]:
@@ -192,17 +205,17 @@ def _chosen(
     annotations: Path,
     clip: ClipConfig,
     config: TrainConfig,
-    candidates: tuple[tuple[float, ...], tuple[int, ...]],
+    plan: "Plan",
 ) -> "tuple[Choice, dict[str, Any]]":
     from bucolic.seeing.prompts import read_all_attributes
     from bucolic.training.judge import choose_on_val
 
     return choose_on_val(
-        network,
+        network.eval(),
         val,
         read_all_attributes(annotations),
         clip,
-        candidates=candidates,
+        candidates=_candidates(plan, config),
         limit=config.judged_prompts,
         seed=config.seed,
     )

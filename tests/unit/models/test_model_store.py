@@ -168,6 +168,7 @@ def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path):
         ),
         ({"clip": None}, "clip: Input should be an object"),
         ({"clip_config": "meadow-clip"}, "clip_config: Input should be an object"),
+        ({"clip_config": {"foo": 1}}, "clip_config.model: Field required"),
         ({"data": [1]}, "data: Input should be an object"),
         ({"size_px": 60}, "size_px is no multiple of"),
         ({"size_px": 0}, "size_px: Input should be greater than 0"),

@@ -79,7 +79,11 @@ def weights(home: Path) -> Callable[[int], str]:
         shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
         points = [{"images_seen": step, "loss": 1.0 / step} for step in (10, 20, 30)]
         folder = home / "models" / "current"
-        about = {"sampling": {"guidance": 2.0, "steps": 2}, "clip": {}, "clip_config": {}}
+        about = {
+            "sampling": {"guidance": 2.0, "steps": 2},
+            "clip": {},
+            "clip_config": {"model": ""},
+        }
         write_model(folder, Cvae(*shapes, size_px=32, embed_dim=8), about | {"seed": seed}, points)
         return str(digest(folder))
 
