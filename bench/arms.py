@@ -4,7 +4,7 @@
 
 The data are made once, then a prior is trained for each training and seed, over one autoencoder.
 Run again, it goes on where it was killed. All that is kept lies below .work/bench. With
---original-images the original study's model is trained as well, twice, which takes about 3 minutes
+--original-images the original study's model is trained as well, twice, which takes about 4 minutes
 for 1,000 images on 2 cores; rows of it that are in the file stay where it is not.
 """
 

@@ -41,12 +41,18 @@ def _section(name: str) -> Iterator[str]:
         return
     title, body = SECTIONS[name]
     found = json.loads(path.read_text())
+    yield from ("", f"## {title}", "")
+    if not presets_in(found):  # whose entries each say it
+        yield _source(found)
+        yield ""
+    yield from body(found)
+
+
+def _source(found: Found) -> str:
+    """What made a result: command, commit and machine."""
     machine = found["machine"]
     devices = ", ".join(machine["devices"]) or f"{machine['cores']} cores"
-    yield from ("", f"## {title}", "")
-    yield f"`{found['command']}`, commit {found['commit'][:7]}, {machine['processor']} ({devices})"
-    yield ""
-    yield from body(found)
+    return f"`{found['command']}`, commit {found['commit'][:7]}, {machine['processor']} ({devices})"
 
 
 def _filter(found: Found) -> Iterator[str]:
@@ -75,7 +81,11 @@ def _train(found: Found) -> Iterator[str]:
 
 
 def _quality(found: Found) -> Iterator[str]:
-    head, *rows = quality_lines(presets_in(found))
+    entries = presets_in(found)
+    for preset, entry in entries.items():
+        yield f"- `{preset}`: {_source(entry)}"
+    yield ""
+    head, *rows = quality_lines(entries)
     yield head
     yield "|---" * (head.count("|") - 1) + "|"
     yield from rows

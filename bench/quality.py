@@ -4,7 +4,8 @@
 
 The data are made once, then a model is trained and judged for each seed, all in a scratch folder
 below .work/bench. Run again, it goes on where it was killed. The file holds an entry a preset, with
-the commit that it is of, and mean, least and largest of every figure over the seeds.
+the commit that it is of, and of every figure mean, least and largest over the seeds, the prompts or
+pictures behind it, and the 95 % interval of each seed, in which these vary.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import numpy as np
 
 from bucolic.base.files import write_json
 from bucolic.pipeline.params import Params
-from recorded import ROOT, clean_commit, command, record
+from recorded import ROOT, clean_commit, command, machine, record
 from scratch import OF_MODEL, home_of, make_data, params_of, runtime
 
 PARTS = ("metrics", "best_of", "heldout_combinations")
@@ -49,6 +50,7 @@ def main() -> None:
     make_data(home, params)
     found = [_judged(home, params, seed) for seed in range(arguments.seeds)]
     about = {"seeds": arguments.seeds, "commit": of_commit, "command": command()}
+    about |= {"machine": machine()}
     entry = about | {part: _over_seeds(found, part) for part in PARTS}
     former = presets_in(json.loads(out.read_text())) if out.exists() else {}
     entries = former | {arguments.preset: entry}
@@ -108,7 +110,23 @@ def _over_seeds(found: list[dict[str, Any]], part: str) -> dict[str, Any]:
         if all(isinstance(value, int | float) for value in values):
             figures[name] = round(float(np.mean(values)), 4)
             figures[f"{name}_range"] = [round(min(values), 4), round(max(values), 4)]
+            figures |= _behind(found, part, name)
     return figures
+
+
+def _behind(found: list[dict[str, Any]], part: str, name: str) -> dict[str, Any]:
+    """How many prompts or pictures a figure is of, and its interval of each seed; where it says."""
+    dotted = [f"{part}.{name}", f"{part}.attributes.{name}"]
+    counts = [content["counts"] for content in found]
+    sizes = {of_seed["n"][key] for of_seed in counts for key in dotted if key in of_seed["n"]}
+    intervals = [
+        [round(end, 4) for end in of_seed["intervals"][key]]
+        for of_seed in counts
+        for key in dotted
+        if of_seed["intervals"].get(key)
+    ]
+    behind: dict[str, Any] = {f"{name}_n": max(sizes)} if sizes else {}
+    return behind | ({f"{name}_intervals": intervals} if intervals else {})
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:
