@@ -244,6 +244,6 @@ def test_prompts_that_state_nothing_are_refused_before_anything_is_trained(setup
     """The probe would have nothing to judge."""
     assert setup.attributes is not None
     silent = replace(setup.attributes, states={})
-    with pytest.raises(ParamsError, match="too few prompts of test"):
+    with pytest.raises(ParamsError, match="too few prompts of test state what can be seen"):
         studied(replace(setup, attributes=silent))
     assert not setup.folder.exists()
