@@ -33,7 +33,7 @@ from bucolic.models.cvae.phases import autoencoder_phase
 from bucolic.models.kinds import kind_named
 from bucolic.pipeline.params import Params
 from bucolic.seeing.clip.towers import load_towers
-from bucolic.seeing.metrics.intervals import normal
+from bucolic.seeing.metrics.intervals import of_mean
 from bucolic.training.build import chance_of, new_model, open_context, recipe_of
 from bucolic.training.distributed import World
 from bucolic.training.loop import Trainer
@@ -165,7 +165,7 @@ def _blurred(pictures: Pictures, side_px: int) -> Pictures:
 
 def _figure(values: NDArray[np.float64]) -> dict[str, Any]:
     """Mean over pictures, with its 95 % interval."""
-    low, high = normal(values)
+    low, high = of_mean(values)
     return {
         "mean": round(float(values.mean()), 3),
         "interval": [round(low, 3), round(high, 3)],

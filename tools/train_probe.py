@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from bucolic.evaluation import probe
 from bucolic.meadow.scenes import ATTRIBUTES
+from bucolic.seeing import probe
 from meadow_data import Recipe, Renders, Truth, render, say
 
 BATCH = 128

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -320,3 +321,13 @@ def test_the_page_of_results_is_that_of_the_results(monkeypatch: pytest.MonkeyPa
 
     assert (ROOT / "bench/RESULTS.md").read_text() == text()
     assert {path.stem for path in (ROOT / "bench/results").glob("*.json")} <= set(SECTIONS)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [path for folder in ("bench", "tools") for path in sorted((ROOT / folder).glob("*.py"))],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_every_name_that_a_script_imports_is_there(script: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(script.parent)
+    runpy.run_path(str(script), run_name="imported")
