@@ -59,19 +59,22 @@ def main() -> None:
             original_images=arguments.original_images,
         )
     )
-    of_commit = clean_commit()
-    found["rows"] = [row | {"commit": of_commit} for row in found["rows"]] + _kept(out, found)
-    record(out, found)
+    record(out, _with_original(found, out))
     print(gap_line(found), *lines(found), sep="\n")
 
 
-def _kept(out: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The original's rows of the file, where they were not made again and were asked the same."""
+def _with_original(found: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What was found, and what the file says of the original that was not made again."""
+    of_commit = {"commit": clean_commit()}
     former = json.loads(out.read_text()) if out.exists() else {}
-    if any(former.get(name) != found[name] for name in ("data", "judges", "prompts", "draws")):
-        return []
-    made = {row["arm"] for row in found["rows"]}
-    return [row for row in former["rows"] if row["arm"] in TITLES.keys() - made]
+    same = all(former.get(name) == found[name] for name in ("data", "judges", "prompts", "draws"))
+    missing = TITLES.keys() - {row["arm"] for row in found["rows"]} if same else set()
+    lists = {
+        name: [entry | of_commit for entry in found[name]]
+        + [entry for entry in former.get(name, ()) if entry[key] in missing]
+        for name, key in (("rows", "arm"), ("differences", "better"))
+    }
+    return found | lists
 
 
 if __name__ == "__main__":

@@ -329,5 +329,6 @@ def test_the_page_of_results_is_that_of_the_results(monkeypatch: pytest.MonkeyPa
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_every_name_that_a_script_imports_is_there(script: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of bench and tools, which no stage runs and no other test has to."""
     monkeypatch.syspath_prepend(script.parent)
     runpy.run_path(str(script), run_name="imported")

@@ -22,8 +22,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The two tables."""
     decided = found["decided_by"]
     yield ""
-    yield f"| trained on | asked with | {FIGURES[decided]} | species | R-precision | guidance |"
-    yield "|---|---|---|---|---|---|"
+    titles = [FIGURES[decided], "species", "R-precision", "guidance", "seeds"]
+    yield f"| trained on | asked with | {' | '.join(titles)} |"
+    yield "|---|---|---|---|---|---|---|"
     for row in found["rows"]:
         yield _arm(row)
     yield ""
@@ -43,6 +44,7 @@ def _arm(row: Mapping[str, Any]) -> str:
         f"{others['species']['value']:.2f}" if "species" in others else "",
         f"{others['r_precision']['value']:.2f}" if "r_precision" in others else "",
         guidance,
+        str(row["seeds"]),
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -15,7 +15,16 @@ import numpy as np
 from bucolic.arms import original
 from bucolic.arms.conditions import Ladder, fitted_ladder
 from bucolic.arms.statistics import Estimate, estimate
-from bucolic.arms.table import ARMS, PROMPTS, QUESTIONS, RAW, TRAININGS, Arm, Question
+from bucolic.arms.table import (
+    ARMS,
+    OF_ORIGINAL,
+    PROMPTS,
+    QUESTIONS,
+    RAW,
+    TRAININGS,
+    Arm,
+    Question,
+)
 from bucolic.arms.trainings import Bench
 from bucolic.arms.verdicts import Court, Outcomes, opened
 from bucolic.base.device import choose_precision, products_in
@@ -95,9 +104,9 @@ def _studied(setup: Setup, precision: str) -> dict[str, Any]:
     found = {seed: _tried(bench, court, ladders[seed], seed) for seed in setup.seeds}
     content = _document(setup, court, ladders[setup.seeds[0]], found)
     if setup.original_images:
-        content["rows"] += [
-            _of_original(setup, court, towers, folder, arm) for arm in original.TITLES
-        ]
+        kept = {arm: _of_original(setup, court, towers, folder, arm) for arm in original.TITLES}
+        content["rows"] += [_original_row(arm, setup, kept) for arm in kept]
+        content["differences"].append(_difference(OF_ORIGINAL, [kept], content["decided_by"]))
     return content
 
 
@@ -136,9 +145,12 @@ def _of_original(
             arm, fitted, setup.original_images, towers, folder, device=setup.device
         )
         _write(path, 1.0, original.tried(model, court))
-    tried = [{arm: json.loads(path.read_text())}]
+    return dict(json.loads(path.read_text()))
+
+
+def _original_row(arm: str, setup: Setup, tried: Tried) -> dict[str, Any]:
     titles = {"trained_on": original.TITLES[arm], "asked_with": PROMPTS[RAW]}
-    return {"arm": arm} | titles | {"images_seen": setup.original_images} | _figures(arm, tried)
+    return {"arm": arm} | titles | {"images_seen": setup.original_images} | _figures(arm, [tried])
 
 
 def _write(path: Path, guidance: float, outcomes: Outcomes) -> None:

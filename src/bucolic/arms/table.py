@@ -120,3 +120,8 @@ QUESTIONS = (
     Question("captions through ridge in training, too, help", "M-ridge", "N-ridge"),
     Question("and beat captions alone", "M-ridge", "C-shift"),
 )
+OF_ORIGINAL = Question(
+    "of dl-fp's own model, one seed: trained on pictures beats on captions",
+    "dlfp-image",
+    "dlfp-text",
+)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from bucolic.base.sheet import Block, Pictures, Sheet
 from bucolic.models.config import TrainConfig
-from bucolic.models.model import Model
+from bucolic.models.model import Model, to_unit
 
 Network = TypeVar("Network", bound=nn.Module)
 Values = dict[str, Tensor]
@@ -40,6 +41,12 @@ class TrainingData:
     def to(self, device: str) -> "TrainingData":
         """The same on another device."""
         return TrainingData(*(tensor.to(device) for tensor in vars(self).values()))
+
+    def pictures_of(self, batch: "Batch") -> Tensor:
+        """What a batch shows, float32 [b, 3, s, s] in [0, 1], mirrored where it says so."""
+        pictures = self.pictures[batch.rows]
+        mirrored = torch.where(batch.flipped[:, None, None, None], pictures.flip(-1), pictures)
+        return to_unit(mirrored)
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,12 @@ def mean_over_rows(batches: Sequence[Batch], values: Sequence[Tensor]) -> float:
     counts = [len(batch.rows) for batch in batches]
     total = sum(float(value) * count for value, count in zip(values, counts, strict=True))
     return total / sum(counts)
+
+
+def mean_psnr_db(rebuilt: Tensor, pictures: Tensor) -> Tensor:
+    """Mean peak signal-to-noise ratio in dB, at most 100, of pictures [b, 3, s, s] in [0, 1]."""
+    errors = (rebuilt - pictures).square().flatten(1).mean(1)
+    return -10 * errors.clamp(min=1e-10).log10().mean()
 
 
 def below_one_another(rows: Sequence[Pictures], captions: Sequence[str]) -> Sheet:

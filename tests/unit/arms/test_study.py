@@ -185,6 +185,11 @@ def test_the_original_s_own_model_gets_rows_of_one_seed(
         assert (rows[name]["seeds"], rows[name]["n"], rows[name]["images_seen"]) == (1, 8, 16)
         assert 0 <= rows[name]["value"] <= 1
         assert list(setup.folder.glob(f"*/{name}-16-8x1.json"))
+    *_, last = found["differences"]
+    assert (last["better"], last["worse"], last["n"]) == ("dlfp-image", "dlfp-text", 8)
+    between = rows["dlfp-image"]["value"] - rows["dlfp-text"]["value"]
+    assert last["value"] == pytest.approx(between, abs=1e-3)
+    assert last["by_seed"] == [last["value"]]
     weights = [next(setup.folder.glob(f"*/{name}-16")) for name in ("dlfp-image", "dlfp-text")]
     assert all(list(folder.glob("autoencoder-*.safetensors")) for folder in weights)
     assert json.dumps(studied(asked)) == json.dumps(found)

@@ -18,14 +18,10 @@ from bucolic.training.distributed import World
     ("images", "validations", "rows"),
     [(24_000, 5, 120), (24_000, 10, 64), (2_000_000, 10, 1024), (1_000_000, 100, 250)],
 )
-def test_all_validations_together_cost_less_than_3_percent_of_a_phase(
+def test_a_budget_says_how_many_rows_its_validations_look_at(
     images: int, validations: int, rows: int
 ):
-    """The budget says how many rows are looked at, from 64 to 1,024, or all where there are fewer.
-
-    A validation passes each row of two splits forwards (with two decoders, 1.65 passes), a step
-    each of its rows three times.
-    """
+    """From 64 to 1,024 of each split, or all where there are fewer."""
     config = CvaeTrainConfig(autoencoder_images=images, validations=validations)
     splits = {name: pictures(count) for name, count in (("train", 2000), ("val", 70))}
     model = cast("Any", SimpleNamespace())
@@ -39,8 +35,6 @@ def test_all_validations_together_cost_less_than_3_percent_of_a_phase(
 
     assert {"train_loss": 1.0, "val_loss": 1.0} == context.side_by_side("autoencoder", evaluate)
     assert {"train": rows, "val": min(rows, 70)} == seen
-    if rows > 64:
-        assert validations * 2 * rows * 1.65 / (3 * images) < 0.03
 
 
 def pictures(count: int) -> TrainingData:

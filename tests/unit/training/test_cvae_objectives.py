@@ -1,8 +1,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
+from bucolic.evaluation.metrics.psnr import psnr_db
 from bucolic.models.cvae.alignment import AlignedPrior, Projector
 from bucolic.models.cvae.autoencoder import Autoencoder
 from bucolic.models.cvae.config import AutoencoderConfig, PriorConfig
@@ -15,9 +18,9 @@ from bucolic.models.cvae.objectives import (
     PriorObjective,
     detail_of,
     kl_weight,
-    mirrored,
 )
-from bucolic.models.phases import END, Batch, Moment, TrainingData
+from bucolic.models.model import to_unit
+from bucolic.models.phases import END, Batch, Moment, TrainingData, mean_psnr_db
 from bucolic.training.data import Chance, draw_batch
 
 Mean = Callable[[torch.Tensor], torch.Tensor]
@@ -26,12 +29,26 @@ CHANCE = Chance(0, flip=True, condition_drop=0.1, text_share=0.5, noise_shape=(4
 
 def test_only_marked_pictures_are_mirrored():
     """A marked row is turned left to right, the other one is left alone."""
-    pictures = torch.arange(12).view(2, 1, 2, 3)
+    pictures = torch.arange(12).view(2, 1, 2, 3).to(torch.uint8)
+    nothing = torch.zeros(0)
+    data = TrainingData(pictures, nothing, nothing, nothing)
+    flipped = torch.tensor([True, False])
+    batch = Batch(torch.tensor([0, 1]), flipped, nothing, nothing, nothing, nothing)
 
-    turned = mirrored(pictures, torch.tensor([True, False]))
+    turned = data.pictures_of(batch) * 255
 
     assert turned[0, 0].tolist() == [[2, 1, 0], [5, 4, 3]]
-    assert torch.equal(pictures[1], turned[1])
+    assert turned[1, 0].tolist() == [[6, 7, 8], [9, 10, 11]]
+
+
+def test_psnr_while_training_is_that_of_the_evaluation():
+    """The mean over pictures of each one's decibels, and finite where nothing differs."""
+    rng = np.random.default_rng(0)
+    pictures, rebuilt = rng.integers(0, 256, (2, 5, 3, 8, 8)).astype(np.uint8)
+    units = [to_unit(torch.from_numpy(each)) for each in (rebuilt, pictures)]
+
+    assert float(mean_psnr_db(*units)) == pytest.approx(psnr_db(rebuilt, pictures).mean(), abs=1e-4)
+    assert float(mean_psnr_db(units[0], units[0])) == pytest.approx(100.0)
 
 
 def test_latents_follow_the_mirrored_pictures():
@@ -208,7 +225,7 @@ def test_a_gaussian_prior_trained_beside_takes_the_place_of_n01_in_the_bound(dat
 
     assert kl_nats(Joint(autoencoder)) == kl_nats(Joint(autoencoder, prior))
     torch.nn.init.normal_(prior.project.weight, std=0.3)
-    pictures = mirrored(data.pictures[batch.rows], batch.flipped) / 255
+    pictures = data.pictures_of(batch)
     with torch.no_grad():
         said = prior(batch.conditions, batch.dropped)
         expected = autoencoder.encoder(pictures).kl_to(said).mean()

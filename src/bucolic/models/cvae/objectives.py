@@ -17,7 +17,6 @@ from torch.nn import functional
 from bucolic.models.cvae.alignment import AlignedPrior
 from bucolic.models.cvae.autoencoder import Autoencoder, negative_elbo
 from bucolic.models.cvae.gaussian_prior import GaussianPrior
-from bucolic.models.model import to_unit
 from bucolic.models.phases import Batch, Moment, TrainingData, Values
 
 KL_WARMUP_SHARE = 0.2
@@ -63,7 +62,7 @@ class AutoencoderObjective(nn.Module):
 
     def forward(self, batch: Batch, moment: Moment) -> tuple[Tensor, Values]:
         """The bound with one posterior sample a picture."""
-        pictures = to_unit(mirrored(self.data.pictures[batch.rows], batch.flipped))
+        pictures = self.data.pictures_of(batch)
         autoencoder, prior = self.network.autoencoder, self.network.prior
         posterior = autoencoder.encoder(pictures)
         latents = posterior.sample(batch.noise)
@@ -148,8 +147,3 @@ class PriorObjective(nn.Module):
         cosine = self.network.projector(features, self.maps.at(batch)).mean()
         values = {"flow": flow.detach(), "alignment": cosine.detach()}
         return flow + self.alignment_weight * (1 - cosine), values
-
-
-def mirrored(pictures: Tensor, flipped: Tensor) -> Tensor:
-    """Pictures [b, c, h, w] with the rows marked in `flipped` [b] mirrored left to right."""
-    return torch.where(flipped[:, None, None, None], pictures.flip(-1), pictures)

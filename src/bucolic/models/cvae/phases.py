@@ -24,6 +24,7 @@ from bucolic.models.phases import (
     TrainingData,
     below_one_another,
     mean_over_rows,
+    mean_psnr_db,
 )
 
 SHOWN_ROWS = 2
@@ -162,5 +163,4 @@ def _normalised(prior: LatentPrior, latents: Maps) -> Maps:
 def _psnr_db(network: Autoencoder, data: TrainingData, rows: Tensor) -> Tensor:
     pictures = to_unit(data.pictures[rows])
     rebuilt = network.reconstruct(pictures, data.image_conditions[rows]).clamp(0, 1)
-    errors = (rebuilt - pictures).square().flatten(1).mean(1)
-    return -10 * errors.clamp(min=1e-10).log10().mean()
+    return mean_psnr_db(rebuilt, pictures)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bucolic.models.dlfp.networks import Autoencoder
-from bucolic.models.model import to_unit
 from bucolic.models.phases import Batch, Moment, TrainingData, Values
 
 KL_WEIGHT, SSIM_WEIGHT = 0.5, 0.1
@@ -30,8 +29,7 @@ class StudyObjective(nn.Module):
 
     def forward(self, batch: Batch, _moment: Moment) -> tuple[Tensor, Values]:
         """The loss with one posterior sample a picture."""
-        pictures = to_unit(self.data.pictures[batch.rows])
-        pictures = torch.where(batch.flipped[:, None, None, None], pictures.flip(-1), pictures)
+        pictures = self.data.pictures_of(batch)
         logits, mean, log_variance = self.network(pictures, batch.conditions, batch.noise)
         rows = len(pictures)
         entropy = functional.binary_cross_entropy_with_logits(logits, pictures, reduction="none")

@@ -11,7 +11,7 @@ from bucolic.models.dlfp.config import DlfpConfig
 from bucolic.models.dlfp.model import Dlfp
 from bucolic.models.dlfp.networks import Autoencoder
 from bucolic.models.dlfp.objective import StudyObjective
-from bucolic.models.model import picture_seed
+from bucolic.models.model import picture_seed, to_unit
 from bucolic.models.phases import (
     END,
     Batch,
@@ -21,6 +21,7 @@ from bucolic.models.phases import (
     TrainingData,
     below_one_another,
     mean_over_rows,
+    mean_psnr_db,
 )
 
 
@@ -81,5 +82,4 @@ def _psnr_db(preview: Dlfp, network: Autoencoder, data: TrainingData, batch: Bat
     preview.autoencoder.load_state_dict(network.state_dict())
     pictures = data.pictures[batch.rows]
     rebuilt = preview.reconstruct(pictures, batch.conditions).to(pictures.device)
-    errors = (rebuilt.float() - pictures.float()).div(255).square().flatten(1).mean(1)
-    return -10 * errors.clamp(min=1e-10).log10().mean()
+    return mean_psnr_db(to_unit(rebuilt), to_unit(pictures))
