@@ -375,12 +375,12 @@ def test_the_card_names_losses_that_no_likelihood_asks_for(root: Path):
     render(root)
     card = root / "reports/model_card.md"
     assert "auxiliary" not in card.read_text()
-    params = {"train": {"detail_weight": 8.0, "alignment_weight": 0.0}}
+    params = {"train": {"detail_weight": 8.0, "alignment_weight": 2.0}}
     path = root / "reports/records/train.json"
     write(path, json.loads(path.read_text()) | {"params": params})
     render(root)
-    said = "of a CVAE with auxiliary loss: the squared error of fine detail, which no likelihood"
-    assert said in card.read_text()
+    said = "CVAE with auxiliary loss: beside the likelihood, the squared error of fine detail and "
+    assert said + "the angle between the prior's features and CLIP's |" in card.read_text()
 
 
 def test_the_page_hides_no_interval_and_says_what_copies_would_be_seen(root: Path):
