@@ -115,18 +115,25 @@ def _over_seeds(found: list[dict[str, Any]], part: str) -> dict[str, Any]:
 
 
 def _behind(found: list[dict[str, Any]], part: str, name: str) -> dict[str, Any]:
-    """How many prompts or pictures a figure is of, and its interval of each seed; where it says."""
-    dotted = [f"{part}.{name}", f"{part}.attributes.{name}"]
-    counts = [content["counts"] for content in found]
-    sizes = {of_seed["n"][key] for of_seed in counts for key in dotted if key in of_seed["n"]}
-    intervals = [
-        [round(end, 4) for end in of_seed["intervals"][key]]
-        for of_seed in counts
-        for key in dotted
-        if of_seed["intervals"].get(key)
-    ]
-    behind: dict[str, Any] = {f"{name}_n": max(sizes)} if sizes else {}
-    return behind | ({f"{name}_intervals": intervals} if intervals else {})
+    """How many prompts or pictures a figure is of, and its interval, of each seed.
+
+    One number where they are of as many; None of a seed that does not say.
+    """
+    sizes = [_said(content["counts"]["n"], part, name) for content in found]
+    intervals = [_said(content["counts"]["intervals"], part, name) for content in found]
+    behind: dict[str, Any] = {}
+    if any(size is not None for size in sizes):
+        behind[f"{name}_n"] = sizes[0] if len(set(sizes)) == 1 else sizes
+    if any(intervals):
+        behind[f"{name}_intervals"] = [
+            interval and [round(end, 4) for end in interval] for interval in intervals
+        ]
+    return behind
+
+
+def _said(of_figures: dict[str, Any], part: str, name: str) -> Any:
+    """What is said of a figure, which may be one of the attributes; None where nothing is."""
+    return of_figures.get(f"{part}.{name}", of_figures.get(f"{part}.attributes.{name}"))
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:

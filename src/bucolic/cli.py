@@ -262,11 +262,11 @@ def compare(first: str, second: str | None) -> None:
 
     Each is a commit, an experiment as `dvc exp show` names it, or a verdicts.parquet.
     """
-    from bucolic.reporting.comparison import differences, lines, verdicts_at
+    from bucolic.reporting.comparison import differences, left_out, lines, verdicts_at
 
     root = find_root(Path.cwd())
-    found = differences(verdicts_at(root, first), verdicts_at(root, second))
-    for line in lines(found):
+    runs = verdicts_at(root, first), verdicts_at(root, second)
+    for line in [*lines(differences(*runs)), *left_out(*runs)]:
         click.echo(line)
 
 

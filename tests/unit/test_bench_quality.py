@@ -36,6 +36,15 @@ def test_each_figure_keeps_its_n_and_the_interval_of_each_seed(quality: Any):
     assert "kid_intervals" not in quality._over_seeds([judged(0.1, None)], "metrics")
 
 
+def test_seeds_that_differ_in_what_is_behind_a_figure_are_told_apart(quality: Any):
+    """An n of each where they are not the same, and None in the place of a missing interval."""
+    first, second = judged(0.1, None), judged(0.2, [0.1, 0.3])
+    second["counts"]["n"]["metrics.kid"] = 100
+    found = quality._over_seeds([first, second], "metrics")
+    assert [191, 100] == found["kid_n"]
+    assert [None, [0.1, 0.3]] == found["kid_intervals"]
+
+
 def test_data_that_say_nothing_of_attributes_leave_cells_empty(quality: Any):
     """Photographs have no share of right attributes, and their column is there all the same."""
     entry = {part: {"psnr_db": 20.0, "psnr_db_range": [19.0, 21.0]} for part in quality.PARTS}

@@ -57,6 +57,8 @@ def _claim(difference: Mapping[str, Any]) -> str:
 
 
 def _verdict(difference: Mapping[str, Any]) -> str:
+    if len(difference["by_seed"]) == 1:
+        return "not shown: one seed"
     if difference["holds"]:
         return "yes"
     opposite = difference["interval"][1] < 0 and max(difference["by_seed"]) < 0

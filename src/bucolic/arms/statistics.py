@@ -30,8 +30,8 @@ class Estimate:
 
     @property
     def holds(self) -> bool:
-        """Whether it is above 0: the interval is, and so is every seed."""
-        return self.interval[0] > 0 and min(self.by_seed) > 0
+        """Whether it is above 0: the interval is, and so is every seed, of which one is too few."""
+        return len(self.by_seed) > 1 and self.interval[0] > 0 and min(self.by_seed) > 0
 
 
 def estimate(outcomes: np.ndarray) -> Estimate:

@@ -2,7 +2,7 @@
 
 One row a prompt and draw, ordered by slice, prompt and draw, so that two runs on the same test
 split can be compared prompt by prompt. `bucolic.asked` in the schema's metadata is JSON: by verdict
-who gave it, and `seed` and `test_digest`, which the distractors were drawn with and from.
+who gave it, `seed` and `draws`, and `distractors`, a digest of those of all prompts.
 
 | column | type | meaning |
 |---|---|---|

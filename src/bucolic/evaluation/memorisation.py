@@ -1,10 +1,11 @@
 """Whether the model draws what it saw, in the judge's eyes, with controls that must be caught.
 
-A picture counts as near a training picture when it, or its mirror image, is. The controls are the
+A picture counts as near a training picture when it, or its mirror image, is. What the model draws
+comes out of its decoder, whose blur alone takes pictures away from all training pictures: so do the
+held-out pictures that it is measured by, which the autoencoder gives back. The controls are the
 same test on training pictures, half of them mirrored, all with a little noise, in place of all, of
-half and of a tenth of the model's own: they show that the test works. A model that copies hands in
-what its own decoder makes of them, which is blurred and harder to tell: `decoded` says how many of
-those the test would see.
+half and of a tenth of the model's own: they show that the test works. `decoded` has copies that the
+autoencoder gives back, as a model that copies might hand them in.
 """
 
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class Memorisation:
 def memorisation(
     sitting: Sitting,
     train: Split,
+    test: Split,
     jury: Jury,
     reconstruct: Callable[[np.ndarray, np.ndarray], np.ndarray],
     seed: int,
@@ -52,6 +54,7 @@ def memorisation(
     Args:
         sitting: the model's pictures with the real ones of the same prompts.
         train: the training pictures, and their embeddings.
+        test: the split of the prompts.
         jury: whose judge, or only CLIP, measures how near pictures are.
         reconstruct: what the model's autoencoder makes of pictures, uint8 [n, 3, s, s], under
             their embeddings [n, e].
@@ -62,10 +65,16 @@ def memorisation(
         names = ("c_t_z", "copied_share")
         return Memorisation({name: absent(TOO_FEW) for name in names})
     seen = jury.judged(train.images)
+    own = sitting.exam.prompts.image_rows[:: sitting.exam.draws]
     rows, copies = _copies(train.images, len(made), seed)
-    decoded = reconstruct(copies, train.image_vectors[rows])
     generated, held_out, copied, blurred = (
-        _nearest(batch, seen, jury) for batch in (made, real, _noisy(copies, seed), decoded)
+        _nearest(batch, seen, jury)
+        for batch in (
+            made,
+            reconstruct(real, test.image_vectors[own]),
+            _noisy(copies, seed),
+            reconstruct(copies, train.image_vectors[rows]),
+        )
     )
     share, interval = copied_share(generated, held_out)
     figures = {

@@ -27,7 +27,7 @@ MEASURES = {
     "clip_similarity": "CLIP similarity",
 }
 Key = tuple[str, int, str]
-DISTRACTORS = ("seed", "test_digest")  # what they are drawn with, and from
+DISTRACTORS = "distractors"  # their digest
 LEAST_PROMPTS = 10  # for a verdict: of few, an interval may be narrow by chance
 SLICES = {ORDINARY: "ordinary prompts", HELD_OUT: "held-out combinations"}
 
@@ -115,10 +115,24 @@ def differences(first: pa.Table, second: pa.Table) -> list[Difference]:
     return [difference for difference in found if difference]
 
 
+def left_out(first: pa.Table, second: pa.Table) -> list[str]:
+    """The measures that are not compared though both runs have them, with the reason."""
+    both = [
+        name
+        for name in MEASURES
+        if all(table[name].null_count < len(table) for table in (first, second))
+    ]
+    return [
+        f"{MEASURES[name]} is left out: the two runs had other judges or other distractors"
+        for name in both
+        if not _same_question(name, first, second)
+    ]
+
+
 def _same_question(measure: str, first: pa.Table, second: pa.Table) -> bool:
     """Whether both runs were judged by the same, and where it matters on the same distractors."""
     asked, other = asked_of(first), asked_of(second)
-    decides = [measure, *DISTRACTORS] if measure.startswith("r_precision") else [measure]
+    decides = [measure, DISTRACTORS] if measure.startswith("r_precision") else [measure]
     return all(asked.get(name) == other.get(name) for name in decides)
 
 

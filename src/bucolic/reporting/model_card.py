@@ -10,7 +10,7 @@ from bucolic.models.config import DEFAULT_KIND
 from bucolic.reporting.figure_tables import FigureTables
 
 SHOWN = ("metrics", "best_of", "bounds.real")
-AUXILIARY = {  # by the weight in train that turns it on
+SAID = {  # of losses beside the likelihood, by their weight in train
     "detail_weight": "the squared error of fine detail",
     "alignment_weight": "the angle between the prior's features and CLIP's",
 }
@@ -25,7 +25,7 @@ def model_card(
     """The card as Markdown.
 
     Args:
-        page: what the report says: keywords, commit, dirty, dataset, mismatch, sampling, training.
+        page: what the report says: keywords, commit, dirty, dataset, mismatch, sampling.
         model: the content of its config.json.
         found: that of evaluate.json; None where it has not been judged.
         shard: figures of the shard stage; None where they are not there.
@@ -49,9 +49,7 @@ def model_card(
             "arms": [labels[place] for place in SHOWN],
             "figures": FigureTables(found).rows(headline, SHOWN) if found else [],
             "counts": counts,
-            "auxiliary": [
-                said for name, said in AUXILIARY.items() if page.get("training", {}).get(name)
-            ],
+            "auxiliary": [SAID[name] for name in model.get("training", {}).get("auxiliary", {})],
             "pictured": counts.get("pictures"),
             "candidates": len((page["sampling"] or {}).get("candidates", [])),
         }

@@ -39,9 +39,9 @@ CARD = "model_card.md"
 DENOISED = {"val": "species", "train": "count", "third": "colour"}
 OF_MODEL = {
     "memorisation.copied_share": "Share of copies: nearer to a training picture than 98 % of "
-    "held-out ones are, less the share of these; about 0 by chance",
-    "memorisation.c_t_z": "C_T, z: positive where pictures are nearer to training than held-out "
-    "ones; within 2 of 0 by chance",
+    "reconstructed held-out ones are, less the share of these; about 0 by chance",
+    "memorisation.c_t_z": "C_T, z: positive where pictures are nearer to training than "
+    "reconstructed held-out ones; within 2 of 0 by chance",
     "diversity.of_draws": "Mean cosine distance of two of 16 pictures of one prompt",
     "diversity.of_real": "The same of real pictures that meet the prompt",
     "diversity.ratio": "Diversity over that of real pictures",
@@ -181,7 +181,6 @@ def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -
         "clip": clip,
         "mismatch": _mismatch(records),
         "params": _params(records),
-        "training": (records["train"] or {}).get("params", {}).get("train", {}),
     }
 
 

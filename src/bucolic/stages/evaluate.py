@@ -4,12 +4,13 @@ It shows samples, and for drawn data sets bounds, which hold real images: those 
 belong to their authors and stay out of reports.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from bucolic.base.files import fingerprint
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
@@ -18,6 +19,8 @@ from bucolic.seeing.clip.config import ClipConfig
 
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
+    from bucolic.data.shards import Split
+    from bucolic.evaluation.scores import Sitting
     from bucolic.evaluation.study import Findings, Study
     from bucolic.models.trained import TrainedModel
 
@@ -94,8 +97,7 @@ def evaluate(
     images = len(study.test.image_ids)
     asked = {"seed": config.seed, "draws": config.draws}
     sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
-    digest = content_digest(study.test)
-    by_whom = study.jury.names | asked | {"test_digest": digest}
+    by_whom = study.jury.names | asked | {"distractors": _distractors(study.test, sittings)}
     write_verdicts(verdicts, verdict_rows(study.test, sittings), by_whom)
     about = {"test_images": images, "sampling": artist.config["sampling"], **asked}
     content = document(ordinary, held_out, study.jury, about)
@@ -103,11 +105,17 @@ def evaluate(
         Rows(images, images),
         content,
         headline(content),
-        details={"test_digest": digest},
+        details={"test_digest": content_digest(study.test)},
         sheets=shown,
         device=device,
         precision=study.jury.towers.provenance["precision"],
     )
+
+
+def _distractors(test: "Split", sittings: Mapping[str, "Sitting | None"]) -> str:
+    """Digest of the captions that R-precision holds against each prompt."""
+    exams = [sitting.exam for sitting in sittings.values() if sitting]
+    return fingerprint([[test.captions[row] for row in exam.rivals.ravel()] for exam in exams])
 
 
 def _study(

@@ -18,6 +18,7 @@ from bucolic.models.kinds import kind_named
 from bucolic.seeing.clip.config import ClipConfig
 
 logger = logging.getLogger(__name__)
+AUXILIARY = ("detail_weight", "alignment_weight")  # of losses beside the likelihood
 if TYPE_CHECKING:
     from torch.nn import Module
 
@@ -79,6 +80,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         details |= _machinery(device, world)
         if world.leads:
             seen = {"precision": config.precision, "images_seen": details["images_seen"]}
+            seen |= {"auxiliary": _auxiliary(plan, config)}
             about = _provenance(index.clip, clip, splits["train"])
             about |= {"training": seen, "sampling": asdict(choice.sampling)}
             _write(out, curves, context.model, about, rows, model.kind)
@@ -150,6 +152,12 @@ def _name_ignored(plan: "Plan", name: str, config: TrainConfig) -> None:
     """Say once which of the keys that are set change nothing."""
     if ignored := [f"train.{key}" for key in plan.ignored if key in config.model_fields_set]:
         logger.info("this model (%s) has no use for %s", name, ", ".join(ignored))
+
+
+def _auxiliary(plan: "Plan", config: TrainConfig) -> dict[str, float]:
+    """Weights of the losses beside the likelihood that this kind was trained with."""
+    weights = {name: getattr(config, name, 0) for name in AUXILIARY if name not in plan.ignored}
+    return {name: weight for name, weight in weights.items() if weight}
 
 
 def _candidates(plan: "Plan", config: TrainConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:

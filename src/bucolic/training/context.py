@@ -14,8 +14,8 @@ from bucolic.seeing.jury import feature_maps
 from bucolic.training.data import Chance, draw_batch, fixed_batches
 from bucolic.training.distributed import World
 
-# Rows of each split that a validation looks at: so many that all validations of a phase together
-# cost less than 3 % of it, within bounds.
+# Rows of each split that a validation looks at, within bounds: that many for each image of the
+# budget, over all validations. They go forwards alone, through a third of a step's operations.
 VALIDATED_SHARE = 0.025
 FEWEST_ROWS, MOST_ROWS = 64, 1024
 ROWS_PER_BATCH = 64

@@ -21,6 +21,7 @@ def found(interval: tuple[float, float], by_seed: tuple[float, ...], *, holds: b
         ((0.01, 0.2), (0.3, -0.1), False, "not shown"),
         ((-0.2, -0.1), (-0.1, -0.2), False, "no, the opposite does"),
         ((-0.2, -0.1), (-0.3, 0.01), False, "not shown"),
+        ((0.01, 0.2), (0.1,), False, "not shown: one seed"),
     ],
 )
 def test_a_claim_is_shown_or_its_opposite_or_neither(

@@ -65,13 +65,18 @@ def test_a_prompt_s_own_difficulty_falls_out_of_a_paired_difference():
 
 @pytest.mark.parametrize(
     ("by_seed", "holds"),
-    [((0.2, 0.21, 0.2), True), ((0.4, 0.4, -0.05), False), ((-0.2, -0.2, -0.2), False)],
+    [
+        ((0.2, 0.21, 0.2), True),
+        ((0.4, 0.4, -0.05), False),
+        ((-0.2, -0.2, -0.2), False),
+        ((0.2,), False),
+    ],
 )
 def test_a_claim_holds_if_the_interval_and_every_seed_are_above_zero(
     by_seed: tuple[float, ...], holds: bool
 ):
-    """One seed that says the opposite is enough against it."""
-    noise = np.random.default_rng(0).normal(size=(3, 500)) * 0.1
+    """One seed that says the opposite is enough against it, and one alone says nothing."""
+    noise = np.random.default_rng(0).normal(size=(len(by_seed), 500)) * 0.1
 
     found = estimate(noise - noise.mean(1, keepdims=True) + np.array(by_seed)[:, None])
 

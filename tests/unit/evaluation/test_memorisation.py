@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -61,26 +62,46 @@ def as_it_is(pictures: np.ndarray, _vectors: np.ndarray) -> np.ndarray:
 
 def found_of(made: np.ndarray, real: np.ndarray, train: np.ndarray) -> Memorisation:
     """The test of pictures whose decoder loses nothing."""
-    return memorisation(sitting(made, real), split(train), JURY, as_it_is, 0)
+    return memorisation(sitting(made, real), split(train), split(real), JURY, as_it_is, 0)
 
 
-def test_copies_are_asked_for_as_the_model_would_hand_them_in():
-    """A decoder that keeps little hides them; it is given the embeddings of what was copied."""
+def test_copies_are_asked_for_as_the_autoencoder_gives_them_back():
+    """An autoencoder that keeps nothing hides them; it is given the pictures' own embeddings."""
     train, made, real = blobs(0, 400), blobs(1, 150), blobs(2, 150)
+    given = []
 
-    def blurred(pictures: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        own = train[vectors[:, 0].astype(int)]
-        mirrored = own[..., ::-1]
-        assert all(
-            np.array_equal(picture, one) or np.array_equal(picture, other)
-            for picture, one, other in zip(pictures, own, mirrored, strict=True)
-        )
-        return blobs(3, len(pictures))
+    def forgetful(pictures: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        given.append((pictures, vectors[:, 0].astype(int)))
+        return blobs(3 + len(given), len(pictures))
 
-    found = memorisation(sitting(made, real), split(train), JURY, blurred, 0)
-    assert dict.fromkeys(CONTROLS, True) == found.controls
+    found = memorisation(sitting(made, real), split(train), split(real), JURY, forgetful, 0)
     assert dict.fromkeys(CONTROLS, False) == found.decoded
+    (held_out, rows), (copies, of_train) = given
+    assert np.array_equal(held_out, real)
+    assert rows.tolist() == list(range(150))
+    own = train[of_train]
+    assert all(
+        np.array_equal(picture, one) or np.array_equal(picture, one[..., ::-1])
+        for picture, one in zip(copies, own, strict=True)
+    )
     assert dict.fromkeys(CONTROLS, True) == found_of(made, real, train).decoded
+
+
+def test_what_the_decoder_does_to_every_picture_is_no_distance_from_training():
+    """Held-out pictures have gone through it, too: beside them as they are, z would be far off."""
+    train, made, real = blobs(0, 400), blobs(1, 150), blobs(2, 150)
+    veil = blobs(9, 1) // 2
+
+    def veiled(pictures: np.ndarray, _vectors: np.ndarray) -> np.ndarray:
+        return pictures // 2 + veil
+
+    def z_of(reconstruct: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
+        drawn = sitting(veiled(made, made), real)
+        found = memorisation(drawn, split(train), split(real), JURY, reconstruct, 0)
+        return float(found.figures["c_t_z"].value or 0)
+
+    assert abs(z_of(veiled)) < 3
+    assert abs(z_of(as_it_is)) > 4
 
 
 def test_a_model_of_its_own_ideas_is_let_off_and_all_controls_are_caught():
@@ -113,4 +134,5 @@ def test_too_few_held_out_images_are_not_testable(study: Study):
     assert all("not testable" in str(figure.reason) for figure in found.figures.values())
     assert found.controls == found.decoded == {}
     without = dataclasses.replace(sitting(made, real), real=None)
-    assert memorisation(without, split(train), JURY, as_it_is, 0).controls == {}
+    found = memorisation(without, split(train), split(real), JURY, as_it_is, 0)
+    assert found.controls == {}

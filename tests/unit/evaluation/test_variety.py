@@ -62,7 +62,12 @@ def test_a_real_picture_meets_all_that_a_caption_says_judged_or_not(world: World
         diversity(drawn, each, world.test, world.attributes, JURY)["of_real"].value
         for each in (prompts, silent)
     ]
+    assert found[0] is not None
     assert found[0] == found[1]
+    everything = replace(world.attributes, states={})
+    at_large = diversity(drawn, prompts, world.test, everything, JURY)["of_real"].value
+    assert at_large is not None
+    assert at_large > found[0]
 
 
 def test_without_attributes_nobody_knows_which_real_pictures_meet_a_prompt(world: World):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from bucolic.base.errors import ParamsError
 from bucolic.cli import main
 from bucolic.data.verdicts import read_verdicts, write_verdicts
-from bucolic.reporting.comparison import differences
+from bucolic.reporting.comparison import differences, left_out
 
 
 def verdicts(
@@ -73,12 +73,15 @@ def test_distractors_of_another_test_split_are_another_question(tmp_path: Path):
     rows = [row | {"r_precision": True} for row in verdicts([[True]] * 20)]
     asked = ASKED | {"r_precision": "meadow-judge"}
     tables = [
-        written(tmp_path / f"{name}.parquet", rows, asked | {"test_digest": name})
+        written(tmp_path / f"{name}.parquet", rows, asked | {"distractors": name})
         for name in ("a", "b")
     ]
     assert "R-precision" in {line.measure for line in differences(tables[0], tables[0])}
     found = {line.measure for line in differences(*tables)}
     assert {"all attributes right", "CLIP similarity"} == found
+    (told,) = left_out(*tables)
+    assert told.startswith("R-precision is left out")
+    assert left_out(tables[0], tables[0]) == []
 
 
 def test_of_few_prompts_nothing_is_told_apart(tmp_path: Path):

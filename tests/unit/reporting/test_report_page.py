@@ -375,9 +375,10 @@ def test_the_card_names_losses_that_no_likelihood_asks_for(root: Path):
     render(root)
     card = root / "reports/model_card.md"
     assert "auxiliary" not in card.read_text()
-    params = {"train": {"detail_weight": 8.0, "alignment_weight": 2.0}}
-    path = root / "reports/records/train.json"
-    write(path, json.loads(path.read_text()) | {"params": params})
+    path = root / "models/current/config.json"
+    content = json.loads(path.read_text())
+    content["training"]["auxiliary"] = {"detail_weight": 8.0, "alignment_weight": 2.0}
+    write(path, content)
     render(root)
     said = "CVAE with auxiliary loss: beside the likelihood, the squared error of fine detail and "
     assert said + "the angle between the prior's features and CLIP's |" in card.read_text()
