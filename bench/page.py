@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from demo import lines as demo_lines
+
 from bucolic.arms.page import gap_line
 from bucolic.arms.page import lines as arms_lines
 from bucolic.base.files import write_text
@@ -107,9 +109,18 @@ def _photographs(found: Found) -> Iterator[str]:
         yield f"| {name.replace('/', ', ')} | {figure['mean']} | {low} to {high} |"
 
 
+def _demo(found: Found) -> Iterator[str]:
+    seconds = found["duration_s"]
+    stages = ", ".join(f"{name} {taken:.0f}" for name, taken in seconds.items())
+    yield f"Seconds: {stages}; in all {sum(seconds.values()):.0f}."
+    yield ""
+    yield from demo_lines(found)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Found], Iterator[str]]]] = {
     "filter": ("Filter: captions searched for a theme", _filter),
     "train": ("Training: speed of the two phases", _train),
+    "demo": ("One training of preset meadow, beside bounds", _demo),
     "quality": ("Quality over seeds of training", _quality),
     "arms": ("Pictures or captions", _arms),
     "photographs": ("What an autoencoder keeps of photographs", _photographs),
