@@ -7,11 +7,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from demo import lines as demo_lines
-
 from bucolic.arms.page import gap_line
 from bucolic.arms.page import lines as arms_lines
 from bucolic.base.files import write_text
+from demo import lines as demo_lines
 from quality import lines as quality_lines
 from quality import presets_in
 from recorded import ROOT

@@ -314,6 +314,20 @@ def test_the_figures_over_seeds_in_readme_are_those_of_the_record(
         assert line in shown
 
 
+def test_the_figures_of_one_training_in_readme_are_those_of_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As bench/demo.py prints them of its result."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    from demo import lines
+
+    found = json.loads((ROOT / "bench/results/demo.json").read_text())
+    readme = (ROOT / "README.md").read_text()
+    for line in lines(found):
+        assert line in readme.splitlines()
+    assert f"commit {found['commit'][:7]}" in readme
+
+
 def test_the_page_of_results_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch):
     """As bench/page.py writes it, from every file of results."""
     monkeypatch.syspath_prepend(ROOT / "bench")
