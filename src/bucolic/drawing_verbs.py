@@ -70,10 +70,8 @@ def generate(  # noqa: PLR0913, PLR0917 - an argument for each option
     whole_number("steps", 1 if steps is None else steps, STEPS)
     whole_number("best_of", best_of, CANDIDATES)
     model = _model(folder)
-    drawn = model.generate(
-        texts, n=count, seed=seed, guidance=guidance, steps=steps, best_of=best_of
-    )
-    _save(model, drawn, texts, out, {"seed": seed})
+    asked: dict[str, Any] = {"seed": seed, "guidance": guidance, "steps": steps, "best_of": best_of}
+    _save(model, model.generate(texts, n=count, **asked), texts, out, asked)
 
 
 @click.command()
@@ -90,8 +88,9 @@ def vary(
     picture = _checked(guidance, out, image)
     whole_number("n", count, COUNTS)
     model = _model(folder)
-    drawn = model.vary(picture, n=count, seed=seed, guidance=guidance)
-    _save(model, drawn, [f"a variation of {_named(image)}"], out, {"seed": seed})
+    asked: dict[str, Any] = {"seed": seed, "guidance": guidance}
+    drawn = model.vary(picture, n=count, **asked)
+    _save(model, drawn, [f"a variation of {_named(image)}"], out, asked)
 
 
 @click.command()
@@ -115,10 +114,10 @@ def interpolate(
     ends = _checked(guidance, out, first, last)
     whole_number("steps", frames, FRAMES[1:])
     model = _model(folder)
-    drawn = model.interpolate(*ends, frames=frames, seed=seed, guidance=guidance)
-    _save(
-        model, drawn[None], [f"from {_named(first)} to {_named(last)}"], out, {"seed": seed}, frames
-    )
+    asked: dict[str, Any] = {"seed": seed, "guidance": guidance}
+    drawn = model.interpolate(*ends, frames=frames, **asked)
+    told = f"from {_named(first)} to {_named(last)}"
+    _save(model, drawn[None], [told], out, asked, frames)
 
 
 @click.command()
@@ -148,15 +147,9 @@ def edit(  # noqa: PLR0913, PLR0917 - an argument for each option
     finite_number("amount", amount, least=0, most=1)
     whole_number("steps", frames, FRAMES)
     model = _model(folder)
-    drawn = model.edit(picture, before, after, amount=amount, frames=frames, guidance=guidance)
-    _save(
-        model,
-        drawn[None],
-        [f"{_named(image)}, {before} to {after}"],
-        out,
-        {"amount": amount},
-        frames,
-    )
+    asked: dict[str, Any] = {"amount": amount, "guidance": guidance}
+    drawn = model.edit(picture, before, after, frames=frames, **asked)
+    _save(model, drawn[None], [f"{_named(image)}, {before} to {after}"], out, asked, frames)
 
 
 def _checked(guidance: float | None, out: Path, *images: Path) -> "list[Image]":
@@ -194,12 +187,12 @@ def _save(
     drawn: "Pictures",
     texts: list[str],
     out: Path,
-    asked: Mapping[str, float],
+    asked: Mapping[str, Any],
     columns: int | None = None,
 ) -> None:
-    from bucolic.showing.pictures import COLUMNS, save_pictures
+    from bucolic.showing.pictures import COLUMNS, origin_of, save_pictures
 
-    origin = {**{name: str(value) for name, value in asked.items()}, **model.digests}
+    origin = origin_of(asked, model.digests)
     for path in save_pictures(drawn, texts, out, origin=origin, columns=columns or COLUMNS):
         click.echo(path)
 

@@ -148,6 +148,33 @@ def test_the_digest_is_that_of_the_file(artist: Bucolic, folder: Path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], {"seed": "0", "best_of": "1"}),
+        (
+            ["--best-of", "2", "--guidance", "1.5", "--steps", "2", "--seed", "7"],
+            {"seed": "7", "best_of": "2", "guidance": "1.5", "steps": "2"},
+        ),
+    ],
+)
+def test_a_png_says_all_that_was_asked(
+    folder: Path, tmp_path: Path, arguments: list[str], said: dict[str, str]
+):
+    """So that it can be drawn again; of what was not asked the model's own choice holds."""
+    out = tmp_path / "cow.png"
+
+    done = CliRunner().invoke(
+        main,
+        ["generate", "a cow", "-n", "1", *arguments, "--model", str(folder), "--out", str(out)],
+    )
+
+    assert done.exit_code == 0, done.output
+    text = Image.open(out).info
+    names = ("seed", "best_of", "guidance", "steps")
+    assert {name: text[name] for name in names if name in text} == said
+
+
+@pytest.mark.parametrize(
     ("verb", "expected", "asked_with"),
     [
         (["vary", "A", "-n", "3", "--seed", "2"], ["a variation of a.png"] * 3, ("seed", "2")),

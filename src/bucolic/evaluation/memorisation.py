@@ -44,7 +44,6 @@ class Memorisation:
 def memorisation(
     sitting: Sitting,
     train: Split,
-    test: Split,
     jury: Jury,
     reconstruct: Callable[[np.ndarray, np.ndarray], np.ndarray],
     seed: int,
@@ -52,26 +51,24 @@ def memorisation(
     """Test the first draw of each prompt against the training pictures.
 
     Args:
-        sitting: the model's pictures with the real ones of the same prompts.
+        sitting: the model's pictures with reconstructions of the real ones of the same prompts.
         train: the training pictures, and their embeddings.
-        test: the split of the prompts.
         jury: whose judge, or only CLIP, measures how near pictures are.
         reconstruct: what the model's autoencoder makes of pictures, uint8 [n, 3, s, s], under
             their embeddings [n, e].
         seed: of the copies.
     """
-    made, real = sitting.firsts.pictures, sitting.real.pictures if sitting.real else None
-    if real is None or len(real) < LEAST_IMAGES:
+    made, rebuilt = sitting.firsts.pictures, sitting.rebuilt
+    if rebuilt is None or len(rebuilt.pictures) < LEAST_IMAGES:
         names = ("c_t_z", "copied_share")
         return Memorisation({name: absent(TOO_FEW) for name in names})
     seen = jury.judged(train.images)
-    own = sitting.exam.prompts.image_rows[:: sitting.exam.draws]
     rows, copies = _copies(train.images, len(made), seed)
     generated, held_out, copied, blurred = (
         _nearest(batch, seen, jury)
         for batch in (
             made,
-            reconstruct(real, test.image_vectors[own]),
+            rebuilt.pictures,
             _noisy(copies, seed),
             reconstruct(copies, train.image_vectors[rows]),
         )

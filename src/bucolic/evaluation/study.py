@@ -132,7 +132,7 @@ def _with_more(study: Study, found: Findings, sitting: Sitting) -> Findings:
     """The same with what is asked of the model alone: memory, variety, and what decides."""
     seed, test = study.seed, study.test
     of_test = study.artist, test.images, test.image_vectors, seed
-    memory = memorisation(sitting, study.train, test, study.jury, study.artist.reconstruct, seed)
+    memory = memorisation(sitting, study.train, study.jury, study.artist.reconstruct, seed)
     prompts = sitting.exam.prompts.take(_firsts(sitting)[:PROMPTS])
     texts = test.caption_vectors[prompts.caption_rows]
     varied = study.artist.draw(texts, n=SAMPLES, seed=seed + 1)

@@ -87,14 +87,19 @@ def verdicts_at(root: Path, revision: str | None) -> pa.Table:
 
 def _content_at(root: Path, revision: str) -> bytes:
     import dvc.api  # noqa: PLC0415 - half a second
-    from dvc.exceptions import DvcException  # noqa: PLC0415
+    from dvc.exceptions import DvcException, PathMissingError  # noqa: PLC0415
     from scmrepo.exceptions import SCMError  # noqa: PLC0415
 
     try:
         content: bytes = dvc.api.read(VERDICTS, repo=str(root), rev=revision, mode="rb")
     except (DvcException, SCMError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ParamsError(f"{revision}: no {VERDICTS} is to be had of it: {reason}") from None
+        if isinstance(error, PathMissingError):
+            reason = "its dvc.lock has none"
+        raise ParamsError(
+            f"{revision}: no {VERDICTS} is to be had of it ({reason}): "
+            "name a revision that an evaluated run was committed in (git add dvc.lock)"
+        ) from None
     return content
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -266,6 +267,14 @@ def _canvas(width_px: int, height_px: int) -> Image.Image:
 
 def _image(picture: Pictures) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+
+
+def origin_of(asked: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, str]:
+    """What a PNG says of where its picture comes from: all that was asked for, and the digests.
+
+    Of what was not asked for, None, the model's own choice holds.
+    """
+    return {name: str(value) for name, value in asked.items() if value is not None} | {**digests}
 
 
 def _told(prompt: str, origin: Mapping[str, str]) -> dict[str, str]:

@@ -19,7 +19,6 @@ from bucolic.seeing.clip.config import ClipConfig
 
 if TYPE_CHECKING:
     from bucolic.base.sheet import Block, Sheet
-    from bucolic.data.shards import Split
     from bucolic.evaluation.scores import Sitting
     from bucolic.evaluation.study import Findings, Study
     from bucolic.models.trained import TrainedModel
@@ -79,11 +78,9 @@ def evaluate(
     """
     from bucolic.base.device import choose_device, products_in
     from bucolic.data.shards import content_digest
-    from bucolic.data.verdicts import write_verdicts
     from bucolic.evaluation.document import document, headline
     from bucolic.evaluation.gallery import gallery
     from bucolic.evaluation.study import on_held_out_combinations, on_ordinary_prompts
-    from bucolic.evaluation.verdicts import verdict_rows
     from bucolic.models.trained import TrainedModel
     from bucolic.seeing.prompts import HELD_OUT, ORDINARY
 
@@ -97,8 +94,7 @@ def evaluate(
     images = len(study.test.image_ids)
     asked = {"seed": config.seed, "draws": config.draws}
     sittings = {ORDINARY: ordinary.sitting, HELD_OUT: held_out.sitting}
-    by_whom = study.jury.names | asked | {"distractors": _distractors(study.test, sittings)}
-    write_verdicts(verdicts, verdict_rows(study.test, sittings), by_whom)
+    _write_verdicts(verdicts, study, sittings, asked)
     about = {"test_images": images, "sampling": artist.config["sampling"], **asked}
     content = document(ordinary, held_out, study.jury, about)
     return Summary(
@@ -112,10 +108,20 @@ def evaluate(
     )
 
 
-def _distractors(test: "Split", sittings: Mapping[str, "Sitting | None"]) -> str:
-    """Digest of the captions that R-precision holds against each prompt."""
-    exams = [sitting.exam for sitting in sittings.values() if sitting]
-    return fingerprint([[test.captions[row] for row in exam.rivals.ravel()] for exam in exams])
+def _write_verdicts(
+    path: Path,
+    study: "Study",
+    sittings: Mapping[str, "Sitting | None"],
+    asked: dict[str, int],
+) -> None:
+    """Write them with who gave them, and a digest of what R-precision held against the prompts."""
+    from bucolic.data.verdicts import write_verdicts
+    from bucolic.evaluation.verdicts import verdict_rows
+
+    texts, exams = study.test.captions, [sitting.exam for sitting in sittings.values() if sitting]
+    rivals = [[texts[row] for row in exam.rivals.ravel()] for exam in exams]
+    by_whom = {**study.jury.names, **asked, "distractors": fingerprint(rivals)}
+    write_verdicts(path, verdict_rows(study.test, sittings), by_whom)
 
 
 def _study(

@@ -79,10 +79,9 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
         details = spent(rows, networks) | _judged_on(splits["val"], judged)
         details |= _machinery(device, world)
         if world.leads:
-            seen = {"precision": config.precision, "images_seen": details["images_seen"]}
-            seen |= {"auxiliary": _auxiliary(plan, config)}
             about = _provenance(index.clip, clip, splits["train"])
-            about |= {"training": seen, "sampling": asdict(choice.sampling)}
+            about |= {"training": _training(plan, config, details["images_seen"])}
+            about |= {"sampling": asdict(choice.sampling)}
             _write(out, curves, context.model, about, rows, model.kind)
             write_json(sampling, judged)
         world.wait()
@@ -154,10 +153,11 @@ def _name_ignored(plan: "Plan", name: str, config: TrainConfig) -> None:
         logger.info("this model (%s) has no use for %s", name, ", ".join(ignored))
 
 
-def _auxiliary(plan: "Plan", config: TrainConfig) -> dict[str, float]:
-    """Weights of the losses beside the likelihood that this kind was trained with."""
+def _training(plan: "Plan", config: TrainConfig, images_seen: dict[str, int]) -> dict[str, Any]:
+    """How a model was trained: its budgets, arithmetic, and losses beside the likelihood."""
     weights = {name: getattr(config, name, 0) for name in AUXILIARY if name not in plan.ignored}
-    return {name: weight for name, weight in weights.items() if weight}
+    auxiliary = {name: weight for name, weight in weights.items() if weight}
+    return {"precision": config.precision, "images_seen": images_seen, "auxiliary": auxiliary}
 
 
 def _candidates(plan: "Plan", config: TrainConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:

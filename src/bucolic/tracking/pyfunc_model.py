@@ -55,18 +55,19 @@ class PromptToPictures(PythonModel):
         except BucolicError as error:
             code = CODES.get(error.kind, databricks_pb2.INTERNAL_ERROR)
             raise MlflowException(str(error), code) from None
-        origin = {"seed": str(chosen.get("seed", 0)), **self.model.digests}
+        asked = {"seed": 0, "best_of": 1} | {k: v for k, v in chosen.items() if k != "n"}
         return [
-            {"prompt": prompt, "pictures": [_png(picture, prompt, origin) for picture in pictures]}
+            {"prompt": prompt, "pictures": [self._png(each, prompt, asked) for each in pictures]}
             for prompt, pictures in zip(prompts, drawn, strict=True)
         ]
 
+    def _png(self, picture: np.ndarray, prompt: str, asked: dict[str, Any]) -> str:
+        """A uint8 [3, s, s] RGB array as a PNG file in base64 that says where it comes from."""
+        from bucolic.showing.pictures import origin_of, png_of  # noqa: PLC0415 - once drawn
 
-def _png(picture: np.ndarray, prompt: str, origin: dict[str, str]) -> str:
-    """A uint8 [3, s, s] RGB array as a PNG file in base64 that says where it comes from."""
-    from bucolic.showing.pictures import png_of  # noqa: PLC0415 - only once something is drawn
-
-    return base64.b64encode(png_of(picture, prompt, origin)).decode()
+        return base64.b64encode(
+            png_of(picture, prompt, origin_of(asked, self.model.digests))
+        ).decode()
 
 
 set_model(PromptToPictures())

@@ -151,6 +151,11 @@ def test_a_commit_and_an_experiment_are_compared_by_their_names(
     done = CliRunner().invoke(main, ["compare", "HEAD~1", "run-1"])
     assert done.exit_code == 0, done.output
     assert "all attributes right     0.500   1.000  +0.500" in done.output
+    run("git", "rm", "-q", "--cached", "reports/verdicts.parquet")
+    run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "none")
+    none = CliRunner().invoke(main, ["compare", "HEAD"])
+    assert none.exit_code == 2
+    assert "(its dvc.lock has none): name a revision that an evaluated run was" in none.output
 
 
 def test_other_prompts_under_the_same_ids_are_no_pairs(tmp_path: Path):

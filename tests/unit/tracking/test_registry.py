@@ -406,7 +406,8 @@ def test_the_version_loads_and_draws(
     assert [len(row["pictures"]) for row in answer] == [3, 3]
     picture = Image.open(io.BytesIO(base64.b64decode(answer[1]["pictures"][2])))
     assert np.asarray(picture)[0, 0].tolist() == [7, 15, 4]
-    assert (picture.info["prompt"], picture.info["seed"]) == ("two sheep", "7")
+    said = ("prompt", "seed", "guidance", "best_of")
+    assert [picture.info[name] for name in said] == ["two sheep", "7", "1.5", "4"]
     assert picture.info["model_sha256"] == FakeBucolic.digests["model_sha256"]
     assert "AI-generated" in picture.info["Software"]
     files = list(Path(client._tracking_client.tracking_uri[10:]).parent.rglob("*"))
