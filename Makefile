@@ -5,10 +5,11 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := true
+export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo experiments test check up bench-filter gpu-check meadow-clip clean
+.PHONY: help setup demo experiments test check up bench-filter bench-embed bench-shard bench-swap bench-coco2017 bench-scale gpu-check meadow-clip clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -55,6 +56,26 @@ up: setup ## Start the Prefect server (4200), the deployments, a worker and the 
 
 bench-filter: setup ## Race the filter stage against pycocotools (bench/results/filter.json)
 	python bench/filter.py
+	python bench/page.py
+
+bench-embed: setup ## Race the embed stage against clip-retrieval (bench/results/embed.json)
+	python bench/embed.py
+	python bench/page.py
+
+bench-shard: setup ## Race images and shard against img2dataset (bench/results/shard.json)
+	python bench/shard.py
+	python bench/page.py
+
+bench-swap: setup ## Measure what one more keyword costs (bench/results/swap.json)
+	python bench/swap.py
+	python bench/page.py
+
+bench-coco2017: setup ## Run preset coco2017 up to shard from a local server (bench/results/coco2017.json)
+	python bench/coco2017.py
+	python bench/page.py
+
+bench-scale: setup ## Measure memory at 10,000 and 100,000 images (bench/results/scale.json)
+	python bench/scale.py
 	python bench/page.py
 
 gpu-check: setup ## Check a GPU in minutes: every stage, bf16 against fp32, resume, speed

@@ -116,8 +116,83 @@ def _demo(found: Found) -> Iterator[str]:
     yield from demo_lines(found)
 
 
+def _embed(found: Found) -> Iterator[str]:
+    yield f"{found['images']} images and {found['captions']:,} captions through {found['model']};"
+    yield "seconds of the stage, of the peer's inference, and of bare towers on ready inputs. The"
+    sizes = {batch: f"{seconds} s" for batch, seconds in found["peer"]["sweep"].items()}
+    told = ", ".join(f"{batch}: {seconds}" for batch, seconds in sizes.items())
+    yield f"peer's batch is its best here ({told})."
+    yield ""
+    heads = ["bucolic", "peer", "towers", "rate over the peer's", "share of the towers'"]
+    yield f"| | {' | '.join(heads)} | least cosine |"
+    yield "|---|---|---|---|---|---|---|"
+    for precision, of_one in (("fp32", found), ("bf16", found["bf16"])):
+        if "reason" in of_one:
+            yield f"| {precision} | {of_one['reason']} | | | | | |"
+            continue
+        peer = found["peer"]["seconds"]
+        cells = [precision, of_one["ours"]["seconds"], peer, of_one["towers"]["seconds"]]
+        cells += [of_one["ratio_vs_clip_retrieval"], of_one["fraction_of_towers"]]
+        yield f"| {' | '.join(map(str, [*cells, of_one['cosine_min']]))} |"
+
+
+def _shard(found: Found) -> Iterator[str]:
+    yield f"{found['images']:,} JPEGs of 640 px to shards of 64 px; images a second, both stages."
+    yield "Preset coco2017 decodes scaled, the others whole. A peak is that of the largest process:"
+    yield f"the peer has {found['peer']['processes']} that work, and one more."
+    yield ""
+    yield "| | images a second | peak, MB | ratio |"
+    yield "|---|---|---|---|"
+    rows = {
+        "bucolic, scaled decode": (found["ours"]["scaled"], found["ratio_vs_img2dataset"]),
+        "bucolic, whole decode": (found["ours"]["whole"], found["ratio_decoded_whole"]),
+        found["peer"]["name"]: (found["peer"], 1),
+    }
+    for title, (of_one, ratio) in rows.items():
+        yield f"| {title} | {of_one['images_per_s']} | {of_one['peak_mb']} | {ratio} |"
+
+
+def _swap(found: Found) -> Iterator[str]:
+    first, second = (", ".join(theme) for theme in found["themes"])
+    few, many = found["images"]
+    yield f"From {first} ({few} images) to {second} ({many}): {found['fetched']} images fetched, of"
+    yield f"{found['bytes_of_new_images'] / 1e6:.1f} MB; {found['embedded']:,} vectors computed,"
+    yield f"{found['embedded_minus_new']} more than are new; {found['bytes_written'] / 1e6:.1f} MB"
+    yield f"written, and {found['bytes_of_shards_and_embeddings'] / 1e6:.1f} MB of shards and"
+    yield "embeddings, which are made whole."
+
+
+def _scale(found: Found) -> Iterator[str]:
+    yield "| stage | 10,000 images: peak, MB | 100,000: peak, MB | ratio | seconds |"
+    yield "|---|---|---|---|---|"
+    for stage, ratio in found["memory_ratio_100k_vs_10k"].items():
+        few, many = (found[count][stage] for count in ("10000", "100000"))
+        seconds = f"{few['seconds']}, {many['seconds']}"
+        yield f"| {stage} | {few['peak_mb']} | {many['peak_mb']} | {ratio} | {seconds} |"
+
+
+def _coco2017(found: Found) -> Iterator[str]:
+    yield f"{found['images']:,} small JPEGs from a server on this machine, in COCO's layout."
+    for told, of_one in found.items():
+        if not isinstance(of_one, dict) or "stages" not in of_one:
+            continue
+        places = ", ".join(f"{place} {size_mb}" for place, size_mb in of_one["disk_mb"].items())
+        yield ""
+        yield f"With {told}: {of_one['sent_mb']} MB sent; MB on disk: {places}."
+        yield ""
+        yield "| stage | seconds | peak, MB |"
+        yield "|---|---|---|"
+        for stage, run in of_one["stages"].items():
+            yield f"| {stage} | {run['seconds']} | {run['peak_mb']} |"
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Found], Iterator[str]]]] = {
     "filter": ("Filter: captions searched for a theme", _filter),
+    "embed": ("Embedding: captions and photographs to vectors", _embed),
+    "shard": ("Photographs to shards", _shard),
+    "swap": ("One more keyword", _swap),
+    "scale": ("Memory at the size of COCO", _scale),
+    "coco2017": ("Preset coco2017 up to shard", _coco2017),
     "train": ("Training: speed of the two phases", _train),
     "demo": ("One training of preset meadow, beside bounds", _demo),
     "quality": ("Quality over seeds of training", _quality),

@@ -36,15 +36,22 @@ class Run:
     said: Any
 
 
-def environment(name: str, *requirements: str) -> str:
-    """The Python of a peer's environment, made where it is not there."""
+def environment(name: str, *steps: str) -> str:
+    """The Python of a peer's environment, made where it is not there.
+
+    Args:
+        name: of its folder.
+        steps: requirements, those of a step behind one another; a later step may overrule what an
+            earlier one installed.
+    """
     folder = HOME / name
     python, ready = folder / "bin/python", folder / "ready.json"
-    if not ready.exists() or json.loads(ready.read_text()) != list(requirements):
+    if not ready.exists() or json.loads(ready.read_text()) != list(steps):
         venv.create(folder, clear=True, with_pip=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, *requirements], check=True)
-        ready.write_text(json.dumps(requirements))
+        for step in steps:
+            subprocess.run([*install, *step.split()], check=True)
+        ready.write_text(json.dumps(steps))
     return str(python)
 
 

@@ -9,34 +9,30 @@ and logging take of it.
 """
 
 import argparse
-import functools
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 from bucolic.base.device import choose_device, choose_precision, products_in
-from bucolic.models.cvae.config import CvaeConfig, CvaeTrainConfig
-from bucolic.models.cvae.kind import build
-from bucolic.models.cvae.phases import plan
-from bucolic.models.phases import Moment, Phase, TrainingData
-from bucolic.seeing.clip.config import ClipConfig
-from bucolic.seeing.clip.towers import load_towers
-from bucolic.training.build import chance_of, recipe_of
-from bucolic.training.context import TrainingContext
+from bucolic.models.cvae.config import CvaeTrainConfig
+from bucolic.models.phases import Phase
+from bucolic.planning.operations import (
+    embed_dim,
+    matrix_flop_per_s,
+    now_s,
+    phases_on_noise,
+    step_flops,
+)
+from bucolic.training.build import recipe_of
 from bucolic.training.distributed import World
 from bucolic.training.loop import Trainer
 from recorded import ROOT, record
 from scratch import params_of
 
-MATRIX_SIDE = 1024
+ROWS = 512
 MATRIX_S = 3.0
 SKIPPED = 3  # first steps, which are slower
-EMBED_DIMS = {"meadow-clip": 128}
 Timed = Callable[..., Any]
 
 
@@ -68,32 +64,16 @@ def phases_of(
     params = params_of(preset)
     train = params.train.model_copy(update=change or {})
     train = train.model_copy(update={"precision": choose_precision(train.precision, device)})
-    embed_dim = EMBED_DIMS.get(params.clip.model, 512)
-    context = _context(params.model, train, params.shard.size_px, embed_dim, device)
+    phases = phases_on_noise(
+        params.model,
+        train,
+        size_px=params.shard.size_px,
+        embed_dim=embed_dim(params.clip.model),
+        device=device,
+        rows=ROWS,
+    )
     with products_in(train.precision):
-        return {
-            name: _measured(make(context), train, steps, device)
-            for name, make in plan(params.model).phases.items()
-        }
-
-
-def _context(
-    model: CvaeConfig, train: CvaeTrainConfig, size_px: int, embed_dim: int, device: str
-) -> TrainingContext:
-    """A context over pictures of noise."""
-    torch.manual_seed(0)
-    rows = 512
-    network = build(model, size_px=size_px, embed_dim=embed_dim).placed(device)
-    data = TrainingData(
-        pictures=torch.randint(0, 256, (rows, 3, size_px, size_px), dtype=torch.uint8),
-        image_conditions=torch.randn(rows, embed_dim),
-        text_conditions=torch.randn(rows, embed_dim),
-        text_starts=torch.arange(rows + 1),
-    ).to(device)
-    chance = chance_of(train, network.noise_shape)
-    splits = {"train": data, "val": data}
-    towers = functools.partial(load_towers, ClipConfig(), device)
-    return TrainingContext(network, splits, [""] * rows, chance, World(), train, towers)
+        return {name: _measured(phase, train, steps, device) for name, phase in phases.items()}
 
 
 def _measured(
@@ -104,7 +84,7 @@ def _measured(
     recipe = recipe_of(train, phase.name)
     images = (steps + SKIPPED) * recipe.batch_size
     precision = train.precision
-    peak = _matrix_flops_per_s(device, torch.bfloat16 if precision == "bf16" else torch.float32)
+    peak = matrix_flop_per_s(device, precision, MATRIX_S)
     recipe = replace(recipe, images=images, precision=precision)
     trainer = Trainer(replace(phase, draw=clock.around("draw", phase.draw)), recipe, World())
     trainer.progress.add = clock.around("log", trainer.progress.add)  # type: ignore[method-assign]
@@ -114,7 +94,7 @@ def _measured(
         trainer.advance()
     step_s = (clock.now_s() - started_s[SKIPPED]) / steps
     own_s = sum(sum(spent[SKIPPED:]) for spent in clock.spent_s.values()) / steps
-    flops = _step_flops(phase, recipe.batch_size)
+    flops = step_flops(phase, recipe.batch_size)
     return {
         "precision": recipe.precision,
         "batch_size": recipe.batch_size,
@@ -135,9 +115,7 @@ class _Stopwatch:
 
     def now_s(self) -> float:
         """Seconds, once the device has nothing left to do."""
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        return now_s(self.device)
 
     def around(self, name: str, function: Timed) -> Timed:
         """The function, its time taken."""
@@ -149,26 +127,6 @@ class _Stopwatch:
             return found
 
         return timed
-
-
-def _matrix_flops_per_s(device: str, dtype: torch.dtype) -> float:
-    """What a product of square matrices reaches in the arithmetic of the step."""
-    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
-    clock, products = _Stopwatch(device), 0
-    start_s = clock.now_s()
-    while clock.now_s() - start_s < MATRIX_S:
-        left @ right
-        products += 1
-    return products * 2 * MATRIX_SIDE**3 / (clock.now_s() - start_s)
-
-
-def _step_flops(phase: Phase[Any], rows: int) -> int:
-    """Operations of one step, forwards and backwards, as torch counts them."""
-    batch = phase.draw(0, rows)
-    with FlopCounterMode(display=False) as counter:
-        loss, _ = phase.objective(batch, Moment(1, 2))
-        loss.backward()
-    return int(counter.get_total_flops())
 
 
 if __name__ == "__main__":

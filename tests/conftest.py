@@ -88,7 +88,7 @@ def captions_only(tmp_path: Path, coco_captions: Path) -> Path:
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A local HTTP server over an empty folder; retries do not wait."""
-    monkeypatch.setattr("bucolic.fetching.fetch.BACKOFF_S", 0.0)
+    monkeypatch.setattr("bucolic.fetching.http.BACKOFF_S", 0.0)
     monkeypatch.setattr("bucolic.stages.images.PAUSE_S", 0.0)
     folder = tmp_path / "bucket"
     folder.mkdir()

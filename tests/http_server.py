@@ -81,19 +81,22 @@ def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             self._send(file.read_bytes())
 
         def _send(self, content: bytes) -> None:
-            start = 0
-            asked = self.headers.get("Range")
-            if asked and not bucket.ignores_ranges:
+            start, last = 0, len(content) - 1
+            asked = None if bucket.ignores_ranges else self.headers.get("Range")
+            if asked:
                 bucket.ranges.append(asked)
-                start = int(asked.removeprefix("bytes=").split("-")[0])
+                first, _, end = asked.removeprefix("bytes=").partition("-")
+                start, last = int(first), min(last, int(end or last))
                 if start >= len(content):
                     self.send_error(416)
                     return
-            self.send_response(206 if asked and not bucket.ignores_ranges else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_response(206 if asked else 200)
+            if asked:
+                self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+            self.send_header("Content-Length", str(last + 1 - start))
             self.end_headers()
-            end = bucket.cut.pop(self.path, len(content))
-            self.wfile.write(content[start : max(start, end)])
+            cut = min(last + 1, bucket.cut.pop(self.path, len(content)))
+            self.wfile.write(content[start : max(start, cut)])
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

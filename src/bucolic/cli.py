@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_transient
-from bucolic.base.places import find_root
+from bucolic.base.places import find_home, find_root
 from bucolic.base.signals import (
     Ended,
     end_at_once,
@@ -120,10 +120,19 @@ def _try_to_render(root: Path) -> None:
         logging.getLogger(__name__).warning("%s; `bucolic report` tries again", error)
 
 
+ENGINE = click.option(
+    "--engine",
+    metavar="local|ray|ray://HOST:PORT",
+    help="What works on the items; by default BUCOLIC_ENGINE, or this process.",
+)
+
+
 def _verb(stage: Declared) -> None:
     """Make a verb of a stage, which runs its function in the project's root."""
 
-    def verb() -> None:
+    def verb(engine: str | None = None) -> None:
+        if engine:
+            os.environ["BUCOLIC_ENGINE"] = engine
         hold_back()  # until there is a record that can say it
         root = find_root(Path.cwd())
         os.chdir(root)
@@ -149,7 +158,8 @@ def _verb(stage: Declared) -> None:
             _try_to_render(root)
 
     number = STAGES.index(stage) + 1
-    main.command(stage.name, help=f"Stage {number}: {stage.help}", short_help=stage.help)(verb)
+    command = main.command(stage.name, help=f"Stage {number}: {stage.help}", short_help=stage.help)
+    command(ENGINE(verb) if stage.has_engine else verb)
 
 
 for declared in STAGES:
@@ -208,6 +218,18 @@ def theme(name: str) -> None:
 
     words = write_theme(name, find_root(Path.cwd()))
     click.echo(f"filter.keywords: {', '.join(words)}")
+
+
+@main.command("plan")
+def plan_verb() -> None:
+    """Show what the params will fetch, write and take, before anything is fetched."""
+    from bucolic.base.runtime import default_workers
+    from bucolic.pipeline.params import load_params
+    from bucolic.planning.plan import plan
+
+    root = find_root(Path.cwd())
+    for line in plan(root, find_home(root), load_params(root), default_workers()):
+        click.echo(line)
 
 
 @main.command("words")

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -82,6 +82,11 @@ PLAIN_KILLS = {
     "evaluate, drawing grids": Kill("evaluate", "reports/.figures.*.tmp/*", 0.2),
 }
 EMBED_KILL = Kill("embed", PARTS, 0.8, (".cache/embeddings",))
+ON_RAY = ("--engine", "ray")
+RAY_KILLS = {
+    kill.stage: replace(kill, command=("bucolic", kill.stage, *ON_RAY))
+    for kill in (PLAIN_KILLS["images, keeping"], EMBED_KILL, PLAIN_KILLS["shard, packing"])
+}
 TRAIN_KILLS = {
     phase: Kill("train", f".work/stages/train/*/{phase}-*.safetensors", 0.2, command=TRAIN)
     for phase in ("autoencoder", "prior")
@@ -149,6 +154,16 @@ def test_killed_images_fetches_nothing_twice(project: Project, tmp_path: Path):
     assert record["new"] == len(bucket.asked) == record["rows"]["out"] - len(kept)
     assert not kept & set(bucket.asked)
     assert digests(fetching, ["data/images"]) == digests(project, ["data/images"])
+
+
+@pytest.mark.parametrize("kill", RAY_KILLS.values(), ids=RAY_KILLS)
+def test_stage_killed_on_ray_gives_the_same_bytes_again(project: Project, kill: Kill):
+    """Its workers end with it, and its record says where it ran."""
+    with the_same_bytes(project, kill.stage) as expected:
+        kill_amid_work(project, kill)
+        require_nothing_half_written(project, kill.stage, expected)
+        project.run(*kill.arguments)
+    assert project.record(kill.stage)["engine"] == "ray"
 
 
 def kill_amid_work(project: Project, kill: Kill, outs: list[str] | None = None) -> str:

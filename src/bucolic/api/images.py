@@ -5,7 +5,6 @@ Pillow still knows; both are brought to the model's size as the shard stage does
 whole, as in the embed stage.
 """
 
-import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from bucolic.api.arguments import is_path, path_of, shown
 from bucolic.base.errors import DataError, ParamsError, as_transient
 from bucolic.data.display import UnshownError, middle, show
 from bucolic.data.images import decode
-from bucolic.data.shards import to_square_png
+from bucolic.data.squares import to_square
 
 Image = str | os.PathLike[str] | Pillow.Image | NDArray[np.uint8]
 Images = Image | Sequence[Image]
@@ -51,8 +50,7 @@ def one_image(name: str, given: object) -> Pillow.Image:
 
 def pixels_of(images: Iterable[Pillow.Image], size_px: int) -> NDArray[np.uint8]:
     """Pictures as the model is trained on them: uint8 [n, 3, size_px, size_px]."""
-    pngs = [to_square_png(image, size_px) for image in images]
-    squares = [np.asarray(Pillow.open(io.BytesIO(png))) for png in pngs]
+    squares = [np.asarray(to_square(image, size_px)) for image in images]
     return np.stack(squares).transpose(0, 3, 1, 2)
 
 

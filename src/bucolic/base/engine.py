@@ -1,13 +1,116 @@
-"""Mapping a function over many items at once, in order, without holding all of them in memory."""
+"""Mapping a function over many items at once, in order, without holding all of them in memory.
 
+Within a process threads do it. What a stage does for each of its items it has an engine do, which
+is this process, or Ray's actors on one machine or many: BUCOLIC_ENGINE names it, and it changes no
+byte.
+"""
+
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from bucolic.base.errors import ParamsError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Worker = Callable[[Iterable[Item]], Iterator[Result]]
+
+
+@dataclass(frozen=True)
+class Ready(Generic[Item, Result]):
+    """Opens a worker that needs nothing to be opened."""
+
+    worker: Worker[Item, Result]
+
+    def __call__(self) -> Worker[Item, Result]:
+        """That worker."""
+        return self.worker
+
+
+class Engine(Protocol):
+    """Where the items of a stage are worked on."""
+
+    @property
+    def name(self) -> str:
+        """What the record calls it."""
+
+    def workers(self, *, cpus: int = 1, gpus: int = 0) -> int:
+        """How many workers there will be at most, each with so many cores and devices."""
+
+    def threads(self, limit: int) -> int:
+        """How many threads a worker of one core may use, in a process that may use `limit`."""
+
+    def map(
+        self,
+        open_worker: Callable[[], Worker[Item, Result]],
+        items: Iterable[Item],
+        *,
+        chunk: int = 1,
+        cpus: int = 1,
+        gpus: int = 0,
+        most: int | None = None,
+    ) -> Iterator[Result]:
+        """The result of each item, in their order.
+
+        Args:
+            open_worker: called once where work is done; what it returns is given items and yields
+                their results in order. It, items and results can be pickled.
+            items: what is worked on.
+            chunk: how many items a worker is given at once, where there are several workers.
+            cpus: cores that each worker computes with.
+            gpus: devices, likewise.
+            most: workers at once; None: as many as there can be.
+        """
+
+
+class Local:
+    """This process."""
+
+    name = "local"
+
+    def workers(self, *, cpus: int = 1, gpus: int = 0) -> int:  # noqa: ARG002 - as in Engine
+        """One, whose threads share the work."""
+        return 1
+
+    def threads(self, limit: int) -> int:
+        """All."""
+        return limit
+
+    def map(
+        self,
+        open_worker: Callable[[], Worker[Item, Result]],
+        items: Iterable[Item],
+        *,
+        chunk: int = 1,  # noqa: ARG002
+        cpus: int = 1,  # noqa: ARG002
+        gpus: int = 0,  # noqa: ARG002
+        most: int | None = None,  # noqa: ARG002
+    ) -> Iterator[Result]:
+        """See `Engine.map`."""
+        return open_worker()(items)
+
+
+def choose_engine() -> Engine:
+    """The engine that BUCOLIC_ENGINE names: local (the default), ray, or ray://HOST:PORT.
+
+    Raises:
+        ParamsError: it names none, or Ray is not installed.
+    """
+    asked = os.environ.get("BUCOLIC_ENGINE", "").strip() or Local.name
+    if asked == Local.name:
+        return Local()
+    if asked != "ray" and not asked.startswith("ray://"):
+        raise ParamsError(f"BUCOLIC_ENGINE is {asked!r}: set local, ray or ray://HOST:PORT")
+    if find_spec("ray") is None:
+        raise ParamsError("BUCOLIC_ENGINE asks for Ray: pip install -c constraints.txt -e '.[ray]'")
+    from bucolic.base.ray_engine import RayEngine  # noqa: PLC0415 - an extra
+
+    return RayEngine(None if asked == "ray" else asked)
 
 
 def ordered_map(

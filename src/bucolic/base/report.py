@@ -37,6 +37,7 @@ class Summary:
         reused: items taken from the store.
         device: torch device of the heavy part; "cpu" where there is none.
         precision: arithmetic of the heavy part, e.g. "fp32" or "bf16".
+        engine: what worked on the items, for a stage that has an engine do it.
     """
 
     rows: Rows
@@ -48,6 +49,7 @@ class Summary:
     reused: int | None = None
     device: str = "cpu"
     precision: str | None = None
+    engine: str | None = None
 
 
 class Sink(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bucolic.base.engine import Engine, choose_engine
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import NoSink, Sink
 
@@ -83,6 +84,7 @@ class Runtime:
         device: "auto", "cpu", "cuda" or "mps"; see base/device.py.
         workers: processes or threads for input and output; see `default_workers`.
         sink: where curves and pictures go.
+        engine: where the items of images, embed and shard are worked on.
     """
 
     work: Path
@@ -90,6 +92,7 @@ class Runtime:
     device: str = "auto"
     workers: int = field(default_factory=default_workers)
     sink: Sink = field(default_factory=NoSink)
+    engine: Engine = field(default_factory=choose_engine)
 
 
 def torch_threads() -> int | None:

@@ -19,14 +19,15 @@ import logging
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
@@ -93,6 +94,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {5, 6, 7, 8}
+Made = TypeVar("Made")
 
 # The limit above replaces Pillow's, which warns on the user's screen and raises before the size can
 # be compared; and what Pillow says of single tags there is no news to a user either.
@@ -107,6 +110,10 @@ class UnshownError(DataError):
     def __init__(self, status: Literal["corrupt", "too_large", "unsupported"], reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+    def __reduce__(self) -> tuple[type["UnshownError"], tuple[str, str]]:
+        """With both, which other processes need to be told it."""
+        return type(self), (self.status, str(self))
 
 
 def middle(picture: Image.Image) -> Image.Image:
@@ -160,13 +167,39 @@ def show(image: Image.Image) -> Image.Image:
     Raises:
         UnshownError: it is over MAX_PIXELS, or cannot be shown faithfully.
     """
+    return made_of(image, lambda picture: picture)
+
+
+def made_of(
+    image: Image.Image, make: Callable[[Image.Image], Made], decode_px: int | None = None
+) -> Made:
+    """What `make` makes of the picture, while no thread holds another large one.
+
+    Args:
+        image: of `open_picture`.
+        make: given what `show` gives; it keeps nothing of it.
+        decode_px: where given, a JPEG is decoded at the least of 1/1, 1/2, 1/4 and 1/8 of its size
+            at which both sides are as long, out of fewer coefficients; its whole stream is read.
+
+    Raises:
+        UnshownError: see `show`.
+    """
     with _one_large(image):
-        return _shown(image)
+        if decode_px is not None and isinstance(image, JpegImageFile):
+            image.draft(None, (decode_px, decode_px))
+        return make(_shown(image))
+
+
+def exchanges_sides(image: Image.Image) -> bool:
+    """Whether a decoded file is shown turned by 90 or 270 degrees."""
+    if isinstance(image, TiffImageFile):  # turned by now
+        return image.size != stored_size(image)
+    return _orientation(image) in SIDEWAYS
 
 
 @contextmanager
 def _one_large(image: Image.Image) -> Iterator[None]:
-    """One large picture is decoded at a time, however many threads decode: memory would add up."""
+    """One large picture is held at a time, however many threads decode: memory would add up."""
     _require_bounded(image)
     width, height = image.size
     if width * height < LARGE_PIXELS:

@@ -24,16 +24,24 @@ one row for every image selected, ordered by image id:
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 from PIL import Image
 
 from bucolic.base.errors import DataError
-from bucolic.data.display import UnshownError, open_picture, show, stored_size
+from bucolic.data.display import (
+    Made,
+    UnshownError,
+    exchanges_sides,
+    made_of,
+    open_picture,
+    show,
+    stored_size,
+)
 from bucolic.data.tables import read_table, write_table
 
 VERSION = "3"
@@ -66,19 +74,34 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class Checked:
-    """An image file's bytes with what a full decode found."""
+    """What a look at an image file found; where it is ok, what was made of its picture."""
 
     status: Status
     reason: str = ""
     mode: str | None = None
+    made: Any = field(default=None, compare=False, repr=False)
 
 
-def check_image(content: bytes, width: int | None, height: int | None) -> Checked:
+def check_image(
+    content: bytes,
+    width: int | None,
+    height: int | None,
+    make: Callable[[Image.Image], Any] = lambda _: None,
+    *,
+    decode_px: int | None = None,
+) -> Checked:
     """Compare a file's size with the annotation's, in pixels, and decode it to the last pixel.
 
     Some tools annotate a turned photograph's size as it is stored, some as it is shown: both are
     right. What is neither is told from the header, before a pixel is decoded. A side that the
     annotation does not give is not compared.
+
+    Args:
+        content: of the file.
+        width: as annotated.
+        height: as annotated.
+        make: see `bucolic.data.display.made_of`.
+        decode_px: likewise; the check is as thorough.
     """
     try:
         with open_picture(content) as image:
@@ -86,12 +109,26 @@ def check_image(content: bytes, width: int | None, height: int | None) -> Checke
             wrong = f"{stored[0]}x{stored[1]}, annotated {_told(width)}x{_told(height)}"
             if not any(_fits(size, width, height) for size in (stored, stored[::-1])):
                 return Checked("wrong_size", wrong)
-            shown = show(image).size
+            made = made_of(image, make, decode_px)
+            shown = stored[::-1] if exchanges_sides(image) else stored
     except UnshownError as error:
         return Checked(error.status, str(error))
     if not any(_fits(size, width, height) for size in (stored, shown)):
         return Checked("wrong_size", wrong)
-    return Checked("ok", mode=mode)
+    return Checked("ok", mode=mode, made=made)
+
+
+def check_header(content: bytes, width: int | None, height: int | None) -> Checked | None:
+    """What `check_image` finds in a file that is known to be sound, out of its header alone.
+
+    None where that takes a decoded picture: its sides are the annotation's, and exchanged.
+    """
+    try:
+        with open_picture(content) as image:
+            fits = _fits(stored_size(image), width, height)
+            return Checked("ok", mode=image.mode) if fits else None
+    except UnshownError:
+        return None
 
 
 def _fits(size: tuple[int, int], width: int | None, height: int | None) -> bool:
@@ -111,6 +148,14 @@ def decode(content: bytes) -> Image.Image:
     """
     with open_picture(content) as image:
         return show(image)
+
+
+def decoded(
+    content: bytes, make: Callable[[Image.Image], Made], decode_px: int | None = None
+) -> Made:
+    """What `make` makes of `decode(content)`; see `bucolic.data.display.made_of`."""
+    with open_picture(content) as image:
+        return made_of(image, make, decode_px)
 
 
 def write_index(folder: Path, rows: Iterable[ImageRow]) -> None:

@@ -1,12 +1,14 @@
-"""instances_SPLIT.json: which images show which of COCO's categories."""
+"""instances_SPLIT.json: which images show which of COCO's categories, and where in them."""
 
 import io
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
-from typing import NotRequired
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -25,6 +27,10 @@ from bucolic.data.records import (
     open_document,
     require_unique,
 )
+from bucolic.data.squares import Subject
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
 
 
 class _CategoryRecord(TypedDict):
@@ -37,16 +43,38 @@ class _InstanceRecord(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
     image_id: Id
     category_id: Id
-    area: NotRequired[float | None]
+    # Looked at where a param asks for them alone: what is amiss there harms no other theme.
+    area: NotRequired[Any]
+    bbox: NotRequired[Any]
 
 
 _CATEGORIES, _INSTANCES = TypeAdapter(list[_CategoryRecord]), TypeAdapter(list[_InstanceRecord])
 
 
-def images_by_category(
-    folder: Path, names: Collection[str], *, min_area: float = 0
-) -> dict[str, set[int]]:
-    """For each named COCO category, the ids of the images that show an instance of it.
+class Box(NamedTuple):
+    """A part of a picture, in pixels of the annotated size."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the images of a data set show of some categories.
+
+    Attributes:
+        images: for each category the ids of the images that show an instance of it.
+        boxes: for each of those images where its instances are, as far as they say so.
+    """
+
+    images: dict[str, set[int]]
+    boxes: dict[int, list[Box]]
+
+
+def shown_instances(folder: Path, names: Collection[str], *, min_area: float = 0) -> Shown:
+    """Find the instances of the named COCO categories.
 
     A category may stand in one split's file alone, and its name in another case.
 
@@ -62,17 +90,59 @@ def images_by_category(
     paths = {split: annotation_file(folder, "instances", split) for split in SOURCE_SPLITS}
     there = {split: path for split, path in paths.items() if path.exists()}
     if not there:
-        raise DataError(f"{folder} holds no instances file, which filter.categories needs")
+        raise DataError(
+            f"{folder} holds no instances file, which filter.categories needs: dvc repro "
+            "annotations gets it where the data set has one"
+        )
+    wanted = {plain(name) for name in names}
     found: defaultdict[str, set[int]] = defaultdict(set)
+    boxes_of: defaultdict[int, list[Box]] = defaultdict(list)
     known: dict[str, str] = {}
     for split, path in there.items():
         document = open_document(path, "instances", split)
         categories = _categories_of(document)
         known |= {plain(name): name for name in categories.values()}
-        for category_id, image_ids in _index(document, categories, min_area).items():
-            found[plain(categories[category_id])] |= image_ids
+        asked = {number for number, name in categories.items() if plain(name) in wanted}
+        index = _index(document, categories, asked, min_area)
+        for number in asked:
+            found[plain(categories[number])].update(index.catToImgs[number])
+        for image_id, instances in index.imgToAnns.items():
+            boxes = (_box(instance.get("bbox")) for instance in instances)
+            boxes_of[image_id] += [box for box in boxes if box]
     _require_known(names, known)
-    return {name: found[plain(name)] for name in names}
+    return Shown({name: found[plain(name)] for name in names}, boxes_of)
+
+
+def subject_of(boxes: Sequence[Box], width: int | None, height: int | None) -> Subject | None:
+    """Where the square about a picture's subject should lie: none without a box, or without a size.
+
+    Its centre is that of all boxes where a square of the shorter side can hold them, and else that
+    of the largest of them.
+    """
+    if not (boxes and width and height):
+        return None
+    around = _around(boxes)
+    if max(around.width, around.height) > min(width, height):
+        around = max(boxes, key=lambda box: (box.width * box.height, box))
+    x, y = around.left + around.width / 2, around.top + around.height / 2
+    return Subject(x, y, width, height)
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    left, top = min(box.left for box in boxes), min(box.top for box in boxes)
+    right = max(box.left + box.width for box in boxes)
+    bottom = max(box.top + box.height for box in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _box(found: object) -> Box | None:
+    """Four finite numbers, of which two are a size; None for anything else."""
+    if not isinstance(found, list) or len(found) != len(Box._fields):
+        return None
+    if not all(isinstance(number, (int, float)) and isfinite(number) for number in found):
+        return None
+    box = Box(*map(float, found))
+    return box if box.width > 0 and box.height > 0 else None
 
 
 def _require_known(names: Iterable[str], known: Mapping[str, str]) -> None:
@@ -84,24 +154,25 @@ def _require_known(names: Iterable[str], known: Mapping[str, str]) -> None:
 
 
 def _index(
-    document: Document, categories: Mapping[int, str], min_area: float
-) -> dict[int, set[int]]:
-    """Category id to the ids of the images that show it."""
+    document: Document, categories: Mapping[int, str], asked: Collection[int], min_area: float
+) -> "COCO":
+    """The instances of the categories asked for, as pycocotools indexes them."""
     from pycocotools.coco import COCO  # noqa: PLC0415 - heavy, and only some themes need it
 
-    instances = COCO()
+    index = COCO()
     # pycocotools asks for more than is needed here, and checks none of it.
-    instances.dataset = {
+    index.dataset = {
         "annotations": [
             {"id": place, **instance}
             for place, instance in enumerate(_instances_of(document, categories))
-            if not min_area or _area(document, place, instance) >= min_area
+            if instance["category_id"] in asked
+            and (not min_area or _area(document, place, instance) >= min_area)
         ],
         "categories": [{"id": number} for number in categories],
     }
     with redirect_stdout(io.StringIO()):  # pycocotools announces each step
-        instances.createIndex()
-    return {number: set(instances.catToImgs[number]) for number in categories}
+        index.createIndex()
+    return index
 
 
 def check_instances(document: Document) -> None:
@@ -138,6 +209,11 @@ def _instances_of(document: Document, categories: Mapping[int, str]) -> Iterator
 
 
 def _area(document: Document, place: int, instance: _InstanceRecord) -> float:
-    if (area := instance.get("area")) is None:
+    area = instance.get("area")
+    if area is None:
         raise document.error(f"annotations[{place}] has no area, which filter.min_area needs")
+    if not isinstance(area, (int, float)) or not isfinite(area):
+        raise document.error(
+            f"annotations[{place}].area: {area!r} is no number, which filter.min_area needs"
+        )
     return area

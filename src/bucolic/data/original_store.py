@@ -27,9 +27,9 @@ class OriginalStore:
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "originals"
 
-    def add(self, content: bytes) -> str:
-        """Keep a file; returns its sha256."""
-        digest = hashlib.sha256(content).hexdigest()
+    def add(self, content: bytes, digest: str | None = None) -> str:
+        """Keep a file; returns its sha256, which is `digest` where that is known."""
+        digest = digest or hashlib.sha256(content).hexdigest()
         if not self.holds(digest, len(content)):
             write_bytes(self._path(digest), content, lasting=False)
         return digest

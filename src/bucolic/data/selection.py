@@ -1,6 +1,6 @@
 """data/selection.parquet: which images the theme selects, and on which side of the split they are.
 
-One row an image, ordered by image id; format version 1 in the schema metadata:
+One row an image, ordered by image id; format version 2 in the schema metadata:
 
 | column | type | meaning |
 |---|---|---|
@@ -13,6 +13,9 @@ One row an image, ordered by image id; format version 1 in the schema metadata:
 | coco_url, flickr_url | string | where the file and its author's page are; may be empty |
 | captions | list of (caption_id int64, text string) | all captions, ordered by id |
 | keywords | list of string | the keywords and categories that selected it, sorted |
+| subject_x, subject_y | float64, nullable | centre of what filter.categories names, see below |
+
+A subject's centre is in pixels of the annotated size, and null where no instance is known.
 """
 
 from collections.abc import Sequence
@@ -26,9 +29,10 @@ from bucolic.base.errors import DataError
 from bucolic.data.captions import IMAGES
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import SplitName
+from bucolic.data.squares import Subject
 from bucolic.data.tables import read_table, write_table
 
-VERSION = "1"
+VERSION = "2"
 SCHEMA = pa.schema(
     [
         IMAGES.field("image_id"),
@@ -36,6 +40,8 @@ SCHEMA = pa.schema(
         *list(IMAGES)[1:],
         ("captions", pa.list_(pa.struct([("caption_id", pa.int64()), ("text", pa.string())]))),
         ("keywords", pa.list_(pa.string())),
+        ("subject_x", pa.float64()),
+        ("subject_y", pa.float64()),
     ],
     metadata={"bucolic.format": "selection", "bucolic.version": VERSION},
 )
@@ -48,6 +54,7 @@ class SelectedImage:
     image: CaptionedImage
     split: SplitName
     keywords: tuple[str, ...]
+    subject: Subject | None = None
 
 
 def write_selection(
@@ -56,6 +63,7 @@ def write_selection(
     captions: pa.ListArray,
     splits: Sequence[SplitName],
     keywords: Sequence[Sequence[str]],
+    subjects: Sequence[Subject | None],
 ) -> None:
     """Write the selection.
 
@@ -65,9 +73,14 @@ def write_selection(
         captions: for each image the list of (caption_id, text).
         splits: for each image.
         keywords: for each image, sorted.
+        subjects: for each image, where one is known.
     """
     columns = {name: images[name] for name in images.column_names}
     columns |= {"split": splits, "captions": captions, "keywords": keywords}
+    columns |= {
+        f"subject_{axis}": [subject and getattr(subject, axis) for subject in subjects]
+        for axis in ("x", "y")
+    }
     write_table(path, pa.table(columns, schema=SCHEMA))
 
 
@@ -83,4 +96,12 @@ def read_selection(path: Path) -> list[SelectedImage]:
 def _selected(record: dict[str, Any]) -> SelectedImage:
     captions = tuple(Caption(**caption) for caption in record.pop("captions"))
     split, keywords = record.pop("split"), tuple(record.pop("keywords"))
-    return SelectedImage(CaptionedImage(**record, captions=captions), split, keywords)
+    x, y = record.pop("subject_x"), record.pop("subject_y")
+    image = CaptionedImage(**record, captions=captions)
+    return SelectedImage(image, split, keywords, _subject(x, y, image))
+
+
+def _subject(x: float | None, y: float | None, image: CaptionedImage) -> Subject | None:
+    if x is None or y is None or image.width is None or image.height is None:
+        return None
+    return Subject(x, y, image.width, image.height)

@@ -1,7 +1,7 @@
 """data/shards/: what training reads, as WebDataset tars: pixels, captions and CLIP vectors.
 
 SPLIT-NNNNNN.tar holds one sample an image, ordered by image id within the split; key = image id in
-twelve digits; members `png` (uint8 RGB, size_px square, lossless), `json` (image_id, captions with
+twelve digits; members `png`, `jpg` or `webp` (RGB, size_px square), `json` (image_id, captions with
 id and text), `image.npy` (float32 [e]) and `captions.npy` (float32 [number of captions, e]).
 
 index.json, version 1: size_px; clip, the provenance of the vectors; splits, name to {images,
@@ -14,8 +14,9 @@ rows.parquet, version 1, says what became of every image that could be read, ord
 |---|---|---|
 | image_id | int64 | COCO's id |
 | split | string | train, val or test |
-| status | string | ok, or duplicate: left out, since a split that matters more has the same file |
-| reason | string | which other image has the same file; empty where none has |
+| status | string | ok, or left out since a split that matters more has the same file (duplicate) |
+| | | or the same picture (near_duplicate) |
+| reason | string | which other image has it; empty where none has |
 | copy_of | int64, nullable | that image's id; a copy within one split is ok and stays |
 """
 
@@ -23,6 +24,7 @@ import hashlib
 import io
 import json
 import re
+import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +43,7 @@ from bucolic.data.split import SplitName
 from bucolic.data.tables import read_table, write_table
 
 VERSION = 1
+MEMBERS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # by format, what WebDataset decodes
 ROWS_VERSION = "1"
 ROWS_SCHEMA = pa.schema(
     [
@@ -56,13 +59,22 @@ ROWS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Sample:
-    """One image as it goes into a shard: PNG bytes, captions, and their raw CLIP vectors."""
+    """One image as it goes into a shard: a coded picture, captions, and their raw CLIP vectors."""
 
     image_id: int
-    png: bytes
+    picture: bytes
     captions: tuple[Caption, ...]
     image_vector: Vectors
     caption_vectors: Vectors
+
+
+@dataclass(frozen=True)
+class Written:
+    """A shard that was written: its file's name, and how much it holds."""
+
+    file: str
+    images: int
+    captions: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class ShardRow:
 
     image_id: int
     split: SplitName
-    status: Literal["ok", "duplicate"]
+    status: Literal["ok", "duplicate", "near_duplicate"]
     reason: str = ""
     copy_of: int | None = None
 
@@ -108,40 +120,45 @@ class Split:
     caption_vectors: Vectors
 
 
-def to_square_png(image: Image.Image, size_px: int) -> bytes:
-    """Resize the shorter side to `size_px` (antialiased bicubic), crop the centre; PNG bytes."""
-    scale = size_px / min(image.size)
-    width, height = (max(size_px, round(side * scale)) for side in image.size)
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size_px) // 2, (height - size_px) // 2
-    buffer = io.BytesIO()
-    resized.crop((left, top, left + size_px, top + size_px)).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
+def entry_of(written: Sequence[Written]) -> dict[str, Any]:
+    """The entry for index.json of a split with these shards."""
+    return {
+        "images": sum(tar.images for tar in written),
+        "captions": sum(tar.captions for tar in written),
+        "files": [tar.file for tar in written],
+    }
 
 
-def write_split(
-    folder: Path, split: SplitName, samples: Iterable[Sample], images_per_shard: int
-) -> dict[str, Any]:
-    """Write the shards of one split; returns its entry for index.json."""
+def tar_name(split: SplitName, number: int) -> str:
+    """File name of a split's shard, counted from 0."""
+    return f"{split}-{number:06d}.tar"
+
+
+def write_tar(
+    path: Path,
+    samples: Iterable[Sample],
+    *,
+    format: str = "png",  # noqa: A002 - as the section of params.yaml has it
+) -> Written:
+    """Write one shard."""
     from webdataset import TarWriter  # noqa: PLC0415 - imports torch where it is installed
 
-    entry: dict[str, Any] = {"images": 0, "captions": 0, "files": []}
-    writer = None
-    for sample in samples:
-        if entry["images"] % images_per_shard == 0:
-            if writer is not None:
-                writer.close()
-            name = f"{split}-{len(entry['files']):06d}.tar"
-            entry["files"].append(name)
-            # A fixed time: WebDataset stamps the present one otherwise, and no two runs agree.
-            writer = TarWriter(str(folder / name), mtime=0, user="root", group="root")
-        assert writer is not None
-        writer.write(_members(sample))
-        entry["images"] += 1
-        entry["captions"] += len(sample.captions)
-    if writer is not None:
-        writer.close()
-    return entry
+    images = captions = 0
+    # A fixed time: WebDataset stamps the present one otherwise, and no two runs agree.
+    with TarWriter(str(path), mtime=0, user="root", group="root") as writer:
+        for sample in samples:
+            writer.write(_members(sample, MEMBERS[format]))
+            images, captions = images + 1, captions + len(sample.captions)
+    return Written(path.name, images, captions)
+
+
+def packed_ids(folder: Path, files: Iterable[str]) -> set[int]:
+    """Ids of the images that these shards hold, by the names of their members."""
+    found = set[int]()
+    for file in files:
+        with tarfile.open(folder / file, "r:") as tar:
+            found.update(int(name.partition(".")[0]) for name in tar.getnames())
+    return found
 
 
 def write_index(folder: Path, index: ShardIndex) -> None:
@@ -233,12 +250,12 @@ def content_digest(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _members(sample: Sample) -> dict[str, Any]:
+def _members(sample: Sample, ending: str) -> dict[str, Any]:
     captions = [{"caption_id": c.caption_id, "text": c.text} for c in sample.captions]
     content = {"image_id": sample.image_id, "captions": captions}
     return {
         "__key__": f"{sample.image_id:012d}",
-        "png": sample.png,
+        ending: sample.picture,
         "json": json.dumps(content, sort_keys=True).encode(),
         "image.npy": _to_npy(sample.image_vector),
         "captions.npy": _to_npy(sample.caption_vectors),
@@ -265,7 +282,8 @@ def _collate(samples: list[dict[str, Any]], index: ShardIndex) -> Split:
     dim, size = index.clip["embed_dim"], index.size_px
     images = np.empty((len(samples), 3, size, size), np.uint8)
     for row, sample in enumerate(samples):
-        images[row] = np.asarray(Image.open(io.BytesIO(sample["png"]))).transpose(2, 0, 1)
+        coded = next(sample[ending] for ending in MEMBERS.values() if ending in sample)
+        images[row] = np.asarray(Image.open(io.BytesIO(coded))).transpose(2, 0, 1)
     return Split(
         image_ids=np.array([record["image_id"] for record in records], np.int64),
         images=images,

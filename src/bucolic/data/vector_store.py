@@ -6,7 +6,7 @@ cannot be read is left out with a warning: the store saves time and decides noth
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +51,15 @@ class VectorStore:
     def complete(
         self,
         keys: Sequence[str],
-        compute: Callable[[list[int]], Vectors],
+        compute: Callable[[Iterable[list[int]]], Iterator[Vectors]],
         order: Callable[[list[int]], list[int]] = list,
     ) -> tuple[Vectors, int]:
         """Vectors of all keys in their order, computing and keeping those that are missing.
 
         Args:
             keys: content keys; equal ones share a vector.
-            compute: from positions in `keys` to their vectors, float32 [positions, e].
+            compute: from parts, each of positions in `keys`, to the vectors of each, float32
+                [positions, e].
             order: from the positions that are computed, ascending, to their order; some share a
                 part.
 
@@ -68,15 +69,17 @@ class VectorStore:
         found = self.find(keys)
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
         missing = order(sorted(place for key, place in first.items() if key not in found))
+        parts = [missing[at : at + ITEMS_PER_PART] for at in range(0, len(missing), ITEMS_PER_PART)]
         progress = Progress("embedded", len(missing))
-        for start in range(0, len(missing), ITEMS_PER_PART):
-            places = missing[start : start + ITEMS_PER_PART]
-            part_keys, vectors = [keys[place] for place in places], compute(places)
+        for places, vectors in zip(parts, compute(parts), strict=True):
+            part_keys = [keys[place] for place in places]
             self.add(part_keys, vectors)
             found.update(zip(part_keys, vectors, strict=True))
             progress.add(len(places))
         progress.close()
-        return np.stack([found[key] for key in keys]) if keys else compute([]), len(missing)
+        if not keys:
+            return next(compute([[]])), 0
+        return np.stack([found[key] for key in keys]), len(missing)
 
     @staticmethod
     def _read(path: Path) -> pa.Table | None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bucolic.base.errors import DataError, as_transient
 from bucolic.base.files import CHUNK_BYTES
-from bucolic.fetching.fetch import NotThereError, TooLongError
+from bucolic.fetching.fetch import RemoteFile
+from bucolic.fetching.http import NotThereError, TooLongError
 
 ENCRYPTED = 1  # the lowest bit of a member's flags
 # What zipfile raises of members it cannot unpack: torn, encrypted, packed in unknown ways.
@@ -25,6 +26,11 @@ UNPACKING_ERRORS = (
     OSError,
     RuntimeError,
 )
+
+
+def archive_folder(cache: Path, archive: RemoteFile) -> Path:
+    """Where an archive is kept that was fetched."""
+    return cache / "archives" / archive.sha256[:16]
 
 
 class BrokenError(NotThereError):

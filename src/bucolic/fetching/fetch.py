@@ -1,67 +1,38 @@
-"""Fetching files over HTTP(S) or from file:// addresses, with retries, resume and verification.
-
-What a server answers is passing or final by the lists in errors.py. A passing failure is met with
-exponential back-off and jitter, Retry-After honoured up to a minute, so that COCO's bucket (503
-Slow Down, connection resets) is treated gently. Bodies are read as they come, up to a limit of
-bytes and of time: neither a wrong length nor a trickling server holds a stage.
-"""
+"""Fetching files over HTTP(S) or from file:// addresses, with retries, resume and verification."""
 
 import os
-import random
-import ssl
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
-from urllib.parse import unquote, urljoin, urlparse
+from urllib.parse import unquote, urlparse
 
 import requests
-import urllib3
 from pydantic import Field
-from requests.adapters import HTTPAdapter
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_before_delay,
-)
 
-from bucolic.base.errors import (
-    LOCAL_SHORTAGES,
-    BucolicError,
-    DataError,
-    TransientError,
-    as_transient,
-    causes,
-    passes,
-)
-from bucolic.base.files import CHUNK_BYTES, file_digest, remove
+from bucolic.base.errors import BucolicError, DataError, as_transient
+from bucolic.base.files import file_digest, remove
 from bucolic.base.lock import waiting_for
 from bucolic.base.progress import Progress
 from bucolic.base.section import Section
+from bucolic.base.space import require_space
 from bucolic.data.names import FileName
+from bucolic.fetching.http import (
+    RETRIES,
+    AwayError,
+    Content,
+    NotThereError,
+    RefusedError,
+    TooLongError,
+    UntrustedError,
+    asking,
+    body,
+    patiently,
+)
 
-TIMEOUT_S = (10, 60)  # to connect, and between two pieces of a body
-RETRIES = 5
-BACKOFF_S = 0.5
-LONGEST_WAIT_S = 60.0
 IMAGE_LIMIT_BYTES = 256 << 20
 IMAGE_LIMIT_S = 300.0
 SLOWEST_BYTES_PER_S = 10_000  # of a large file, beyond IMAGE_LIMIT_S
-# Answers and addresses that no second try changes, among what requests and urllib3 raise.
-FINAL = (
-    requests.TooManyRedirects,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.ContentDecodingError,
-    urllib3.exceptions.DecodeError,
-    ValueError,  # of addresses that are none
-)
-Content = TypeVar("Content")
 
 
 class RemoteFile(Section):
@@ -71,78 +42,6 @@ class RemoteFile(Section):
     urls: tuple[str, ...] = Field(min_length=1)
     size_bytes: int = Field(gt=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-
-class NotThereError(DataError):
-    """The server says for good that there is no such file (404, 410), or a folder has none."""
-
-    status: ClassVar[Literal["not_found", "refused", "corrupt", "too_large"]] = "not_found"
-
-
-class RefusedError(NotThereError):
-    """Any other final answer, or an address that leads nowhere."""
-
-    status = "refused"
-
-
-class TooLongError(NotThereError):
-    """More bytes than there should be; what came of them is of no use."""
-
-    status = "too_large"
-
-
-class UntrustedError(DataError):
-    """The server's certificate does not hold: no word about the file."""
-
-
-class AwayError(TransientError):
-    """A server that is away, busy, slow or breaks off; it may serve the file later.
-
-    Attributes:
-        retry_after_s: how long the server asks to be left alone, in seconds; None where it does
-            not say.
-    """
-
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class _Session(requests.Session):
-    """A session that follows no redirect from https to http, unless it may."""
-
-    def __init__(self, *, allow_http: bool) -> None:
-        super().__init__()
-        self._allow_http = allow_http
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """The next address; RefusedError where content without a digest would lose its seal."""
-        target = super().get_redirect_target(resp)
-        if target and not self._allow_http and is_downgrade(resp.url, urljoin(resp.url, target)):
-            raise RefusedError(f"{resp.url}: it leads from https to {target}")
-        return target
-
-
-def is_downgrade(url: str, later: str) -> bool:
-    """Whether `later` gives up the https of `url`."""
-    return urlparse(url).scheme == "https" and urlparse(later).scheme == "http"
-
-
-def open_session(connections: int = 16, *, allow_http: bool = True) -> requests.Session:
-    """A session that keeps up to `connections` open.
-
-    Args:
-        connections: simultaneous transfers.
-        allow_http: whether an https address may lead to an http one; only content that is
-            checked against a digest may lose its seal.
-    """
-    session = _Session(allow_http=allow_http)
-    # Packed bodies would make sizes, ranges and limits mean something else.
-    session.headers["Accept-Encoding"] = "identity"
-    adapter = HTTPAdapter(pool_maxsize=connections)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 def fetch_bytes(
@@ -168,13 +67,13 @@ def fetch_bytes(
     ends_s = time.monotonic() + IMAGE_LIMIT_S
 
     def get(url: str) -> bytes:
-        with _asking(session, url) as response:
-            return b"".join(_body(response, limit_bytes, ends_s))
+        with asking(session, url) as response:
+            return b"".join(body(response, limit_bytes, ends_s))
 
     def from_address(url: str) -> bytes:
         if is_local(url):
             return read_file(local_path(url), url, limit_bytes)
-        return _patiently(lambda: get(url), tries, ends_s)
+        return patiently(lambda: get(url), tries, ends_s)
 
     return _first_that_works(urls, from_address)
 
@@ -247,6 +146,7 @@ def local_path(url: str) -> Path:
 
 
 def _fetch_whole(session: requests.Session, remote: RemoteFile, path: Path) -> Path:
+    require_space(path.parent, bytes_to_come(remote, path.parent), remote.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
@@ -286,17 +186,17 @@ def _download(session: requests.Session, url: str, partial: Path, size_bytes: in
         if have >= size_bytes:
             return
         asked = {"Range": f"bytes={have}-"} if have else {}
-        with _asking(session, url, asked) as response:
+        with asking(session, url, asked) as response:
             if not _continues(response, have):
                 have = 0
             progress = Progress(f"fetched {partial.stem}", size_bytes, is_bytes=True, done=have)
             with partial.open("ab" if have else "wb") as file:
-                for piece in progress.over(_body(response, size_bytes - have, ends_s), len):
+                for piece in progress.over(body(response, size_bytes - have, ends_s), len):
                     file.write(piece)
             if "Content-Length" not in response.headers and partial.stat().st_size < size_bytes:
                 raise AwayError(f"{url}: it broke off")
 
-    _patiently(resume, RETRIES + 1, ends_s)
+    patiently(resume, RETRIES + 1, ends_s)
 
 
 def _continues(response: requests.Response, have: int) -> bool:
@@ -319,87 +219,6 @@ def _first_that_works(urls: Sequence[str], fetch: Callable[[str], Content]) -> C
     raise problems[0]
 
 
-def _patiently(once: Callable[[], Content], tries: int, ends_s: float) -> Content:
-    """The result of `once`, called up to `tries` times while its failures may pass."""
-    retrying = Retrying(
-        retry=retry_if_exception_type(AwayError),
-        wait=_wait_s,
-        stop=stop_after_attempt(tries) | stop_before_delay(ends_s - time.monotonic()),
-        reraise=True,
-    )
-    return retrying(once)
-
-
-def _wait_s(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    asked_s = error.retry_after_s if isinstance(error, AwayError) else None
-    return wait_before(state.attempt_number - 1, asked_s)
-
-
-def wait_before(attempt: int, retry_after_s: float | None) -> float:
-    """Seconds to wait after the failed attempt number `attempt`, from 0."""
-    backoff_s = BACKOFF_S * 2.0**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-    return min(max(backoff_s, retry_after_s or 0), LONGEST_WAIT_S)
-
-
-@contextmanager
-def _asking(
-    session: requests.Session, url: str, headers: dict[str, str] | None = None
-) -> Iterator[requests.Response]:
-    """Yield the answer to a question; what goes wrong until the block ends is passing or final."""
-    try:
-        with session.get(url, stream=True, timeout=TIMEOUT_S, headers=headers) as response:
-            _check_status(response, url, resuming=bool(headers))
-            yield response
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise _told(error, url) from None
-
-
-def _told(error: Exception, url: str) -> BucolicError:
-    found = list(causes(error))
-    short = (e for e in found if isinstance(e, OSError) and e.errno in LOCAL_SHORTAGES)
-    if passing := next(filter(None, map(as_transient, short)), None):
-        return passing
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
-        return UntrustedError(f"{url}: {_reason(error)}: mend the address or the certificates")
-    if isinstance(error, FINAL):
-        return RefusedError(f"{url}: {_reason(error)}")
-    return AwayError(f"{url}: {_reason(error)}")
-
-
-def _check_status(response: requests.Response, url: str, *, resuming: bool) -> None:
-    status = response.status_code
-    said = f"{url}: the server answers {status}"
-    if passes(status):
-        raise AwayError(said, _retry_after_s(response))
-    if status in (404, 410):
-        raise NotThereError(said)
-    if status == 416 and resuming:
-        raise TooLongError(f"{said}: the part kept is longer than the file")
-    if status not in ((200, 206) if resuming else (200,)):
-        raise RefusedError(said)
-
-
-def _retry_after_s(response: requests.Response) -> float | None:
-    try:
-        return float(urllib3.Retry().parse_retry_after(response.headers.get("Retry-After", "")))
-    except (ValueError, OverflowError, urllib3.exceptions.InvalidHeader):
-        return None
-
-
-def _body(response: requests.Response, limit_bytes: int, ends_s: float) -> Iterator[bytes]:
-    """Yield the body as it comes."""
-    came = 0
-    # iter_content would wait for a whole mebibyte, and a trickle for ever.
-    while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
-        came += len(piece)
-        if came > limit_bytes:
-            raise TooLongError(f"{response.url}: over the limit of {limit_bytes:,} bytes")
-        if time.monotonic() > ends_s:
-            raise AwayError(f"{response.url}: it comes too slowly")
-        yield piece
-
-
 def _mismatch(path: Path, remote: RemoteFile) -> str | None:
     if not path.is_file():
         return "no such file"
@@ -412,7 +231,3 @@ def _mismatch(path: Path, remote: RemoteFile) -> str | None:
     if digest != remote.sha256:
         return f"its sha256 is not {remote.sha256[:12]}..."
     return None
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:160]

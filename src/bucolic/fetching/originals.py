@@ -4,28 +4,28 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Literal, Protocol
 from urllib.parse import quote
 
 from bucolic.base.errors import DataError
+from bucolic.base.space import require_space
 from bucolic.data.coco import CaptionedImage, SourceSplit
 from bucolic.data.names import canonical, spellings
-from bucolic.fetching.archives import open_zip, read_member
+from bucolic.fetching.archives import archive_folder, open_zip, read_member
 from bucolic.fetching.fetch import (
     IMAGE_LIMIT_BYTES,
-    RETRIES,
-    AwayError,
-    NotThereError,
+    RemoteFile,
     bytes_to_come,
     fetch_bytes,
     fetch_file,
     find_file,
-    open_session,
     read_file,
 )
+from bucolic.fetching.http import RETRIES, AwayError, NotThereError, open_session
 from bucolic.fetching.image_store import KeptImages
 from bucolic.fetching.source import CocoSource, FolderSource, ImageSource, require_digested
 
@@ -40,9 +40,8 @@ Fetch = Literal["auto", "files", "archive"]
 class Originals(Protocol):
     """Reads image files; safe to call from several threads."""
 
-    @property
-    def fetched(self) -> set[int] | None:
-        """Ids of the images that came one by one over the network; None where none ever does."""
+    def was_fetched(self, image: CaptionedImage) -> bool | None:
+        """Whether it came by itself over the network; None where no image ever does."""
 
     def read(self, image: CaptionedImage) -> bytes:
         """Bytes of the file.
@@ -56,14 +55,9 @@ class Originals(Protocol):
     def forget(self, image: CaptionedImage) -> None:
         """Drop a kept copy that turned out broken, so that the next run fetches it again."""
 
-    def forgive(self) -> None:
-        """Ask again, as often as in the beginning, whoever stopped answering."""
-
 
 class FolderOriginals:
     """Images of a folder in COCO layout."""
-
-    fetched: set[int] | None = None
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -88,19 +82,17 @@ class FolderOriginals:
         paths = [folder / name for name in spellings(image.file_name, image.source_split)]
         return next((path for path in paths if os.path.isfile(path)), paths[0])  # noqa: PTH113
 
+    def was_fetched(self, image: CaptionedImage) -> bool | None:
+        """It is here."""
+
     def forget(self, image: CaptionedImage) -> None:
         """Keep the user's file as it is."""
-
-    def forgive(self) -> None:
-        """Nobody is asked."""
 
 
 class ArchiveOriginals:
     """Images inside COCO's zip archives, one for each source split."""
 
-    fetched: set[int] | None = None
-
-    def __init__(self, archives: dict[SourceSplit, Path]) -> None:
+    def __init__(self, archives: Mapping[SourceSplit, Path]) -> None:
         self._bundles = {split: open_zip(path) for split, path in archives.items()}
         self._members = {split: _spelt(bundle) for split, bundle in self._bundles.items()}
 
@@ -113,11 +105,11 @@ class ArchiveOriginals:
             raise NotThereError(f"{split}/{image.file_name}: not in the archive")
         return read_member(self._bundles[split], member, IMAGE_LIMIT_BYTES)
 
+    def was_fetched(self, image: CaptionedImage) -> bool | None:
+        """It came with all others."""
+
     def forget(self, image: CaptionedImage) -> None:
         """Keep the archive, whose checksum held."""
-
-    def forgive(self) -> None:
-        """Nobody is asked."""
 
 
 class UrlOriginals:
@@ -134,7 +126,7 @@ class UrlOriginals:
         self._failures = 0  # in a row; threads may miscount it by a few, which harms nothing
         self._answered_s = time.monotonic()
         self._locks: dict[str, Lock] = {}
-        self.fetched: set[int] = set()
+        self._fetched: set[int] = set()
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the kept copy, else fetch it from the first address that has it."""
@@ -143,15 +135,19 @@ class UrlOriginals:
                 return content
             content = self._fetch(image)
             self._kept.add(image, content)
-        self.fetched.add(image.image_id)  # one bytecode, so safe from several threads
+        self._fetched.add(image.image_id)  # one bytecode, so safe from several threads
         return content
+
+    def was_fetched(self, image: CaptionedImage) -> bool | None:
+        """Whether this call of the stage did."""
+        return image.image_id in self._fetched
 
     def forget(self, image: CaptionedImage) -> None:
         """Remove the kept copy."""
         with self._alone_with(image):
             self._kept.forget(image)
 
-    def forgive(self) -> None:
+    def _answered(self) -> None:
         """Hold no failure against the server any more."""
         self._failures, self._answered_s = 0, time.monotonic()
 
@@ -175,10 +171,40 @@ class UrlOriginals:
             self._failures += 1
             raise
         except NotThereError:
-            self.forgive()
+            self._answered()
             raise
-        self.forgive()
+        self._answered()
         return content
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How the images of one source split come, and what that moves.
+
+    Attributes:
+        split: the source split.
+        images: how many are asked for.
+        missing: those that are not kept yet.
+        size_bytes: to come over the network; an estimate where they come one by one.
+        archive: what all are read out of; None where they come one by one.
+        here: where the archive lies on this disk; None where it has to be fetched.
+    """
+
+    split: SourceSplit
+    images: int
+    missing: int
+    size_bytes: int
+    archive: RemoteFile | None = None
+    here: Path | None = None
+
+    def __str__(self) -> str:
+        counted = f"{self.split}: {self.missing:,} of {self.images:,} images to come"
+        size_gb = f"{self.size_bytes / 1e9:.2f} GB"
+        if self.archive is None:
+            return f"{counted}: one by one, about {size_gb}" if self.missing else counted
+        if self.here is not None:
+            return f"{counted}: out of {self.archive.name}, which is on this disk"
+        return f"{counted}: by {self.archive.name}, {size_gb}"
 
 
 class SplitOriginals:
@@ -187,11 +213,10 @@ class SplitOriginals:
     def __init__(self, ways: Mapping[SourceSplit, Originals]) -> None:
         self._ways = ways
 
-    @property
-    def fetched(self) -> set[int] | None:
-        """Those of all ways together."""
-        sets = [way.fetched for way in self._ways.values() if way.fetched is not None]
-        return set().union(*sets) if sets else None
+    def was_fetched(self, image: CaptionedImage) -> bool | None:
+        """As the way of its split says; of a data set that is fetched in part, not fetched."""
+        fetches = any(isinstance(way, UrlOriginals) for way in self._ways.values())
+        return bool(self._ways[image.source_split].was_fetched(image)) if fetches else None
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the image in the way of its split."""
@@ -201,20 +226,43 @@ class SplitOriginals:
         """Drop its kept copy, where one is kept."""
         self._ways[image.source_split].forget(image)
 
-    def forgive(self) -> None:
-        """Forgive in every way."""
-        for way in self._ways.values():
-            way.forgive()
+
+@dataclass(frozen=True)
+class Ways:
+    """How the images of each source split are read, which any process can then do.
+
+    Attributes:
+        source: where the data set is.
+        cache: folder for what is fetched.
+        archives: by source split, the archive on this disk that its images are read from.
+        singly: source splits whose images are fetched one by one.
+    """
+
+    source: CocoSource | FolderSource
+    cache: Path
+    archives: Mapping[SourceSplit, Path] = field(default_factory=dict)
+    singly: tuple[SourceSplit, ...] = ()
+
+    def open(self, connections: int) -> Originals:
+        """Be ready to read, by so many transfers at once."""
+        if isinstance(self.source, FolderSource):
+            return FolderOriginals(Path(self.source.folder))
+        kept = KeptImages(self.cache, self.source.annotations.sha256)
+        # Each of its own: neither its server's silence nor its allow_http concerns another split.
+        ways: dict[SourceSplit, Originals] = {
+            split: UrlOriginals(self.source.images[split], kept, connections=connections)
+            for split in self.singly
+        }
+        from_archives: Originals = ArchiveOriginals(self.archives)
+        return SplitOriginals(ways | dict.fromkeys(self.archives, from_archives))
 
 
-def open_originals(
+def find_ways(
     source: CocoSource | FolderSource,
     chosen: Sequence[CaptionedImage],
     cache: Path,
-    *,
     fetch: Fetch,
-    connections: int,
-) -> Originals:
+) -> Ways:
     """Choose for each source split how its images are read, and fetch the archives chosen.
 
     Args:
@@ -222,28 +270,54 @@ def open_originals(
         chosen: the images that will be read.
         cache: folder for what is fetched.
         fetch: one by one, by archive, or whichever moves fewer bytes.
-        connections: simultaneous transfers.
 
     Raises:
         DataError: the source has no images of a split, or an archive is not what it promises.
         TransientError: an archive could not be fetched now.
     """
     if isinstance(source, FolderSource):
-        return FolderOriginals(Path(source.folder))
-    kept = KeptImages(cache, source.annotations.sha256)
-    kept.sweep()
+        return Ways(source, cache)
+    KeptImages(cache, source.annotations.sha256).sweep()
     archives: dict[SourceSplit, Path] = {}
-    ways: dict[SourceSplit, Originals] = {}
+    transfers = transfers_of(source, chosen, cache, fetch)
+    for transfer in transfers:
+        logger.info("%s", transfer)
+        if archive := transfer.archive:
+            folder = archive_folder(cache, archive)
+            archives[transfer.split] = transfer.here or fetch_file(open_session(), archive, folder)
+    one_by_one = [transfer for transfer in transfers if transfer.archive is None]
+    require_space(cache, sum(each.size_bytes for each in one_by_one), "what is to be fetched")
+    singly = tuple(transfer.split for transfer in one_by_one)
+    return Ways(source, cache, archives, singly)
+
+
+def transfers_of(
+    source: CocoSource,
+    chosen: Sequence[CaptionedImage],
+    cache: Path,
+    fetch: Fetch,
+    find: Callable[[RemoteFile, Path], Path | None] = find_file,
+) -> list[Transfer]:
+    """Choose for each source split how its images come.
+
+    Args:
+        source: where the data set is.
+        chosen: the images that will be read.
+        cache: folder for what is fetched.
+        fetch: one by one, by archive, or whichever moves fewer bytes.
+        find: looks for an archive on this disk.
+
+    Raises:
+        DataError: the source has no images of a split, or none that come in this way.
+    """
+    kept = KeptImages(cache, source.annotations.sha256)
+    found = []
     for split in sorted({image.source_split for image in chosen}):
-        of_split = [image for image in chosen if image.source_split == split]
+        images = [image for image in chosen if image.source_split == split]
+        missing = sum(not kept.holds(image) for image in images)
         about = _image_source(source, split, fetch)
-        if path := _archive_to_read(about, of_split, kept, cache / "archives", fetch):
-            archives[split] = path
-        else:
-            # Of its own: neither its server's silence nor its allow_http concerns another split.
-            ways[split] = UrlOriginals(about, kept, connections=connections)
-    from_archives: Originals = ArchiveOriginals(archives)
-    return SplitOriginals(ways | dict.fromkeys(archives, from_archives))
+        found.append(_transfer(split, len(images), missing, about, cache, fetch, find))
+    return found
 
 
 def image_urls(templates: Sequence[str], file_name: str) -> list[str]:
@@ -267,33 +341,26 @@ def _image_source(source: CocoSource, split: SourceSplit, fetch: Fetch) -> Image
     return about
 
 
-def _archive_to_read(
+def _transfer(
+    split: SourceSplit,
+    images: int,
+    missing: int,
     about: ImageSource,
-    images: Sequence[CaptionedImage],
-    kept: KeptImages,
-    folder: Path,
+    cache: Path,
     fetch: Fetch,
-) -> Path | None:
-    """The archive to read all images of one split from; None to take them one by one.
-
-    Where nothing is missing in the cache there is nothing to fetch, in whatever way.
-    """
-    missing, archive = sum(not kept.holds(image) for image in images), about.archive
-    counted = f"{images[0].source_split}: {missing:,} of {len(images):,} images to come"
-    one_by_one = f"{counted}: one by one, about {missing * COCO_IMAGE_BYTES / 1e9:.2f} GB"
-    if archive is None or fetch == "files" or not missing:
-        logger.info(one_by_one if missing else counted)
-        return None
-    folder = folder / archive.sha256[:16]
-    if path := find_file(archive, folder):
-        logger.info("%s: out of %s, which is on this disk", counted, archive.name)
-        return path
-    transfer_bytes = bytes_to_come(archive, folder)
-    if fetch == "auto" and about.urls and not _is_worth(transfer_bytes, missing):
-        logger.info(one_by_one)
-        return None
-    logger.info("%s: by %s, %.2f GB", counted, archive.name, transfer_bytes / 1e9)
-    return fetch_file(open_session(), archive, folder)
+    find: Callable[[RemoteFile, Path], Path | None],
+) -> Transfer:
+    """Where nothing is missing in the cache there is nothing to fetch, in whatever way."""
+    singly = Transfer(split, images, missing, missing * COCO_IMAGE_BYTES)
+    if about.archive is None or fetch == "files" or not missing:
+        return singly
+    folder = archive_folder(cache, about.archive)
+    if path := find(about.archive, folder):
+        return Transfer(split, images, missing, 0, about.archive, path)
+    size_bytes = bytes_to_come(about.archive, folder)
+    if fetch == "auto" and about.urls and not _is_worth(size_bytes, missing):
+        return singly
+    return Transfer(split, images, missing, size_bytes, about.archive)
 
 
 def _is_worth(transfer_bytes: int, missing: int) -> bool:

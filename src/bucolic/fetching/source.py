@@ -30,7 +30,8 @@ from bucolic.data.coco import (
 )
 from bucolic.data.json_file import read_json
 from bucolic.data.names import ImageAddress
-from bucolic.fetching.fetch import RemoteFile, is_downgrade
+from bucolic.fetching.fetch import RemoteFile
+from bucolic.fetching.http import is_downgrade
 
 SOURCE_FILE = "source.json"
 
@@ -68,12 +69,29 @@ class ImageSource(Section):
         )
 
 
+class Estimate(Section):
+    """How much a theme will choose, as far as one can say before the annotations are there.
+
+    Attributes:
+        images: that it chooses.
+        captions: theirs.
+        captions_read: of all images, which filter searches.
+        theme: which theme that is.
+    """
+
+    images: int = Field(ge=1)
+    captions: int = Field(ge=1)
+    captions_read: int = Field(ge=1)
+    theme: str
+
+
 class CocoSource(Section):
     """A data set on a server, in COCO's official layout."""
 
     kind: Literal["coco"]
     annotations: RemoteFile
     images: dict[SourceSplit, ImageSource]
+    estimate: Estimate | None = None
 
 
 class MeadowSource(Section):

@@ -6,7 +6,7 @@ other way round.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from bucolic.pipeline.yaml_file import name_of, read_yaml
 from bucolic.seeing.clip.config import ClipConfig, require_known
 from bucolic.seeing.clip.shipped import SHIPPED
 from bucolic.stages.filter import FilterConfig
+from bucolic.stages.shard import ShardConfig
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # C:/photos is a folder
 
@@ -57,6 +58,7 @@ class Params(Section):
     dataset: DatasetConfig
     filter: FilterConfig
     clip: ClipConfig
+    shard: ShardConfig
     tracking: TrackingConfig = TrackingConfig()
 
 
@@ -81,11 +83,14 @@ def load_params(project: Path) -> Params:
     """Read and validate the params of a project.
 
     Raises:
-        ParamsError: no params.yaml, no YAML, an unknown key, a wrong type or value, or a CLIP that
-            cannot judge this data set.
+        ParamsError: no params.yaml, no YAML, an unknown key, a wrong type or value, a CLIP that
+            cannot judge this data set, or a crop about what nothing names.
     """
-    params = parse_params(read_yaml(project / PARAMS_FILE))
+    content = read_yaml(project / PARAMS_FILE)
+    params = parse_params(content)
+    _check_keys(params, content)
     _check_clip(params, project)
+    _check_crop(params)
     return params
 
 
@@ -124,6 +129,26 @@ def _least_content(whole: type[Params], section: str) -> str:
     assert issubclass(config, Section)
     needed = [name for name, field in config.model_fields.items() if field.is_required()]
     return "{" + ", ".join(f"{name}: ..." for name in needed) + "}"
+
+
+def _check_keys(params: Params, content: Mapping[str, Any]) -> None:
+    """Refuse a file that leaves a key to its default on which a stage depends by itself."""
+    for dotted in (name for stage in STAGES for name in stage.params if "." in name):
+        section, _, key = dotted.partition(".")
+        if key not in content[section]:
+            default = json.dumps(sections(params, [dotted])[section][key])
+            raise ParamsError(
+                f"params.yaml: {dotted} is missing, which DVC compares: add {key}: {default}"
+            )
+
+
+def _check_crop(params: Params) -> None:
+    """Refuse a crop about a subject that no category names: every picture would have its middle."""
+    if params.shard.crop == "subject" and not params.filter.categories:
+        raise ParamsError(
+            "params.yaml: shard.crop: subject needs filter.categories, whose boxes say where the "
+            "subject is: name some, or set shard.crop: centre"
+        )
 
 
 def _check_clip(params: Params, project: Path) -> None:
@@ -201,7 +226,19 @@ def _outs(project: Path) -> list[str]:
         return []  # DVC itself says what is wrong with dvc.yaml
 
 
+def section_of(params: Params, name: str) -> Any:
+    """A section, also of those that the table of stages adds to the class."""
+    return getattr(params, name)
+
+
 def sections(params: Params, names: Iterable[str]) -> dict[str, Any]:
-    """The named sections as JSON types, defaults filled in."""
+    """The named sections as JSON types, defaults filled in; of one with a dotted name, that key."""
     content = params.model_dump(mode="json")
-    return {name: content[name] for name in names}
+    found: dict[str, Any] = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        if key:
+            found.setdefault(section, {})[key] = content[section][key]
+        else:
+            found[section] = content[section]
+    return found

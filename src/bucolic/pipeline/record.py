@@ -2,11 +2,11 @@
 
 Schema 2: schema, record_id, stage, status, error {kind, message, where, retryable}, started,
 duration_s, keywords, params, inputs, code and outputs with DVC's own digests, rows {in, out,
-failed}, new, reused, device, precision, threads (torch's, which a CPU's bytes depend on; null
-without torch), figures, details (what people read beside them), git {commit, dirty}, pipeline_id,
-driver (the process whose end ends the pipeline), versions (of the libraries that decide what the
-stage writes), environment. One of a stage that failed
-early lacks what was not known yet. One of another schema is not read; the report says so.
+failed}, new, reused, device, precision, engine, threads (torch's, which a CPU's bytes depend on;
+null without torch), figures, details (what people read beside them), git {commit, dirty},
+pipeline_id, driver (the process whose end ends the pipeline), versions (of the libraries that
+decide what the stage writes), environment. One of a stage that failed early lacks what was not
+known yet. One of another schema is not read; the report says so.
 """
 
 import json
@@ -57,6 +57,7 @@ def results(summary: Summary) -> dict[str, Any]:
         "reused": summary.reused,
         "device": summary.device,
         "precision": summary.precision,
+        "engine": summary.engine,
         "threads": torch_threads(),
         "figures": dict(summary.figures),
         "details": dict(summary.details),

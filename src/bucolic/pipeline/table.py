@@ -6,7 +6,7 @@ imports a stage: what a verb needs is loaded when it runs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ PICTURES = "reports/figures"
 HEADLINE = "reports/metrics.json"
 
 OF_DATASET = {"dataset": "bucolic.fetching.source:DatasetConfig"}
+OF_FILTER = {"filter": "bucolic.stages.filter:FilterConfig"}
+OF_SHARD = {"shard": "bucolic.stages.shard:ShardConfig"}
 OF_CLIP = {"clip": "bucolic.seeing.clip.config:ClipConfig"}
 OF_MODEL = {"model": "bucolic.models.config:ModelConfig"}
 
@@ -49,9 +51,12 @@ class Declared:
         ins: what it reads.
         outs: what it writes.
         sections: of params.yaml, each with the place of its class.
+        keys: of some sections, those alone that it depends on; they stand in params.yaml, since
+            DVC knows no defaults.
         shown: outs beside these that are written from what the function returns.
         streams: whether its curves go to MLflow while it runs.
         reads_originals: whether it reads the files that data/images names.
+        has_engine: whether an engine works on its items, see base/engine.py.
         shareable_by: place of what says how many processes can share its work, called with the
             most there might be and the sections; none where only one can do it.
     """
@@ -62,10 +67,21 @@ class Declared:
     ins: tuple[str, ...]
     outs: tuple[str, ...]
     sections: Mapping[str, str]
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     streams: bool = False
     reads_originals: bool = False
+    has_engine: bool = False
     shareable_by: str = ""
+
+    @property
+    def params(self) -> list[str]:
+        """What it depends on in params.yaml, as dvc.yaml lists it."""
+        names = list[str]()
+        for section in self.sections:
+            keys = self.keys.get(section)
+            names += [f"{section}.{key}" for key in keys] if keys else [section]
+        return names
 
     def run(
         self,
@@ -117,7 +133,8 @@ STAGES = (
         function="get_annotations",
         ins=(DATASET,),
         outs=(ANNOTATIONS,),
-        sections=OF_DATASET,
+        sections={**OF_DATASET, **OF_FILTER},
+        keys={"filter": ("categories",)},
     ),
     Declared(
         name="filter",
@@ -125,15 +142,16 @@ STAGES = (
         function="select_images",
         ins=(ANNOTATIONS,),
         outs=(SELECTION, ATTRIBUTION),
-        sections=_own("filter", "FilterConfig"),
+        sections=OF_FILTER,
     ),
     Declared(
         name="images",
-        help="Fetch the chosen images alone, check each one, keep the originals.",
+        help="Fetch the chosen images alone, check each one, keep originals and squares.",
         function="get_images",
         ins=(DATASET, SELECTION),
         outs=(IMAGES,),
-        sections={**_own("images", "ImagesConfig"), **OF_DATASET},
+        has_engine=True,
+        sections={**_own("images", "ImagesConfig"), **OF_DATASET, **OF_SHARD},
     ),
     Declared(
         name="embed",
@@ -141,17 +159,20 @@ STAGES = (
         function="embed",
         ins=(SELECTION, IMAGES),
         outs=(EMBEDDINGS,),
+        has_engine=True,
         reads_originals=True,
-        sections=OF_CLIP,
+        sections={**OF_CLIP, **OF_SHARD},
+        keys={"shard": ("crop",)},
     ),
     Declared(
         name="shard",
-        help="Resize once, pack pixels, captions and vectors as WebDataset.",
+        help="Pack squares, captions and vectors as WebDataset, no picture in two splits.",
         function="shard",
         ins=(SELECTION, IMAGES, EMBEDDINGS),
         outs=(SHARDS,),
+        has_engine=True,
         reads_originals=True,
-        sections=_own("shard", "ShardConfig"),
+        sections=OF_SHARD,
     ),
     Declared(
         name="train",

@@ -14,7 +14,7 @@ from bucolic.base.keywords import plain
 from bucolic.data.captions import CaptionedImages, read_captions
 from bucolic.pipeline.params import Params
 from bucolic.pipeline.table import ANNOTATIONS
-from bucolic.stages.filter import themed
+from bucolic.stages.filter import shown_categories, themed
 
 SIGNS = string.punctuation + "\u2026"
 
@@ -54,7 +54,8 @@ def words(root: Path, params: Params, limit: int) -> Iterator[str]:
         DataError: there are no annotations yet, or they cannot be used.
     """
     read = read_captions(root / ANNOTATIONS)
-    _, theme = themed(read, root / ANNOTATIONS, params.filter)
+    shown = shown_categories(root / ANNOTATIONS, params.filter)
+    _, theme = themed(read, shown.images, params.filter)
     found = words_beside(read, theme, limit)
     yield f"the theme has {len(theme):,} of {len(read.images):,} images; words that mark it,"
     yield "and what each would add as a keyword:"

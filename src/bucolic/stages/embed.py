@@ -2,10 +2,11 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
 from bucolic.data.display import VERSION as DISPLAY_VERSION
-from bucolic.data.display import middle
 from bucolic.data.embeddings import (
     SAME_TOWERS,
     CaptionEmbeddings,
@@ -25,9 +25,10 @@ from bucolic.data.embeddings import (
     write_captions,
     write_images,
 )
-from bucolic.data.images import ImageRow, decode, read_index
+from bucolic.data.images import ImageRow, decoded, read_index
 from bucolic.data.original_store import OriginalStore
-from bucolic.data.selection import read_selection
+from bucolic.data.selection import SelectedImage, read_selection
+from bucolic.data.squares import Cropping, Subject
 from bucolic.data.vector_store import VectorStore
 from bucolic.seeing.clip.config import ClipConfig
 
@@ -44,7 +45,13 @@ COMPARED = 64  # images and captions that this is measured on
 
 
 def embed(
-    selection: Path, images: Path, out: Path, *, clip: ClipConfig, runtime: Runtime
+    selection: Path,
+    images: Path,
+    out: Path,
+    *,
+    clip: ClipConfig,
+    shard: Cropping,
+    runtime: Runtime,
 ) -> Summary:
     """Write image and caption vectors; what the store in the cache holds is not computed again.
 
@@ -53,6 +60,7 @@ def embed(
         images: folder of the images stage.
         out: folder to write, see data/embeddings.py.
         clip: the towers.
+        shard: what of each picture is looked at.
         runtime: its cache holds originals and vectors; each finished part is kept when the run is
             killed.
 
@@ -68,11 +76,13 @@ def embed(
     towers = load_towers(clip, choose_device(runtime.device))
     folder = fingerprint([towers.provenance[key] for key in STORE_KEY])
     store = runtime.cache / "embeddings" / folder
+    chosen = {row.image.image_id: row for row in read_selection(selection)}
+    pictures = _pictures(images, chosen, shard)
+    image_rows, new_images = _embed_images(pictures, towers, store, runtime)
+    captions = _captions_of(chosen, image_rows.image_ids.tolist())
     with products_in("fp32"):
-        image_rows, new_images = _embed_images(images, towers, store, runtime)
-        captions = _captions_of(selection, set(image_rows.image_ids.tolist()))
-        cosine = _cosine_to_fp32(images, captions, towers, runtime)
-        caption_rows, new_captions = _embed_captions(captions, towers, store)
+        cosine = _cosine_to_fp32(pictures, captions, towers, runtime)
+    caption_rows, new_captions = _embed_captions(captions, towers, store, runtime)
     with replacing(out) as partial:
         partial.mkdir()
         write_images(partial / "images.parquet", image_rows, towers.provenance)
@@ -80,34 +90,110 @@ def embed(
     summary = _summarise(
         len(image_rows.image_ids), len(caption_rows.texts), new_images + new_captions, towers
     )
-    return replace(summary, details={} if cosine is None else {"cosine_to_fp32": cosine})
+    details = {} if cosine is None else {"cosine_to_fp32": cosine}
+    return replace(summary, details=details, engine=runtime.engine.name)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What the towers see of one original.
+
+    Attributes:
+        row: of the original.
+        subject: what it shows, and where, where that is known.
+        cropping: what of it is looked at.
+    """
+
+    row: ImageRow
+    subject: Subject | None
+    cropping: Cropping
+
+    @property
+    def key(self) -> str:
+        """One word for the original and what of it is looked at."""
+        return self.cropping.name_of(str(self.row.sha256), self.subject)
+
+    def pixels(self, originals: OriginalStore, towers: "Towers") -> "Tensor":
+        """That as the towers take it."""
+        return decoded(
+            originals.read(self.row),
+            lambda picture: towers.preprocess(self.cropping.cut(picture, self.subject)),
+        )
+
+
+def _pictures(
+    folder: Path, chosen: Mapping[int, SelectedImage], cropping: Cropping
+) -> list[_Picture]:
+    """Those of the images that are ok, in the order of their ids."""
+    subjects = {number: row.subject for number, row in chosen.items()}
+    rows = [row for row in read_index(folder) if row.status == "ok"]
+    return [_Picture(row, subjects.get(row.image_id), cropping) for row in rows]
 
 
 def _embed_images(
-    folder: Path, towers: "Towers", store: Path, runtime: Runtime
+    pictures: Sequence[_Picture], towers: "Towers", store: Path, runtime: Runtime
 ) -> tuple[ImageEmbeddings, int]:
-    rows = [row for row in read_index(folder) if row.status == "ok"]
-    digests = tuple(str(row.sha256) for row in rows)
+    vectors_of = partial(_seen, towers=towers, cache=runtime.cache, workers=runtime.workers)
 
-    def compute(places: list[int]) -> Vectors:
-        return _embed_files([rows[place] for place in places], towers, runtime)
+    def compute(parts: Iterable[list[int]]) -> Iterator[Vectors]:
+        return _mapped(
+            vectors_of,
+            ([pictures[at] for at in places] for places in parts),
+            towers.device,
+            runtime,
+        )
 
-    vectors, new = VectorStore(store / f"images-{DISPLAY_VERSION}").complete(digests, compute)
-    ids = np.array([row.image_id for row in rows], np.int64)
+    keys = [picture.key for picture in pictures]
+    vectors, new = VectorStore(store / f"images-{DISPLAY_VERSION}").complete(keys, compute)
+    ids = np.array([picture.row.image_id for picture in pictures], np.int64)
+    digests = tuple(str(picture.row.sha256) for picture in pictures)
     return ImageEmbeddings(ids, digests, vectors), new
 
 
-def _embed_files(rows: Sequence[ImageRow], towers: "Towers", runtime: Runtime) -> Vectors:
-    originals = OriginalStore(runtime.cache)
+def _mapped(
+    vectors_of: Callable[[Any], Vectors], parts: Iterable[Any], device: str, runtime: Runtime
+) -> Iterator[Vectors]:
+    """The vectors of each part, as the engine has them computed."""
+    import torch
 
-    def pixels_of(row: ImageRow) -> "Tensor":
-        return towers.preprocess(middle(decode(originals.read(row))))
+    return runtime.engine.map(
+        partial(_open, vectors_of, torch.get_num_threads()),
+        parts,
+        cpus=torch.get_num_threads(),
+        gpus=int(device.startswith("cuda")),
+    )
 
-    return towers.embed_pixels(ordered_map(pixels_of, rows, workers=runtime.workers))
+
+def _open(
+    vectors_of: Callable[[Any], Vectors], threads: int
+) -> Callable[[Iterable[Any]], Iterator[Vectors]]:
+    """Make a worker ready; the last bits of a vector depend on torch's threads."""
+    import torch
+
+    from bucolic.base.device import products_in
+
+    torch.set_num_threads(threads)
+
+    def vectors_of_parts(parts: Iterable[Any]) -> Iterator[Vectors]:
+        for part in parts:
+            with products_in("fp32"):
+                vectors = vectors_of(part)
+            yield vectors
+
+    return vectors_of_parts
+
+
+def _seen(pictures: Sequence[_Picture], towers: "Towers", cache: Path, workers: int) -> Vectors:
+    originals = OriginalStore(cache)
+
+    def pixels_of(picture: _Picture) -> "Tensor":
+        return picture.pixels(originals, towers)
+
+    return towers.embed_pixels(ordered_map(pixels_of, pictures, workers=workers))
 
 
 def _cosine_to_fp32(
-    folder: Path,
+    pictures: Sequence[_Picture],
     captions: Sequence[tuple[int, Caption]],
     towers: "Towers",
     runtime: Runtime,
@@ -119,10 +205,10 @@ def _cosine_to_fp32(
     """
     if towers.provenance["precision"] == "fp32":
         return None
-    rows = [row for row in read_index(folder) if row.status == "ok"][:COMPARED]
+    compared = pictures[:COMPARED]
     texts = [caption.text for _, caption in captions[:COMPARED]]
     in_bf16, in_fp32 = (
-        _unit(_embed_files(rows, made, runtime), made.embed_texts(texts))
+        _unit(_seen(compared, made, runtime.cache, runtime.workers), made.embed_texts(texts))
         for made in (towers, towers.in_precision("fp32"))
     )
     cosine = float((in_bf16 * in_fp32).sum(axis=1).min(initial=1.0))
@@ -140,19 +226,23 @@ def _unit(*vectors: Vectors) -> Vectors:
     return unit
 
 
-def _captions_of(selection: Path, image_ids: set[int]) -> list[tuple[int, Caption]]:
-    images = [row.image for row in read_selection(selection) if row.image.image_id in image_ids]
+def _captions_of(
+    chosen: Mapping[int, SelectedImage], image_ids: Sequence[int]
+) -> list[tuple[int, Caption]]:
+    """The captions of those images, each with its image's id."""
+    images = [chosen[number].image for number in image_ids if number in chosen]
     return [(image.image_id, caption) for image in images for caption in image.captions]
 
 
 def _embed_captions(
-    captions: Sequence[tuple[int, Caption]], towers: "Towers", store: Path
+    captions: Sequence[tuple[int, Caption]], towers: "Towers", store: Path, runtime: Runtime
 ) -> tuple[CaptionEmbeddings, int]:
     texts = tuple(caption.text for _, caption in captions)
     keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
-    def compute(places: list[int]) -> Vectors:
-        return towers.embed_texts([texts[place] for place in places])
+    def compute(parts: Iterable[list[int]]) -> Iterator[Vectors]:
+        of_parts = ([texts[place] for place in places] for places in parts)
+        return _mapped(towers.embed_texts, of_parts, towers.device, runtime)
 
     def by_length(places: list[int]) -> list[int]:
         """Texts of one length together, since a batch is padded where there are too few."""

@@ -1,7 +1,7 @@
 """filter: choose the images of the theme by words in their captions, and split them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,10 +18,11 @@ from bucolic.base.section import Section
 from bucolic.data.attribution import write_attribution
 from bucolic.data.captions import CaptionedImages, read_captions
 from bucolic.data.coco import present_splits
-from bucolic.data.instances import images_by_category
+from bucolic.data.instances import Box, Shown, shown_instances, subject_of
 from bucolic.data.keyword_search import find_words, junk_in, part_of_other_words
 from bucolic.data.selection import write_selection
 from bucolic.data.split import SPLITS, SplitName, assign_split
+from bucolic.data.squares import Subject
 from bucolic.data.tables import exact_memory
 
 WORDS_LISTED = 20  # in the record, of those that hold a keyword and are another
@@ -107,12 +108,14 @@ def select_images(
     junk = junk_in(read.captions["text"])
     if config.drop_junk_captions:
         read = read.without(junk)
-    why, theme = themed(read, annotations, config)
-    rows = theme[_licensed(read.images.take(theme), config)]
+    shown = shown_categories(annotations, config)
+    why, theme = themed(read, shown.images, config)
+    rows = licensed(read, theme, config)
     images, captions = read.images.take(rows), read.captions_of(rows)
     splits = _splits_of(images, config, held_out="val2017" in present_splits(annotations))
     _require_every_split(Counter(splits), config)
-    write_selection(out, images, captions, splits, _keywords_of(rows, why))
+    subjects = _subjects(images, shown.boxes)
+    write_selection(out, images, captions, splits, _keywords_of(rows, why), subjects)
     write_attribution(attribution, images, read.licences)
     figures = {
         "considered": len(read.images),
@@ -131,21 +134,28 @@ def select_images(
     return Summary(Rows(len(images), len(images)), figures=figures, details=details)
 
 
+def shown_categories(annotations: Path, config: FilterConfig) -> Shown:
+    """What the images show of the theme's categories; no file is read where it has none."""
+    if not config.categories:
+        return Shown({}, {})
+    return shown_instances(annotations, config.categories, min_area=config.min_area)
+
+
 def themed(
-    read: CaptionedImages, annotations: Path, config: FilterConfig
+    read: CaptionedImages, shown: Mapping[str, set[int]], config: FilterConfig
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """What the theme chooses, whatever the licence.
 
     Args:
         read: images and captions.
-        annotations: folder of annotation files, for categories.
+        shown: for each category of the theme the ids of the images that show it.
         config: the theme.
 
     Returns:
         By keyword and category the rows of images that it chooses, and the rows of those of them
         that no word excludes: int64, ascending.
     """
-    why = _united(_by_words(read, config), _by_categories(read, annotations, config))
+    why = _united(_by_words(read, config), _by_categories(read, shown, config))
     return why, np.setdiff1d(np.concatenate(list(why.values())), _excluded(read, config))
 
 
@@ -170,15 +180,21 @@ def _by_words(read: CaptionedImages, config: FilterConfig) -> dict[str, np.ndarr
 
 
 def _by_categories(
-    read: CaptionedImages, annotations: Path, config: FilterConfig
+    read: CaptionedImages, shown: Mapping[str, set[int]], config: FilterConfig
 ) -> dict[str, np.ndarray]:
     """For each category, the rows of the images that it chooses."""
-    if not config.categories:
-        return {}
-    shown = images_by_category(annotations, config.categories, min_area=config.min_area)
-    if config.categories_match == "all":
+    if shown and config.categories_match == "all":
         shown = dict.fromkeys(shown, set.intersection(*shown.values()))
     return {name: _rows_of(ids, read) for name, ids in shown.items()}
+
+
+def _subjects(images: pa.Table, boxes: Mapping[int, Sequence[Box]]) -> list[Subject | None]:
+    """For each image the centre of what shows the categories there."""
+    columns = (images[name].to_pylist() for name in ("image_id", "width", "height"))
+    return [
+        subject_of(boxes.get(number, ()), width, height)
+        for number, width, height in zip(*columns, strict=True)
+    ]
 
 
 def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
@@ -220,10 +236,10 @@ def _rows_of(image_ids: set[int], read: CaptionedImages) -> np.ndarray:
     return np.flatnonzero(np.isin(read.images["image_id"].to_numpy(), list(image_ids)))
 
 
-def _licensed(images: pa.Table, config: FilterConfig) -> np.ndarray:
-    """Whether each image may be used: bool [n]."""
-    allowed = np.isin(images["licence"].to_pylist(), config.licences)
-    return allowed | (not config.licences)
+def licensed(read: CaptionedImages, rows: np.ndarray, config: FilterConfig) -> np.ndarray:
+    """Those of the rows of images that may be used."""
+    allowed = np.isin(read.images.take(rows)["licence"].to_pylist(), config.licences)
+    return rows[allowed | (not config.licences)]
 
 
 def _keywords_of(rows: np.ndarray, why: Mapping[str, np.ndarray]) -> list[list[str]]:

@@ -1,31 +1,39 @@
-"""images: get the chosen image files, check each one, and keep the originals by their digests."""
+"""images: get the chosen image files, check each one, keep originals and their squares by digest.
 
+One decode checks a file to its last pixel and makes the square picture that the shard stage packs.
+A file whose square is kept was checked before, and only its header is looked at again.
+"""
+
+import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from pydantic import Field
 
-from bucolic.base.engine import ordered_map
+from bucolic.base.engine import Engine, ordered_map
 from bucolic.base.errors import DataError, TransientError
 from bucolic.base.files import replacing
 from bucolic.base.progress import Progress
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
-from bucolic.data.coco import CaptionedImage
-from bucolic.data.images import ImageRow, check_image, write_index
+from bucolic.data.images import Checked, ImageRow, check_header, check_image, write_index
 from bucolic.data.original_store import OriginalStore
-from bucolic.data.selection import read_selection
-from bucolic.fetching.fetch import AwayError, NotThereError
-from bucolic.fetching.originals import Fetch, Originals, open_originals
+from bucolic.data.selection import SelectedImage, read_selection
+from bucolic.data.squares import Framing, Squares
+from bucolic.fetching.http import AwayError, NotThereError
+from bucolic.fetching.originals import Fetch, Originals, Ways, find_ways
 from bucolic.fetching.source import MeadowSource, read_source
 
 logger = logging.getLogger(__name__)
 FAILURES_LISTED = 100  # in the record; data/images/index.parquet has all
+IMAGES_AT_ONCE = 256  # of one worker, where several work
 PAUSE_S = 5.0  # before what failed for now is tried a second time
 
 
@@ -47,7 +55,13 @@ class ImagesConfig(Section):
 
 
 def get_images(
-    root: Path, selection: Path, out: Path, *, config: ImagesConfig, runtime: Runtime
+    root: Path,
+    selection: Path,
+    out: Path,
+    *,
+    config: ImagesConfig,
+    shard: Framing,
+    runtime: Runtime,
 ) -> Summary:
     """Keep the originals and write their index; a failed image is a row with its reason.
 
@@ -56,103 +70,165 @@ def get_images(
         selection: the Parquet file of the filter stage.
         out: folder to write, see data/images.py.
         config: how to fetch and how much may fail.
-        runtime: the originals are kept in its cache.
+        shard: how originals become squares.
+        runtime: originals and squares are kept in its cache.
 
     Raises:
         DataError: more images failed for good than the threshold forgives.
         TransientError: images could not be fetched now, also on a second try; all others were,
             and are kept.
     """
-    chosen = [row.image for row in read_selection(selection)]
+    chosen = read_selection(selection)
+    images = [row.image for row in chosen]
     source = read_source(root)
     if isinstance(source, MeadowSource):
         from bucolic.meadow import archive
 
         source = archive.draw(source, runtime.cache / "meadow", runtime.workers)
-    originals = open_originals(
-        source, chosen, runtime.cache, fetch=config.fetch, connections=config.connections
-    )
-    store = OriginalStore(runtime.cache)
-    store.sweep()
-    rows = _kept(chosen, _Reader(originals, store), config.connections)
+    ways = find_ways(source, images, runtime.cache, config.fetch)
+    keeper = _Keeper(OriginalStore(runtime.cache), Squares(runtime.cache, shard))
+    keeper.sweep()
+    workers = min(runtime.engine.workers(), config.connections)
+    opener = _Opener(ways, keeper, config.connections // workers)
+    outcomes = _read_all(chosen, opener, runtime.engine, workers)
+    rows = [outcome.row for outcome in outcomes if outcome.row]
     _check_threshold(rows, config)
     with replacing(out) as folder:
         folder.mkdir()
         write_index(folder, rows)
-    return _summarise(rows, originals.fetched)
+    return replace(_summarise(rows, outcomes), engine=runtime.engine.name)
+
+
+class _Keeper:
+    """Checks files, and keeps those that are sound with their squares."""
+
+    def __init__(self, originals: OriginalStore, squares: Squares) -> None:
+        self._originals, self._squares = originals, squares
+
+    def keep(self, chosen: SelectedImage, content: bytes) -> ImageRow:
+        """The row of an image's file; where that is sound, it is kept."""
+        image, digest = chosen.image, hashlib.sha256(content).hexdigest()
+        checked = self._known(chosen, digest, content) or self._decoded(chosen, digest, content)
+        if checked.status != "ok":
+            return ImageRow(image.image_id, checked.status, checked.reason)
+        self._originals.add(content, digest)
+        return ImageRow(image.image_id, "ok", "", len(content), digest, checked.mode)
+
+    def _known(self, chosen: SelectedImage, digest: str, content: bytes) -> Checked | None:
+        if not self._squares.hold(digest, chosen.subject):
+            return None
+        return check_header(content, chosen.image.width, chosen.image.height)
+
+    def _decoded(self, chosen: SelectedImage, digest: str, content: bytes) -> Checked:
+        size = chosen.image.width, chosen.image.height
+        make = partial(self._squares.make, subject=chosen.subject)
+        checked = check_image(content, *size, make, decode_px=self._squares.decode_px)
+        if checked.status == "ok":
+            self._squares.add(digest, chosen.subject, checked.made)
+        return checked
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        self._originals.sweep()
+        self._squares.sweep()
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one image.
+
+    Attributes:
+        row: of the image that came or failed for good.
+        late: what kept it from being fetched now, where there is no row.
+        fetched: whether it came over the network; None where none does.
+    """
+
+    row: ImageRow | None = None
+    late: AwayError | None = None
+    fetched: bool | None = None
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """Opens readers, in whatever process works.
+
+    Attributes:
+        ways: how images are read.
+        keeper: keeps what is sound.
+        connections: simultaneous transfers of each reader.
+    """
+
+    ways: Ways
+    keeper: _Keeper
+    connections: int
+
+    def __call__(self) -> "_Reader":
+        return _Reader(self.ways.open(self.connections), self.keeper, self.connections)
 
 
 class _Reader:
-    """Reads, checks and keeps images from several threads.
+    """Reads, checks and keeps images in several threads."""
 
-    Attributes:
-        rows: of the images that came or failed for good, by image id.
-        late: what kept an image from being fetched now, by image id.
-    """
+    def __init__(self, originals: Originals, keeper: _Keeper, connections: int) -> None:
+        self._originals, self._keeper, self._connections = originals, keeper, connections
 
-    def __init__(self, originals: Originals, store: OriginalStore) -> None:
-        self._originals, self._store = originals, store
-        self.rows: dict[int, ImageRow] = {}
-        self.late: dict[int, AwayError] = {}
+    def __call__(self, chosen: Iterable[SelectedImage]) -> Iterator[_Outcome]:
+        """What becomes of each image, in their order."""
+        return ordered_map(self._read, chosen, workers=self._connections)
 
-    def read(self, image: CaptionedImage) -> None:
+    def _read(self, chosen: SelectedImage) -> _Outcome:
         """Bring an image into the store, where it can be had now and is sound."""
         try:
-            self.rows[image.image_id] = _read(image, self._originals, self._store)
+            row = self._row_of(chosen)
         except AwayError as error:
-            self.late[image.image_id] = error
+            return _Outcome(late=error)
+        return _Outcome(row, fetched=self._originals.was_fetched(chosen.image))
 
-    def forgive(self) -> None:
-        """Hold nothing that was late against its image or its server."""
-        self.late.clear()
-        self._originals.forgive()
-
-
-def _kept(chosen: Sequence[CaptionedImage], reader: _Reader, workers: int) -> list[ImageRow]:
-    """The row of each image, in their order; what was late is asked for once more at the end."""
-    results = ordered_map(reader.read, chosen, workers=workers)
-    for _ in Progress("images fetched and checked", len(chosen)).over(results):
-        pass
-    if reader.late:
-        _try_again(chosen, reader, workers)
-    return [reader.rows[image.image_id] for image in chosen]
-
-
-def _try_again(chosen: Sequence[CaptionedImage], reader: _Reader, workers: int) -> None:
-    left = [image for image in chosen if image.image_id in reader.late]
-    logger.warning("%d images did not come: trying them again", len(left))
-    time.sleep(PAUSE_S)
-    reader.forgive()
-    for _ in ordered_map(reader.read, left, workers=workers):
-        pass
-    _require_all(chosen, reader)
+    def _row_of(self, chosen: SelectedImage) -> ImageRow:
+        image = chosen.image
+        try:
+            row = self._keeper.keep(chosen, self._originals.read(image))
+            if row.status != "ok":
+                # The copy in the cache may be what is broken: the source has the last word.
+                self._originals.forget(image)
+                row = self._keeper.keep(chosen, self._originals.read(image))
+        except NotThereError as error:
+            return ImageRow(image.image_id, error.status, str(error))
+        if row.status != "ok":
+            self._originals.forget(image)
+        return row
 
 
-def _require_all(chosen: Sequence[CaptionedImage], reader: _Reader) -> None:
-    late = [reader.late[image.image_id] for image in chosen if image.image_id in reader.late]
+def _read_all(
+    chosen: Sequence[SelectedImage], open_reader: _Opener, engine: Engine, workers: int
+) -> list[_Outcome]:
+    """What became of each image, in their order; what was late is asked for once more at the end.
+
+    Raises:
+        TransientError: images were late both times.
+    """
+    read = partial(engine.map, open_reader, chunk=IMAGES_AT_ONCE, most=workers)
+    results = read(chosen)
+    outcomes = list(Progress("images fetched and checked", len(chosen)).over(results))
+    late = [place for place, outcome in enumerate(outcomes) if outcome.late]
+    if late:
+        logger.warning("%d images did not come: trying them again", len(late))
+        time.sleep(PAUSE_S)
+        # By new readers, which hold nothing against a server.
+        again = read([chosen[place] for place in late])
+        for place, outcome in zip(late, again, strict=True):
+            outcomes[place] = outcome
+    _require_all(outcomes)
+    return outcomes
+
+
+def _require_all(outcomes: Sequence[_Outcome]) -> None:
+    late = [outcome.late for outcome in outcomes if outcome.late]
     if late:
         raise TransientError(
-            f"{len(late)} of {len(chosen)} images could not be fetched now (first: {late[0]}): "
+            f"{len(late)} of {len(outcomes)} images could not be fetched now (first: {late[0]}): "
             "run the same command again"
         )
-
-
-def _read(image: CaptionedImage, originals: Originals, store: OriginalStore) -> ImageRow:
-    try:
-        content = originals.read(image)
-        checked = check_image(content, image.width, image.height)
-        if checked.status != "ok":
-            # The copy in the cache may be what is broken: the source itself has the last word.
-            originals.forget(image)
-            content = originals.read(image)
-            checked = check_image(content, image.width, image.height)
-    except NotThereError as error:
-        return ImageRow(image.image_id, error.status, str(error))
-    if checked.status != "ok":
-        originals.forget(image)
-        return ImageRow(image.image_id, checked.status, checked.reason)
-    digest, size_bytes = store.add(content), len(content)
-    return ImageRow(image.image_id, "ok", "", size_bytes, digest, checked.mode)
 
 
 def _check_threshold(rows: Sequence[ImageRow], config: ImagesConfig) -> None:
@@ -169,7 +245,7 @@ def _check_threshold(rows: Sequence[ImageRow], config: ImagesConfig) -> None:
     logger.warning("%s; the others are used, and data/images/index.parquet has each reason", said)
 
 
-def _summarise(rows: Sequence[ImageRow], fetched: set[int] | None) -> Summary:
+def _summarise(rows: Sequence[ImageRow], outcomes: Sequence[_Outcome]) -> Summary:
     good = [row for row in rows if row.status == "ok"]
     figures = {
         "status": dict(sorted(Counter(row.status for row in rows).items())),
@@ -179,6 +255,7 @@ def _summarise(rows: Sequence[ImageRow], fetched: set[int] | None) -> Summary:
     failures = {str(r.image_id): f"{r.status}: {r.reason}" for r in rows if r.status != "ok"}
     details = {"failures": dict(islice(failures.items(), FAILURES_LISTED))}
     counts = Rows(len(rows), len(good), len(rows) - len(good))
-    new = None if fetched is None else sum(row.image_id in fetched for row in good)
+    came = [o.fetched for o in outcomes if o.row and o.row.status == "ok"]
+    new = None if None in came else sum(map(bool, came))
     reused = None if new is None else len(good) - new
     return Summary(counts, figures, details=details, new=new, reused=reused)

@@ -1,48 +1,61 @@
-"""shard: resize each image once and pack pixels, captions and vectors into WebDataset tars."""
+"""shard: pack squares, captions and vectors into WebDataset tars, no picture in two splits."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import open as open_image
 from pydantic import Field
 
-from bucolic.base.engine import ordered_map
+from bucolic.base.engine import Engine, Ready, ordered_map
 from bucolic.base.errors import DataError
 from bucolic.base.files import replacing
 from bucolic.base.progress import Progress
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
-from bucolic.base.section import Section
 from bucolic.data.coco import Caption
-from bucolic.data.display import middle
-from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
-from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, read_embeddings, rows_of
-from bucolic.data.images import ImageRow, decode
+from bucolic.data.duplicates import Placed
+from bucolic.data.embeddings import (
+    CaptionEmbeddings,
+    ImageEmbeddings,
+    Vectors,
+    read_embeddings,
+    rows_of,
+)
+from bucolic.data.images import ImageRow, decoded
 from bucolic.data.images import read_index as read_images
+from bucolic.data.near_duplicates import Look, Pixels, look_at
 from bucolic.data.original_store import OriginalStore
+from bucolic.data.repeats import Accounts, Pictures, account_for, require_apart
 from bucolic.data.selection import SelectedImage, read_selection
 from bucolic.data.shards import (
     Sample,
     ShardIndex,
-    ShardRow,
-    to_square_png,
+    Written,
+    entry_of,
+    packed_ids,
+    tar_name,
     write_index,
     write_rows,
-    write_split,
+    write_tar,
 )
-from bucolic.data.split import SPLITS
+from bucolic.data.split import SPLITS, SplitName
+from bucolic.data.squares import Framing, Squares, SquareStore, Subject
+
+LOOKED_AT_ONCE = 256  # of one worker, where several work
 
 
-class ShardConfig(Section):
-    """The `shard` section.
+class ShardConfig(Framing):
+    """The `shard` section: how pictures are made, which images and embed look at, too, and packed.
 
     Attributes:
-        size_px: side of the square pictures that the model is trained on.
         images_per_shard: samples in one tar; webdataset wants at least one tar a loading worker.
     """
 
-    size_px: int = Field(default=64, ge=16, le=512, multiple_of=16)
     images_per_shard: int = Field(default=1000, ge=1)
 
 
@@ -72,62 +85,48 @@ def shard(
             split has no image, or none that is not a copy.
     """
     image_vectors, captions, clip = read_embeddings(embeddings)
-    originals = OriginalStore(runtime.cache)
-    pack = _Packer(originals, image_vectors, captions, config.size_px, runtime.workers)
     chosen = {row.image.image_id: row for row in read_selection(selection)}
+    subjects = {number: row.subject for number, row in chosen.items()}
+    threads = runtime.engine.threads(runtime.workers)
+    pictures = _Pictures(config, runtime.cache, subjects, threads)
+    joined = _Joined(image_vectors, captions)
     good = [row for row in read_images(images) if row.status == "ok"]
     _require_one_selection(good, chosen, image_vectors, captions)
     placed = [Placed(row.image_id, str(row.sha256), chosen[row.image_id].split) for row in good]
-    copies = find_copies(placed)
-    accounts = [_account(image, copies.get(image.image_id)) for image in placed]
-    _require_every_split(accounts)
+    compared = _compared(good, pictures, runtime.engine)
+    accounts = account_for(placed, compared)
     with replacing(out) as folder:
         folder.mkdir()
         entries: dict[str, dict[str, Any]] = {}
         for name in SPLITS:
-            used = {row.image_id for row in accounts if (row.split, row.status) == (name, "ok")}
+            used = accounts.used(name)
             rows = [row for row in good if row.image_id in used]
-            samples = Progress(f"packed for {name}", len(rows)).over(pack.samples(rows))
-            entries[name] = write_split(folder, name, samples, config.images_per_shard)
+            # By its whole path: a worker elsewhere has another working directory.
+            tars = _tars(folder.resolve(), name, rows, joined, config.images_per_shard)
+            entries[name] = _packed(tars, len(rows), pictures, runtime.engine)
         write_index(folder, ShardIndex(config.size_px, clip, entries))
-        write_rows(folder, accounts)
-    return _summarise(entries, copies)
+        write_rows(folder, accounts.rows)
+        require_apart(_in_tars(folder, entries, placed), compared)
+    return replace(_summarise(entries, accounts), engine=runtime.engine.name)
 
 
-def _account(image: Placed, copy: Copy | None) -> ShardRow:
-    """The row of an image that could be read."""
-    if copy is None:
-        return ShardRow(image.image_id, image.split, "ok")
-    return ShardRow(
-        image.image_id,
-        image.split,
-        "duplicate" if copy.left_out else "ok",
-        f"the same file as image {copy.first.image_id} of {copy.first.split}",
-        copy.first.image_id,
-    )
+def _in_tars(
+    folder: Path, entries: Mapping[str, dict[str, Any]], images: Iterable[Placed]
+) -> list[Placed]:
+    """Those of the images that the shards hold, each in the split whose shards hold it."""
+    found = {
+        number: name for name in SPLITS for number in packed_ids(folder, entries[name]["files"])
+    }
+    return [i._replace(split=found[i.image_id]) for i in images if i.image_id in found]
 
 
-def _require_every_split(rows: Sequence[ShardRow]) -> None:
-    for name in SPLITS:
-        found = [row for row in rows if row.split == name]
-        if not found:
-            raise DataError(f"no image of {name} could be read: see data/images/index.parquet")
-        if all(row.status == "duplicate" for row in found):
-            raise DataError(
-                f"no image of {name} is left: {len(found)} of {len(found)} are copies, "
-                f"first {found[0].image_id} ({found[0].reason}): remove the copies from "
-                "dataset.root, or select more images"
-            )
-
-
-def _summarise(entries: Mapping[str, dict[str, Any]], copies: Mapping[int, Copy]) -> Summary:
+def _summarise(entries: Mapping[str, dict[str, Any]], accounts: Accounts) -> Summary:
     figures: dict[str, Any] = {
         name: {key: entry[key] for key in ("images", "captions")} for name, entry in entries.items()
     }
     out = sum(entry["images"] for entry in entries.values())
-    failed = sum(copy.left_out for copy in copies.values())
-    details = {"duplicates": count_copies(copies.values())}
-    return Summary(Rows(out + failed, out, failed), figures, details=details)
+    into = len(accounts.rows)
+    return Summary(Rows(into, out, into - out), figures, details=accounts.details)
 
 
 def _require_one_selection(
@@ -152,42 +151,128 @@ def _require_one_selection(
         )
 
 
-class _Packer:
-    """Makes samples out of image rows, joining by id what belongs together."""
+class _Pictures:
+    """The square of each image: as the images stage kept it, else made of its original."""
 
     def __init__(
         self,
-        originals: OriginalStore,
-        image_vectors: ImageEmbeddings,
-        captions: CaptionEmbeddings,
-        size_px: int,
-        workers: int,
+        framing: Framing,
+        cache: Path,
+        subjects: Mapping[int, Subject | None],
+        threads: int,
     ) -> None:
-        self._originals = originals
-        self._image_vectors = image_vectors
-        self._captions = captions
-        self._size_px = size_px
-        self._workers = workers
+        self.format = framing.format
+        self._squares = Squares(cache, framing)
+        self._originals = OriginalStore(cache)
+        self._subjects = subjects
+        self._threads = threads
 
-    def samples(self, rows: Sequence[ImageRow]) -> Iterator[Sample]:
-        """Yield the sample of each row, in order."""
-        pngs = ordered_map(self._png, rows, workers=self._workers)
+    def files(self, rows: Iterable[ImageRow]) -> Iterator[bytes]:
+        """The coded square of each image, which is ok."""
+        return ordered_map(self._file, rows, workers=self._threads)
+
+    def looks(self, rows: Iterable[ImageRow]) -> Iterator[Look]:
+        """How each image looks."""
+        return ordered_map(lambda row: look_at(self.pixels(row)), rows, workers=self._threads)
+
+    def pixels(self, row: ImageRow) -> Pixels:
+        """What is compared of an image."""
+        return np.asarray(open_image(BytesIO(self._square(self._squares.compared, row))))
+
+    def _file(self, row: ImageRow) -> bytes:
+        return self._square(self._squares.packed, row)
+
+    def _square(self, store: SquareStore, row: ImageRow) -> bytes:
+        digest, subject = str(row.sha256), self._subjects[row.image_id]
+        if (kept := store.find(digest, subject)) is not None:
+            return kept
+        make = partial(self._squares.make, subject=subject)
+        made = decoded(self._originals.read(row), make, self._squares.decode_px)
+        self._squares.add(digest, subject, made)
+        return made[self._squares.stores.index(store)]
+
+
+def _compared(rows: Sequence[ImageRow], pictures: _Pictures, engine: Engine) -> Pictures:
+    """How those images look."""
+    by_id = {row.image_id: row for row in rows}
+    seen = engine.map(Ready(pictures.looks), rows, chunk=LOOKED_AT_ONCE)
+    looks = Progress("looked at for copies", len(rows)).over(seen)
+    by_look = dict(zip(by_id, looks, strict=True))
+    return Pictures(by_look, lambda image: pictures.pixels(by_id[image.image_id]))
+
+
+@dataclass(frozen=True)
+class _Belongings:
+    """What belongs to an image beside its picture: captions, its vector and theirs."""
+
+    captions: tuple[Caption, ...]
+    image_vector: Vectors
+    caption_vectors: Vectors
+
+
+@dataclass(frozen=True)
+class _Tar:
+    """A shard to write, and the images that it holds."""
+
+    path: Path
+    rows: Sequence[ImageRow]
+    belongings: Sequence[_Belongings]
+
+
+def _tars(
+    folder: Path, split: SplitName, rows: Sequence[ImageRow], joined: "_Joined", images_each: int
+) -> Iterator[_Tar]:
+    for number, start in enumerate(range(0, len(rows), images_each)):
+        of_tar = rows[start : start + images_each]
+        yield _Tar(folder / tar_name(split, number), of_tar, joined.of(of_tar))
+
+
+@dataclass(frozen=True)
+class _Packer:
+    """Writes shards, in whatever process works."""
+
+    pictures: _Pictures
+
+    def __call__(self, tars: Iterable[_Tar]) -> Iterator[Written]:
+        """What was written of each."""
+        for tar in tars:
+            files = self.pictures.files(tar.rows)
+            samples = (
+                Sample(row.image_id, file, **vars(of_image))
+                for row, file, of_image in zip(tar.rows, files, tar.belongings, strict=True)
+            )
+            yield write_tar(tar.path, samples, format=self.pictures.format)
+
+
+def _packed(
+    tars: Iterable[_Tar], images: int, pictures: _Pictures, engine: Engine
+) -> dict[str, Any]:
+    """Write the shards of one split; returns its entry for index.json."""
+    progress, written = Progress("packed", images), []
+    for tar in engine.map(Ready(_Packer(pictures)), tars):
+        written.append(tar)
+        progress.add(tar.images)
+    progress.close()
+    return entry_of(written)
+
+
+class _Joined:
+    """Vectors and captions of images, which belong together by id."""
+
+    def __init__(self, images: ImageEmbeddings, captions: CaptionEmbeddings) -> None:
+        self._images, self._captions = images, captions
+
+    def of(self, rows: Sequence[ImageRow]) -> list[_Belongings]:
+        """What belongs to each image."""
         ids = np.array([row.image_id for row in rows], np.int64)
-        vectors = self._image_vectors.vectors[rows_of(self._image_vectors.image_ids, ids)]
+        vectors = self._images.vectors[rows_of(self._images.image_ids, ids)]
         firsts = np.searchsorted(self._captions.image_ids, ids, side="left")
         lasts = np.searchsorted(self._captions.image_ids, ids, side="right")
-        for row, png, vector, first, last in zip(rows, pngs, vectors, firsts, lasts, strict=True):
-            places = slice(int(first), int(last))
-            yield Sample(
-                image_id=row.image_id,
-                png=png,
-                captions=self._captions_at(places),
-                image_vector=vector,
-                caption_vectors=self._captions.vectors[places],
-            )
-
-    def _png(self, row: ImageRow) -> bytes:
-        return to_square_png(middle(decode(self._originals.read(row))), self._size_px)
+        places = [slice(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True)]
+        return [
+            _Belongings(self._captions_at(at), vector, self._captions.vectors[at])
+            for vector, at in zip(vectors, places, strict=True)
+        ]
 
     def _captions_at(self, places: slice) -> tuple[Caption, ...]:
         ids, texts = self._captions.caption_ids[places], self._captions.texts[places]

@@ -11,7 +11,7 @@ from bucolic.base.errors import DataError
 from bucolic.data.attributes import read_attributes
 from bucolic.data.captions import CaptionedImages, read_captions
 from bucolic.data.coco import Caption, CaptionedImage
-from bucolic.data.instances import images_by_category
+from bucolic.data.instances import shown_instances
 
 WRONG = [
     ("images", "id", "7", 'images[6].id: Input should be a valid integer, not "7"'),
@@ -194,7 +194,7 @@ def test_a_category_may_stand_in_one_split_alone(coco_folder: Path):
         (8, 4),
         categories=[{"id": 3, "name": "Sheep"}, {"id": 4, "name": "car"}],
     )
-    found = images_by_category(folder, ["COW", "sheep", "car"])
+    found = shown_instances(folder, ["COW", "sheep", "car"]).images
     assert {"COW": {1, 2}, "sheep": {2, 7}, "car": {8}} == found
 
 
@@ -205,13 +205,13 @@ def test_an_unknown_category_is_told_with_the_nearest(coco_folder: Path):
         coco_folder, "val2017", categories=[{"id": 4, "name": "car"}], annotations=[]
     )
     with pytest.raises(DataError) as caught:
-        images_by_category(folder, ["cow", "sheeps"])
+        shown_instances(folder, ["cow", "sheeps"])
     assert (
         "filter.categories: 'sheeps' is not among ['car', 'cow', 'sheep']: did you mean 'sheep'?"
         == str(caught.value)
     )
     with pytest.raises(DataError, match=r"'zebra' is not among \['car', 'cow', 'sheep'\]$"):
-        images_by_category(folder, ["zebra"])
+        shown_instances(folder, ["zebra"])
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_instances_are_told_with_file_and_record(
     instances(coco_folder, "train2017", (1, 21))
     folder = instances(coco_folder, "val2017", **changes)
     with pytest.raises(DataError) as caught:
-        images_by_category(folder, ["cow"])
+        shown_instances(folder, ["cow"])
     assert f"instances_val2017.json is not a COCO instances file: {said}" in str(caught.value)
     assert 1 == len(str(caught.value).splitlines())
 
@@ -251,7 +251,7 @@ def test_two_categories_of_one_number_are_refused(coco_folder: Path):
         coco_folder, "train2017", categories=[*CATEGORIES, {"id": 21, "name": "car"}]
     )
     with pytest.raises(DataError, match=r"instances_train2017.json: category id 21 stands there 2"):
-        images_by_category(folder, ["cow"])
+        shown_instances(folder, ["cow"])
 
 
 ATTRIBUTES = {

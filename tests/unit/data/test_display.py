@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from bucolic.data.display import MAX_PIXELS, _broken, middle
 from bucolic.data.images import Checked, check_image, decode
-from bucolic.data.shards import to_square_png
+from bucolic.data.squares import Framing
 from picture_files import (
     DISPLAY_P3,
     GAMMA,
@@ -43,6 +43,11 @@ TURNS = {
 }
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
 PALETTE = bytes([250, 0, 0, 0, 250, 0, 0, 0, 250])
+
+
+def square_png(picture: Image.Image, size_px: int) -> bytes:
+    """The file of a picture's centre square."""
+    return Framing(size_px=size_px).file_of(picture, None)
 
 
 def pixels(content: bytes) -> list[list[int]]:
@@ -81,7 +86,7 @@ def test_a_turned_photograph_is_upright(kind: str, orientation: int):
     content = lying(orientation, kind)
     assert (96, 64) == decode(content).size
     assert np.abs(rgb(content) - np.asarray(upright(), int)).mean() < 3
-    square = np.asarray(Image.open(io.BytesIO(to_square_png(decode(content), 32))), int)
+    square = np.asarray(Image.open(io.BytesIO(square_png(decode(content), 32))), int)
     assert np.abs(square[2, 2] - (220, 20, 20)).max() < 10
 
 
@@ -136,7 +141,7 @@ def test_a_plain_file_has_the_pixels_and_bytes_it_always_had(kind: str):
     buffer = io.BytesIO()
     half = expected.resize((24, 16), Image.Resampling.BICUBIC).crop((4, 0, 20, 16))
     half.save(buffer, "PNG", compress_level=3)
-    assert buffer.getvalue() == to_square_png(decode(content), 16)
+    assert buffer.getvalue() == square_png(decode(content), 16)
 
 
 def test_16_bit_greyscale_keeps_its_greys():
@@ -307,7 +312,7 @@ def test_a_profile_of_srgb_changes_no_byte(kind: str, writer: str):
     plain, tagged = encoded(noise(), kind), encoded(noise(), kind, icc_profile=profile)
     assert len(tagged) > len(plain) + 100
     assert np.array_equal(rgb(plain), rgb(tagged))
-    assert to_square_png(decode(plain), 16) == to_square_png(decode(tagged), 16)
+    assert square_png(decode(plain), 16) == square_png(decode(tagged), 16)
 
 
 @pytest.mark.parametrize(
@@ -575,14 +580,14 @@ def test_a_line_of_pixels_is_not_scaled_up_both_ways(size: tuple[int, int]):
     long.paste((200, 0, 0), (x - 50, y - 50, x + 50, y + 50))
     part = middle(decode(encoded(long, "PNG")))
     assert (min(size), 16 * min(size)) == (min(part.size), max(part.size))
-    square = Image.open(io.BytesIO(to_square_png(part, 64)))
+    square = Image.open(io.BytesIO(square_png(part, 64)))
     assert ((64, 64), (200, 0, 0)) == (square.size, square.getpixel((32, 32)))
     assert middle(part) is part
 
 
 def test_a_picture_of_one_pixel_is_one_of_one_colour():
     """The smallest picture there is fills the square."""
-    square = Image.open(io.BytesIO(to_square_png(decode(png((1, 1), 8, 2, [b"\x09\x08\x07"])), 64)))
+    square = Image.open(io.BytesIO(square_png(decode(png((1, 1), 8, 2, [b"\x09\x08\x07"])), 64)))
     assert {(9, 8, 7)} == {colour for _, colour in square.getcolors()}
 
 

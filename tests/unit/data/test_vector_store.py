@@ -1,6 +1,7 @@
 """The store of vectors by content."""
 
 import resource
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +25,23 @@ class Counter:
         return np.array([[len(self.keys[p]), ord(self.keys[p][0])] for p in places], np.float32)
 
 
+def in_parts(
+    compute: Callable[[list[int]], np.ndarray],
+) -> Callable[[Iterable[list[int]]], Iterator[np.ndarray]]:
+    """What computes one part, of all."""
+    return lambda parts: map(compute, parts)
+
+
 def test_only_missing_keys_are_computed(tmp_path: Path):
     """Equal keys are computed once, stored ones never again, and the order is the caller's."""
     keys = ["bb", "a", "bb", "ccc"]
     first = Counter(keys)
-    vectors, new = VectorStore(tmp_path).complete(keys, first)
+    vectors, new = VectorStore(tmp_path).complete(keys, in_parts(first))
     assert ([0, 1, 3], 3) == (first.asked, new)
     assert [[2, 98], [1, 97], [2, 98], [3, 99]] == vectors.tolist()
     more = ["d", "ccc", "a"]
     second = Counter(more)
-    vectors, new = VectorStore(tmp_path).complete(more, second)
+    vectors, new = VectorStore(tmp_path).complete(more, in_parts(second))
     assert ([0], 1) == (second.asked, new)
     assert [[1, 100], [3, 99], [1, 97]] == vectors.tolist()
 
@@ -49,7 +57,7 @@ def test_what_is_alike_can_be_computed_together(tmp_path: Path, monkeypatch: pyt
         return np.array([[len(keys[place])] for place in places], np.float32)
 
     vectors, new = VectorStore(tmp_path).complete(
-        keys, compute, lambda places: sorted(places, key=lambda place: len(keys[place]))
+        keys, in_parts(compute), lambda places: sorted(places, key=lambda place: len(keys[place]))
     )
     assert [["a", "d"], ["bb", "ee"], ["ccc"]] == parts
     assert (5, [2, 1, 3, 1, 2]) == (new, vectors[:, 0].tolist())
@@ -57,7 +65,9 @@ def test_what_is_alike_can_be_computed_together(tmp_path: Path, monkeypatch: pyt
 
 def test_no_keys_give_no_rows(tmp_path: Path):
     """Nothing to embed is an array of no rows and the right width, not an error."""
-    vectors, new = VectorStore(tmp_path).complete([], lambda _: np.empty((0, 5), np.float32))
+    vectors, new = VectorStore(tmp_path).complete(
+        [], in_parts(lambda _: np.empty((0, 5), np.float32))
+    )
     assert ((0, 5), 0) == (vectors.shape, new)
 
 
@@ -74,25 +84,25 @@ def test_a_killed_run_loses_only_the_part_it_was_at(
         return np.array([[p] for p in places], np.float32)
 
     with pytest.raises(KeyboardInterrupt):
-        VectorStore(tmp_path).complete(keys, stops)
+        VectorStore(tmp_path).complete(keys, in_parts(stops))
     assert {"0", "1", "2", "3"} == set(VectorStore(tmp_path).find(keys))
 
 
 def test_a_part_that_cannot_be_read_costs_time_alone(tmp_path: Path):
     """A damaged part is left out, and its vectors are computed again."""
     keys = ["a", "b"]
-    VectorStore(tmp_path).complete(keys, Counter(keys))
+    VectorStore(tmp_path).complete(keys, in_parts(Counter(keys)))
     part = next(tmp_path.glob("part-*.parquet"))
     part.write_bytes(part.read_bytes()[:50])
     again = Counter(keys)
-    _, new = VectorStore(tmp_path).complete(keys, again)
+    _, new = VectorStore(tmp_path).complete(keys, in_parts(again))
     assert 2 == new == len(again.asked)
 
 
 def test_a_part_that_cannot_be_read_for_now_is_not_left_out(tmp_path: Path):
     """What is whole on another day is not computed again: the stage ends for now."""
     keys = ["a", "b"]
-    VectorStore(tmp_path).complete(keys, Counter(keys))
+    VectorStore(tmp_path).complete(keys, in_parts(Counter(keys)))
     path = next(tmp_path.glob("part-*.parquet"))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))

@@ -18,19 +18,16 @@ import pytest
 
 from bucolic.base import lock
 from bucolic.base.errors import DataError, TransientError
-from bucolic.fetching import fetch
-from bucolic.fetching.fetch import (
+from bucolic.fetching import fetch, http
+from bucolic.fetching.fetch import RemoteFile, bytes_to_come, fetch_bytes, fetch_file
+from bucolic.fetching.http import (
     BACKOFF_S,
     LONGEST_WAIT_S,
     RETRIES,
     AwayError,
     NotThereError,
     RefusedError,
-    RemoteFile,
     UntrustedError,
-    bytes_to_come,
-    fetch_bytes,
-    fetch_file,
     open_session,
     wait_before,
 )
@@ -267,7 +264,7 @@ def test_the_second_address_serves_what_the_first_has_not(bucket: Bucket):
 
 def test_a_server_that_is_away_is_transient(monkeypatch: pytest.MonkeyPatch):
     """Nobody listening is a passing failure, told in one line."""
-    monkeypatch.setattr("bucolic.fetching.fetch.BACKOFF_S", 0.0)
+    monkeypatch.setattr("bucolic.fetching.http.BACKOFF_S", 0.0)
     with pytest.raises(TransientError) as caught:
         fetch_bytes(open_session(), ["http://127.0.0.1:9/b.jpg"])
     assert 1 == len(str(caught.value).splitlines())
@@ -363,7 +360,7 @@ def test_a_body_that_trickles_may_pass_and_holds_nobody(
 
 def test_a_server_that_says_nothing_may_pass(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
     """A timeout is tried again to the last."""
-    monkeypatch.setattr(fetch, "TIMEOUT_S", (1, 0.05))
+    monkeypatch.setattr(http, "TIMEOUT_S", (1, 0.05))
     bucket.habits["/b.jpg"] = lambda _: time.sleep(0.3)
     with pytest.raises(AwayError, match="Read timed out"):
         fetch_bytes(open_session(), [f"{bucket.url}/b.jpg"], tries=2)
@@ -396,7 +393,7 @@ def test_waits_grow_and_a_servers_wish_is_heard_up_to_a_minute(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ):
     """Each wait doubles with jitter; Retry-After lengthens it, in seconds or as a date."""
-    monkeypatch.setattr(fetch, "BACKOFF_S", BACKOFF_S)
+    monkeypatch.setattr(http, "BACKOFF_S", BACKOFF_S)
     for attempt in range(5):
         assert 0.5 * BACKOFF_S * 2**attempt <= wait_before(attempt, None)
         assert 1.5 * BACKOFF_S * 2**attempt >= wait_before(attempt, None)

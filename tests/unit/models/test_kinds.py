@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
-from bucolic.data.shards import Sample, ShardIndex, write_index, write_split
+from bucolic.data.shards import Sample, ShardIndex, write_index
 from bucolic.generate import Bucolic
 from bucolic.models import kinds
 from bucolic.models.kinds import kind_named
@@ -24,6 +24,7 @@ from bucolic.reporting.report_page import render
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.towers import load_towers
 from bucolic.stages.train import train
+from made_shards import write_split
 from picture_files import encoded
 from project import ROOT
 
@@ -58,7 +59,7 @@ def shards(tmp_path: Path) -> Path:
             samples.append(
                 Sample(
                     image_id=100 * first + i,
-                    png=encoded(Image.fromarray(pixels), "PNG"),
+                    picture=encoded(Image.fromarray(pixels), "PNG"),
                     captions=(Caption(1000 * first + i, texts[colour]),),
                     image_vector=vectors[colour] + noise[i],
                     caption_vectors=vectors[[colour]],

@@ -17,6 +17,7 @@ from bucolic.pipeline.table import STAGES
 from bucolic.pipeline.yaml_file import read_yaml
 from bucolic.presets import preset_text
 from bucolic.stages.annotations import get_annotations
+from bucolic.stages.filter import FilterConfig
 from bucolic.stages.images import ImagesConfig
 
 
@@ -123,6 +124,31 @@ def test_shares_that_leave_no_image_to_train_are_refused(project: Path):
     assert 0 == CliRunner().invoke(main, ["params", "check"]).exit_code
 
 
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("  crop: centre\n", 'shard.crop is missing, which DVC compares: add crop: "centre"'),
+        ("  categories: []\n", "filter.categories is missing, which DVC compares: add categor"),
+    ],
+)
+def test_a_key_that_a_stage_depends_on_by_itself_stands_in_the_file(
+    project: Path, line: str, advice: str
+):
+    """DVC knows no defaults, and would say so only behind the run."""
+    change(project, line, "")
+    with pytest.raises(ParamsError, match=advice):
+        load_params(project)
+
+
+def test_a_crop_about_a_subject_needs_categories(project: Path):
+    """Their boxes alone say where it is; the line names both ways out."""
+    change(project, "crop: centre", "crop: subject")
+    with pytest.raises(ParamsError, match=r"shard\.crop: subject needs filter\.categories"):
+        load_params(project)
+    change(project, "categories: []", "categories: [cow]")
+    assert "subject" == load_params(project).shard.crop
+
+
 @pytest.mark.parametrize("value", ["[]", "[cow, 7]", '[cow, " "]', "cow"])
 def test_keywords_must_be_a_list_of_words(project: Path, value: str):
     """An empty list, a number, a blank or a bare word is refused by name."""
@@ -189,8 +215,9 @@ def test_a_data_set_that_the_first_stage_would_refuse_is_refused(
     assert done.exit_code == 3
     assert said in done.output
     runtime = Runtime(work=project / "work", cache=project / "cache")
+    theme = FilterConfig(keywords=("thing",))
     with pytest.raises(DataError) as caught:
-        get_annotations(project / "photos", project / "out", runtime=runtime)
+        get_annotations(project / "photos", project / "out", filter=theme, runtime=runtime)
     assert done.output == f"bucolic: {caught.value}\n"
 
 

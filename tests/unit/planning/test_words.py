@@ -11,7 +11,7 @@ from bucolic.data.captions import Licence, read_captions
 from bucolic.pipeline.params import Params, parse_params
 from bucolic.planning.words import _likelihood_ratio, words, words_beside
 from bucolic.presets import preset_text
-from bucolic.stages.filter import themed
+from bucolic.stages.filter import shown_categories, themed
 
 LICENCES = [
     {"id": 1, "name": "Attribution-NonCommercial License", "url": ""},
@@ -61,7 +61,8 @@ def params() -> Params:
 def test_words_that_stand_with_the_theme_come_with_what_they_would_add(root: Path, params: Params):
     """Counted in images, in any spelling; a theme's own word would add nothing."""
     read = read_captions(root / "data/annotations")
-    _, theme = themed(read, root / "data/annotations", params.filter)
+    shown = shown_categories(root / "data/annotations", params.filter)
+    _, theme = themed(read, shown.images, params.filter)
     found = words_beside(read, theme, 10)
     assert "herd" == found[0].text
     assert (3, 5, 2, 0.5) == (

@@ -11,6 +11,7 @@ from bucolic.base.errors import DataError, TransientError
 from bucolic.base.runtime import Runtime
 from bucolic.stages import annotations
 from bucolic.stages.annotations import get_annotations
+from bucolic.stages.filter import FilterConfig
 from http_server import Bucket, answering
 
 MEMBER = "annotations/captions_train2017.json"
@@ -40,11 +41,11 @@ def served(bucket: Bucket, root: Path, content: bytes | None = None, **changes: 
     return root
 
 
-def get(root: Path) -> Path:
+def get(root: Path, *categories: str) -> Path:
     """Run the stage beside the data set; returns its out."""
-    out = root.parent / "annotations"
-    cache = root.parent / "cache"
-    get_annotations(root, out, runtime=Runtime(work=root.parent / "work", cache=cache, workers=1))
+    out, runtime = root.parent / "annotations", Runtime(root.parent / "work", root.parent / "cache")
+    theme = FilterConfig(keywords=("thing",), categories=categories)
+    get_annotations(root, out, filter=theme, runtime=runtime)
     return out
 
 

@@ -17,6 +17,7 @@ from bucolic.base.runtime import Runtime
 from bucolic.data.images import read_index
 from bucolic.data.names import canonical
 from bucolic.data.selection import read_selection
+from bucolic.data.squares import Framing
 from bucolic.stages.annotations import get_annotations
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
@@ -25,11 +26,12 @@ NAME = "annotations/captions_train2017.json"
 BOMS = {"utf-8-sig": b"", "utf-16": b"", "utf-16-le": b"\xff\xfe", "utf-32": b"", "utf-16-be": b""}
 
 
-def get(root: Path) -> Path:
+def get(root: Path, *categories: str) -> Path:
     """Run the stage; returns its folder."""
     base = root.parent
-    out = base / "data/annotations"
-    get_annotations(root, out, runtime=Runtime(work=base / "work", cache=base / "cache", workers=1))
+    out, runtime = base / "data/annotations", Runtime(base / "work", base / "cache", workers=1)
+    theme = FilterConfig(keywords=("thing",), categories=categories)
+    get_annotations(root, out, filter=theme, runtime=runtime)
     return out
 
 
@@ -135,11 +137,26 @@ def test_instances_and_attributes_are_told_by_their_own_file(
     (coco_folder / name).write_text(json.dumps(content))
     root = packed(coco_folder) if in_archive else coco_folder
     with pytest.raises(DataError) as caught:
-        get(root)
+        get(root, "cow")
     place = f"/a.zip: {name}" if in_archive else str(coco_folder / name)
     assert place in str(caught.value)
     assert said in str(caught.value)
     assert not (coco_folder.parent / "data/annotations").exists()
+
+
+@pytest.mark.parametrize("in_archive", [False, True])
+def test_instances_are_left_where_they_are_by_a_theme_without_categories(
+    coco_folder: Path, in_archive: bool
+):
+    """Nobody reads them, and they are most of COCO's bytes; broken ones harm no such theme."""
+    name = "instances_train2017.json"
+    (coco_folder / "annotations" / name).write_text(json.dumps(NO_CATEGORY))
+    root = packed(coco_folder) if in_archive else coco_folder
+    assert ["captions_train2017.json"] == [path.name for path in get(root).iterdir()]
+    whole = {"categories": CATEGORIES, "annotations": [{"image_id": 1, "category_id": 3}]}
+    (coco_folder / "annotations" / name).write_text(json.dumps(whole))
+    root = coco_folder
+    assert name in [path.name for path in get(root, "cow").iterdir()]
 
 
 @pytest.mark.parametrize("prefix", ["./annotations/", "annotations\\", "annotations//"])
@@ -186,6 +203,7 @@ def statuses(root: Path) -> list[str]:
         base / "data/selection.parquet",
         base / "images",
         config=ImagesConfig(max_failed_share=1.0),
+        shard=Framing(),
         runtime=runtime,
     )
     return [row.status for row in read_index(base / "images")]

@@ -14,6 +14,7 @@ from bucolic.base.errors import ParamsError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.embeddings import Vectors, read_embeddings
+from bucolic.data.squares import Cropping, Framing
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.towers import Towers
 from bucolic.stages.embed import LEAST_COSINE, embed
@@ -33,9 +34,9 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     images = []
     for i in range(1, PICTURES + 1):
         blocks = rng.integers(0, 255, (4, 4, 3), np.uint8)
-        picture = Image.fromarray(blocks).resize((64, 64))
+        picture = Image.fromarray(blocks).resize((96, 64))
         picture.save(folder / f"coco/train2017/{i}.png")
-        images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
+        images.append({"id": i, "file_name": f"{i}.png", "width": 96, "height": 64})
     captions = [
         {"id": image["id"], "image_id": image["id"], "caption": f"{image['id']} cows on grass"}
         for image in images
@@ -48,11 +49,15 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         folder / "coco/annotations", selection, selection.with_name("attribution"), config=config
     )
     runtime = Runtime(work=folder / "work", cache=folder / "cache", workers=2)
-    get_images(folder / "coco", selection, fetched, config=ImagesConfig(), runtime=runtime)
+    get_images(
+        folder / "coco", selection, fetched, config=ImagesConfig(), shard=Framing(), runtime=runtime
+    )
     return selection, fetched
 
 
-def run(chosen: tuple[Path, Path], folder: Path, precision: str) -> tuple[Summary, Vectors]:
+def run(
+    chosen: tuple[Path, Path], folder: Path, precision: str, **cropping: Any
+) -> tuple[Summary, Vectors]:
     """The stage in a folder of its own: its summary, and the vectors of the pictures."""
     runtime = Runtime(folder / "work", folder / "cache", device="cpu", workers=2)
     originals = folder / "cache/originals"
@@ -60,7 +65,8 @@ def run(chosen: tuple[Path, Path], folder: Path, precision: str) -> tuple[Summar
         originals.parent.mkdir(parents=True)
         originals.symlink_to(chosen[1].parent / "cache/originals")
     clip = ClipConfig(precision=precision, allow_mismatch=True)  # type: ignore[arg-type]
-    summary = embed(*chosen, folder / precision, clip=clip, runtime=runtime)
+    out, shard = folder / precision, Cropping(**cropping)
+    summary = embed(*chosen, out, clip=clip, shard=shard, runtime=runtime)
     return summary, read_embeddings(folder / precision)[0].vectors
 
 
@@ -76,6 +82,24 @@ def test_vectors_in_bf16_are_kept_apart_and_hardly_differ(
     cosines = (vectors * others).sum(axis=1) / lengths
     assert LEAST_COSINE < rounded.details["cosine_to_fp32"] <= cosines.min() + 1e-6
     assert not np.array_equal(vectors, others)
+
+
+def test_a_picture_is_embedded_as_it_is_cropped(chosen: tuple[Path, Path], tmp_path: Path):
+    """About a subject on the left it has another vector, which the store keeps apart."""
+    selection, images = chosen
+    table = pq.read_table(selection)
+    for axis, centre in (("x", 10.0), ("y", 32.0)):
+        place = table.schema.get_field_index(f"subject_{axis}")
+        table = table.set_column(place, table.field(place), [[centre] * PICTURES])
+    pq.write_table(table, tmp_path / "subjects.parquet")
+    with_subjects = tmp_path / "subjects.parquet", images
+    _, centred = run(with_subjects, tmp_path, "fp32")
+    about, vectors = run(with_subjects, tmp_path, "fp32", crop="subject")
+    assert PICTURES == about.new
+    assert not np.isclose(centred, vectors, atol=1e-3).all(axis=1).any()
+    again, same = run(with_subjects, tmp_path, "fp32")
+    assert 0 == again.new
+    np.testing.assert_array_equal(centred, same)
 
 
 def test_captions_of_one_length_are_embedded_together(

@@ -16,11 +16,13 @@ from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
-from bucolic.data.shards import Sample, ShardIndex, to_square_png, write_index, write_split
+from bucolic.data.shards import Sample, ShardIndex, write_index
+from bucolic.data.squares import Framing
 from bucolic.data.verdicts import asked_of, read_verdicts
 from bucolic.reporting.pictures import GALLERY
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.stages.evaluate import EvaluateConfig, evaluate
+from made_shards import write_split
 from made_world import OwnDraws
 
 SIZE_PX, EMBED_DIM = 16, 6
@@ -118,7 +120,7 @@ def _samples(first_id: int, number: int) -> list[Sample]:
         samples.append(
             Sample(
                 image_id=image_id,
-                png=to_square_png(Image.fromarray(pixels), SIZE_PX),
+                picture=Framing(size_px=SIZE_PX).file_of(Image.fromarray(pixels), None),
                 captions=captions,
                 image_vector=generator.normal(size=EMBED_DIM).astype(np.float32),
                 caption_vectors=generator.normal(size=(2, EMBED_DIM)).astype(np.float32),

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from bucolic.base.errors import DataError
 from bucolic.base.runtime import Runtime
 from bucolic.data.selection import read_selection
+from bucolic.data.squares import Framing, Subject
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 
@@ -85,6 +86,23 @@ def test_categories_choose_images_that_no_word_does(coco_folder: Path):
     assert {"cow": 16, "car": 1} == figures["keywords"]
     with pytest.raises(DataError, match="'bus' is not among"):
         select(coco_folder, keywords=("cow",), categories=("bus",))
+
+
+def test_the_selection_says_where_the_categories_are_shown(coco_folder: Path):
+    """The centre of the boxes, none where a box is missing or no box, whatever chose the image."""
+    boxes = {1: [10, 20, 30, 40], 2: None, 3: [5, 5, 0, 9], 6: "wide", 7: [0, 0, 20, 10]}
+    instances = {
+        "categories": [{"id": 21, "name": "cow"}, {"id": 3, "name": "car"}],
+        "annotations": [
+            {"image_id": image, "category_id": 3, "bbox": box} for image, box in boxes.items()
+        ]
+        + [{"image_id": 8, "category_id": 21, "bbox": [1, 1, 2, 2]}],
+    }
+    (coco_folder / "annotations/instances_train2017.json").write_text(json.dumps(instances))
+    select(coco_folder, keywords=("thing",), categories=("car",))
+    rows = read_selection(coco_folder.parent / "selection.parquet")
+    found = {row.image.image_id: row.subject for row in rows if row.subject is not None}
+    assert {1: Subject(25, 40, 96, 72), 7: Subject(10, 5, 96, 72)} == found
 
 
 def test_all_categories_and_large_enough_can_be_asked_for(coco_folder: Path):
@@ -237,7 +255,9 @@ def test_images_without_a_size_are_selected(coco_folder: Path):
     runtime = Runtime(work=coco_folder.parent / "w", cache=coco_folder.parent / "c", workers=2)
     out = coco_folder.parent / "images"
     selection = coco_folder.parent / "selection.parquet"
-    summary = get_images(coco_folder, selection, out, config=ImagesConfig(), runtime=runtime)
+    summary = get_images(
+        coco_folder, selection, out, config=ImagesConfig(), shard=Framing(), runtime=runtime
+    )
     assert {"ok": 40} == summary.figures["status"]
 
 

@@ -19,11 +19,14 @@ from bucolic.base.runtime import Runtime
 from bucolic.data.coco import CaptionedImage
 from bucolic.data.images import ImageRow, decode, read_index
 from bucolic.data.original_store import OriginalStore
+from bucolic.data.squares import Framing
 from bucolic.fetching import originals
 from bucolic.fetching.archives import BrokenError, open_zip, read_member
-from bucolic.fetching.fetch import IMAGE_LIMIT_BYTES, RETRIES, RefusedError, TooLongError
-from bucolic.fetching.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER, open_originals
+from bucolic.fetching.fetch import IMAGE_LIMIT_BYTES
+from bucolic.fetching.http import RETRIES, RefusedError, TooLongError
+from bucolic.fetching.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER, find_ways
 from bucolic.fetching.source import read_source
+from bucolic.stages import images as images_stage
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 from http_server import Bucket, answering, sending, serving_securely
@@ -48,7 +51,14 @@ def get(root: Path, selection: Path, **config: object) -> tuple[Summary, list[Im
     base = selection.parent
     runtime = Runtime(work=base / "work", cache=base / "cache", workers=2)
     out = base / "images"
-    summary = get_images(root, selection, out, config=ImagesConfig(**config), runtime=runtime)
+    summary = get_images(
+        root,
+        selection,
+        out,
+        config=ImagesConfig(**config),
+        shard=Framing(size_px=32),
+        runtime=runtime,
+    )
     return summary, read_index(out), out
 
 
@@ -94,6 +104,32 @@ def test_the_index_is_the_same_bytes_each_time(coco_folder: Path, selection: Pat
     get(coco_folder, selection)
     assert first == {path.name: path.read_bytes() for path in out.iterdir()}
     assert {"index.parquet"} == set(first)
+
+
+def test_one_decode_checks_a_file_for_all_time(
+    coco_folder: Path, selection: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Later runs look at the header alone, and still see an annotation of another size."""
+    _, first, _ = get(coco_folder, selection)
+    decoded = []
+    check = images_stage.check_image
+    monkeypatch.setattr(
+        images_stage, "check_image", lambda *a, **k: decoded.append(a) or check(*a, **k)
+    )
+    _, again, _ = get(coco_folder, selection)
+    assert (first, []) == (again, decoded)
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0] |= {"width": 97}
+    path.write_text(json.dumps(content))
+    select_images(
+        coco_folder / "annotations",
+        selection,
+        selection.with_name("attribution"),
+        config=FilterConfig(keywords=("thing",)),
+    )
+    _, rows, _ = get(coco_folder, selection)
+    assert ["wrong_size", "ok"] == [row.status for row in rows[:2]]
 
 
 def test_a_failed_image_is_a_row_with_its_reason(
@@ -360,9 +396,8 @@ def test_one_split_that_allows_http_says_nothing_of_another(
             CaptionedImage(i, split, f"{i}.jpg", 96, 72, None, "", "", ())
             for i, split in enumerate(("train2017", "val2017"))
         )
-        several = open_originals(
-            read_source(root), [train, val], tmp_path / "cache", fetch="auto", connections=1
-        )
+        ways = find_ways(read_source(root), [train, val], tmp_path / "cache", "auto")
+        several = ways.open(connections=1)
         with pytest.raises(RefusedError, match="it leads from https to http://127"):
             several.read(train)
         assert (coco_folder / f"train2017/{1:012d}.jpg").read_bytes() == several.read(val)

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bucolic.base.errors import DataError
 from bucolic.base.report import Summary
@@ -21,6 +23,8 @@ from bucolic.data.images import read_index as read_images
 from bucolic.data.selection import read_selection
 from bucolic.data.shards import ShardRow, read_index, read_rows, read_split
 from bucolic.data.split import assign_split
+from bucolic.data.squares import Framing
+from bucolic.stages import shard as shard_stage
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 from bucolic.stages.shard import ShardConfig, shard
@@ -51,7 +55,14 @@ def make(coco_folder: Path, tmp_path: Path) -> Path:
     )
     runtime = Runtime(work=tmp_path / "work", cache=tmp_path / "cache", workers=2)
     selection, images = tmp_path / "selection.parquet", tmp_path / "images"
-    get_images(coco_folder, selection, images, config=ImagesConfig(), runtime=runtime)
+    get_images(
+        coco_folder,
+        selection,
+        images,
+        config=ImagesConfig(),
+        shard=Framing(size_px=32),
+        runtime=runtime,
+    )
     embed(tmp_path, CLIP)
     return tmp_path
 
@@ -97,14 +108,14 @@ def copy(coco_folder: Path, source: int, *targets: int) -> None:
         path.write_bytes(paths[0].read_bytes())
 
 
-def pack(folder: Path) -> Summary:
+def pack(folder: Path, **config: object) -> Summary:
     """Run the stage."""
     return shard(
         folder / "selection.parquet",
         folder / "images",
         folder / "embeddings",
         folder / "shards",
-        config=ShardConfig(size_px=32, images_per_shard=7),
+        config=ShardConfig(**{"size_px": 32, "crop": "centre", "images_per_shard": 7, **config}),
         runtime=Runtime(work=folder / "work", cache=folder / "cache", workers=2),
     )
 
@@ -220,6 +231,76 @@ def test_no_two_splits_share_a_file(coco_folder: Path, tmp_path: Path):
     assert (40, 37, 3) == (summary.rows.into, summary.rows.out, summary.rows.failed)
     dropped = {"train": 2, "val": 1}
     assert {"files": 3, "images": 8, "dropped": dropped} == summary.details["duplicates"]
+
+
+def test_pictures_come_out_of_the_decode_that_checked_them(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No original is decoded again, and where squares are lost the tars are the same."""
+    pack(made)
+    tars = {path.name: path.read_bytes() for path in (made / "shards").iterdir()}
+    decoded = []
+    decode = shard_stage.decoded
+    monkeypatch.setattr(shard_stage, "decoded", lambda *a: decoded.append(a) or decode(*a))
+    pack(made)
+    assert [] == decoded
+    shutil.rmtree(made / "cache/squares")
+    pack(made)
+    assert 40 == len(decoded)
+    assert tars == {path.name: path.read_bytes() for path in (made / "shards").iterdir()}
+
+
+@pytest.mark.parametrize(("form", "ending"), [("png", "png"), ("jpeg", "jpg"), ("webp", "webp")])
+def test_shards_of_every_format_are_read_here_and_by_webdataset(made: Path, form: str, ending: str):
+    """The reader finds the pictures, and plain WebDataset decodes them under the same name."""
+    import webdataset
+
+    pack(made, format=form)
+    split = read_split(made / "shards", "train")
+    shards = [str(path) for path in sorted((made / "shards").glob("train-*.tar"))]
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8"))
+    assert split.image_ids.tolist() == [int(sample["__key__"]) for sample in samples]
+    theirs = np.stack([sample[ending] for sample in samples]).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(split.images, theirs)
+
+
+def test_a_picture_coded_again_is_left_out_of_the_split_that_matters_less(
+    coco_folder: Path, tmp_path: Path
+):
+    """It is a row with the other's id, no failure of images, and in no shard."""
+    train, test = sides()["train"][0], sides()["test"][0]
+    paths = [coco_folder / "train2017" / f"{i:012d}.jpg" for i in (test, train)]
+    Image.open(paths[0]).save(paths[1], quality=60)
+    made = make(coco_folder, tmp_path)
+    summary = pack(made)
+    rows = {row.image_id: row for row in read_rows(made / "shards")}
+    reason = f"the same picture as image {test} of test"
+    assert ShardRow(train, "train", "near_duplicate", reason, test) == rows[train]
+    assert train not in read_split(made / "shards", "train").image_ids
+    assert test in read_split(made / "shards", "test").image_ids
+    assert (40, 39, 1) == (summary.rows.into, summary.rows.out, summary.rows.failed)
+    assert {"dropped": {"train": 1, "val": 0}} == summary.details["near_duplicates"]
+
+
+@pytest.mark.parametrize("quality", [None, 60], ids=["the file", "coded again"])
+def test_a_pair_that_is_left_over_fails_the_run(
+    coco_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: int | None
+):
+    """What the shards themselves hold is looked over, whatever was meant to be in them."""
+    train, test = sides()["train"][0], sides()["test"][0]
+    copy(coco_folder, test, train)
+    if quality:
+        path = coco_folder / "train2017" / f"{train:012d}.jpg"
+        Image.open(path).save(path, quality=quality)
+    made = make(coco_folder, tmp_path)
+    monkeypatch.setattr(
+        "bucolic.data.repeats.Accounts.used",
+        lambda self, split: {row.image_id for row in self.rows if row.split == split},
+    )
+    line = f"two splits, 1 in all, first that of {train} of train and {test} of test"
+    with pytest.raises(DataError, match=line):
+        pack(made)
+    assert not (made / "shards").exists()
 
 
 def test_without_copies_none_are_counted(made: Path):

@@ -1,0 +1,177 @@
+"""Checked photographs to shards: the stages images and shard beside img2dataset.
+
+    python bench/shard.py
+
+Both read the same JPEGs of 640 pixels from this disk and write WebDataset tars of PNGs, 64 pixels
+square. The peer is given file addresses, a process a core, 8 threads each, and one shard a process;
+its rate is that of its workers, without the seconds that it takes to start them. Ours is that of
+both stages, from the selection to the index; vectors, which another stage makes, are there before.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from bucolic.base.runtime import usable_cpus
+from bucolic.stages.filter import FilterConfig, select_images
+from peers import environment, raced, summary
+from recorded import ROOT, clean_commit, record
+
+PHOTOGRAPHS = ROOT.parent / "shared/coco-mini/train2017"
+IMAGES, WIDTH_PX, HEIGHT_PX, SIZE_PX = 2151, 640, 480, 64
+REQUIREMENTS = ("img2dataset==1.47.0", "setuptools<70")
+OURS = """
+import json, shutil, sys, time
+from pathlib import Path
+import numpy as np
+from bucolic.base.runtime import Runtime
+from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, write_captions, write_images
+from bucolic.data.images import read_index
+from bucolic.data.selection import read_selection
+from bucolic.stages.images import ImagesConfig, get_images
+from bucolic.stages.shard import ShardConfig, shard
+
+root, home, scaled = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "scaled"
+shutil.rmtree(home / "made", ignore_errors=True)
+made = home / "made"
+runtime = Runtime(work=made / "work", cache=made / "cache")
+config = ShardConfig(size_px=64, crop="centre", scaled_decode=scaled)
+selection, images = home / "selection.parquet", made / "images"
+begun = time.perf_counter()
+get_images(root, selection, images, config=ImagesConfig(), shard=config, runtime=runtime)
+images_s = time.perf_counter() - begun
+rows, chosen = read_index(images), read_selection(selection)
+clip = {"model": "m", "weights_sha256": "0", "preprocessing": "p"}
+clip |= {"precision": "fp32", "embed_dim": 4}
+ids = np.array([row.image_id for row in rows])
+vectors = np.zeros((len(ids), 4), np.float32)
+digests = tuple(str(row.sha256) for row in rows)
+write_images(made / "vectors/images.parquet", ImageEmbeddings(ids, digests, vectors), clip)
+pairs = [(row.image.image_id, caption) for row in chosen for caption in row.image.captions]
+captions = CaptionEmbeddings(
+    np.array([caption.caption_id for _, caption in pairs]),
+    np.array([number for number, _ in pairs]),
+    tuple(caption.text for _, caption in pairs),
+    np.zeros((len(pairs), 4), np.float32),
+)
+write_captions(made / "vectors/captions.parquet", captions, clip)
+begun = time.perf_counter()
+places = selection, images, made / "vectors", made / "shards"
+summary = shard(*places, config=config, runtime=runtime)
+shard_s = time.perf_counter() - begun
+written = summary.rows.out
+print(json.dumps({"images": written, "images_s": images_s, "shard_s": shard_s,
+                  "rate": written / (images_s + shard_s)}))
+"""
+PEER = """
+import json, shutil, sys
+from pathlib import Path
+from img2dataset import download
+
+urls, out, processes, per_shard = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+shutil.rmtree(out, ignore_errors=True)
+download(url_list=urls, input_format="csv", url_col="url", caption_col="caption", image_size=64,
+         resize_mode="center_crop", encode_format="png", encode_quality=3, output_folder=str(out),
+         output_format="webdataset", processes_count=processes, thread_count=8,
+         number_sample_per_shard=per_shard, enable_wandb=False)
+stats = [json.loads(path.read_text()) for path in out.glob("*_stats.json")]
+took_s = max(s["end_time"] for s in stats) - min(s["start_time"] for s in stats)
+written = sum(s["successes"] for s in stats)
+print(json.dumps({"images": written, "took_s": took_s, "rate": written / took_s}))
+"""
+
+
+def main() -> None:
+    """Race them, and record medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photographs", type=Path, default=PHOTOGRAPHS, help="a folder of JPEGs")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/results/shard.json")
+    arguments = parser.parse_args()
+    clean_commit()
+    folder = ROOT / ".work/bench/shard"
+    make_data(arguments.photographs, folder)
+    processes = usable_cpus()
+    peer = environment("img2dataset", *REQUIREMENTS)
+    per_shard = str(-(-IMAGES // processes))
+    theirs = [peer, "-c", PEER, str(folder / "urls.csv"), str(folder / "theirs"), str(processes)]
+    ours = [sys.executable, "-c", OURS, str(folder / "coco"), str(folder)]
+    commands = {"scaled": [*ours, "scaled"], "whole": [*ours, "whole"]}
+    runs = raced(commands | {"peer": [*theirs, per_shard]}, arguments.rounds)
+    found = _compared(runs)
+    record(arguments.out.resolve(), found)
+    print(json.dumps(found, indent=1))
+
+
+def make_data(photographs: Path, folder: Path) -> None:
+    """IMAGES pictures in COCO's layout, each a part of a photograph, and the peer's list."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "coco/train2017").mkdir(parents=True)
+    (folder / "coco/annotations").mkdir()
+    sources = [Image.open(path).convert("RGB") for path in sorted(photographs.glob("*.jpg"))]
+    draw = np.random.default_rng(0)
+    images, captions, lines = [], [], ["url,caption"]
+    for number in range(1, IMAGES + 1):
+        path = folder / f"coco/train2017/{number:012d}.jpg"
+        path.write_bytes(part_of(sources[number % len(sources)], draw))
+        size = {"width": WIDTH_PX, "height": HEIGHT_PX}
+        images.append({"id": number, "file_name": path.name, **size})
+        captions.append({"id": number, "image_id": number, "caption": f"cow {number}"})
+        lines.append(f"file://{path},cow {number}")
+    content = json.dumps({"images": images, "annotations": captions})
+    (folder / "coco/annotations/captions_train2017.json").write_text(content)
+    (folder / "urls.csv").write_text("\n".join(lines) + "\n")
+    config = FilterConfig(keywords=("cow",))
+    out = folder / "selection.parquet"
+    select_images(folder / "coco/annotations", out, folder / "attribution", config=config)
+
+
+def part_of(photograph: Image.Image, draw: np.random.Generator) -> bytes:
+    """A JPEG of a part of a photograph, at COCO's size: no two are one picture."""
+    share = draw.uniform(0.5, 0.9)
+    width, height = (int(share * side) for side in photograph.size)
+    left = int(draw.integers(0, photograph.width - width + 1))
+    top = int(draw.integers(0, photograph.height - height + 1))
+    part = photograph.crop((left, top, left + width, top + height)).resize((WIDTH_PX, HEIGHT_PX))
+    if draw.random() < 0.5:
+        part = ImageOps.mirror(part)
+    buffer = io.BytesIO()
+    part.save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def _compared(runs: dict[str, Any]) -> dict[str, Any]:
+    said = {name: [run.said for run in of_one] for name, of_one in runs.items()}
+    rates = {name: float(np.median([one["rate"] for one in ones])) for name, ones in said.items()}
+    return {
+        "images": IMAGES,
+        "written": {name: ones[0]["images"] for name, ones in said.items()},
+        "ours": {
+            name: {**summary(runs[name]), "images_per_s": round(rates[name], 1)}
+            | {of: _median(said[name], of) for of in ("images_s", "shard_s")}
+            for name in ("scaled", "whole")
+        },
+        "peer": {
+            "name": REQUIREMENTS[0],
+            **summary(runs["peer"]),
+            "images_per_s": round(rates["peer"], 1),
+            "processes": usable_cpus(),
+        },
+        "ratio_vs_img2dataset": round(rates["scaled"] / rates["peer"], 3),
+        "ratio_decoded_whole": round(rates["whole"] / rates["peer"], 3),
+    }
+
+
+def _median(said: list[dict[str, float]], name: str) -> float:
+    return round(float(np.median([one[name] for one in said])), 2)
+
+
+if __name__ == "__main__":
+    main()

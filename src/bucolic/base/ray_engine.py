@@ -1,0 +1,168 @@
+"""The engine on Ray: actors that work on chunks of items, a cluster's or this machine's.
+
+All nodes need the same environment, and see the project, its data and .cache at the same paths:
+what a worker makes is kept there, whole or not at all, and results are gathered in the order of the
+items. A worker that ends before its time is started again, a few times, and so is its chunk.
+"""
+
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from bucolic.base.engine import Item, Result, Worker
+from bucolic.base.errors import ParamsError, TransientError
+from bucolic.base.runtime import default_workers
+
+WAITING_EACH = 2  # chunks that an actor has before it
+STARTED_AGAIN = 3  # times, of an actor that ended, and of a chunk that ended with it
+
+
+class RayEngine:
+    """Ray: the cluster at an address, else one on this machine that ends with this process."""
+
+    name = "ray"
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+
+    def workers(self, *, cpus: int = 1, gpus: int = 0) -> int:
+        """As many as the machines of the cluster can hold, each within one of them.
+
+        Raises:
+            ParamsError: that is none.
+        """
+        self._start(cpus)
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        there = [node["Resources"] for node in nodes if node["Alive"]]
+        count = sum(_fitting(of_node, cpus, gpus) for of_node in there)
+        if not count:
+            needed = f"{cpus} cores" + (f" and {gpus} devices" if gpus else "")
+            raise ParamsError(f"no machine of the Ray cluster has the {needed} of a worker")
+        return count
+
+    def threads(self, limit: int) -> int:  # noqa: ARG002 - as in Engine
+        """One: the others are other workers' cores."""
+        return 1
+
+    def map(
+        self,
+        open_worker: Callable[[], Worker[Item, Result]],
+        items: Iterable[Item],
+        *,
+        chunk: int = 1,
+        cpus: int = 1,
+        gpus: int = 0,
+        most: int | None = None,
+    ) -> Iterator[Result]:
+        """See `bucolic.base.engine.Engine`."""
+        chunks = _chunks(items, chunk)
+        first = next(chunks, None)
+        if first is None:
+            return
+        workers = min(self.workers(cpus=cpus, gpus=gpus), most or sys.maxsize)
+        shared = ray.put(open_worker)
+        actor: Any = ray.remote(_Actor).options(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=STARTED_AGAIN,
+            max_task_retries=STARTED_AGAIN,
+        )
+        actors: list[Any] = []
+        try:
+            yield from _in_order(
+                actors, lambda: actor.remote(shared, _code()), workers, chain([first], chunks)
+            )
+        finally:
+            for each in actors:
+                ray.kill(each)
+
+    def _start(self, cpus: int) -> None:
+        if ray.is_initialized():
+            return
+        about: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if self._address is None:
+            about |= {"num_cpus": max(cpus, default_workers()), "include_dashboard": False}
+        # The code that is hashed is that of this process, whatever is installed there.
+        about["runtime_env"] = {"env_vars": {"PYTHONPATH": str(Path(_code()).parent)}}
+        former = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address=self._address or "local", **about)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise TransientError(f"Ray at {self._address or 'this machine'}: {told}") from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, former)  # which Ray takes for its own
+
+
+def _fitting(of_node: Mapping[str, float], cpus: int, gpus: int) -> int:
+    """How many workers a machine can hold."""
+    by_cpus = of_node.get("CPU", 0) // cpus
+    return int(min(by_cpus, of_node.get("GPU", 0) // gpus) if gpus else by_cpus)
+
+
+def _code() -> str:
+    """Where this process has the package from."""
+    return str(Path(__file__).parents[1])
+
+
+class _Actor:
+    """Opens a worker, and gives it chunks."""
+
+    def __init__(self, open_worker: Callable[[], Worker[Any, Any]], code: str) -> None:
+        self._open, self._code = open_worker, code
+        self._worker: Worker[Any, Any] | None = None
+
+    def work(self, chunk: tuple[Any, ...]) -> list[Any]:
+        """The results of a chunk; what fails in opening is told as what fails in working."""
+        if _code() != self._code:
+            raise ParamsError(f"a worker of Ray has bucolic from {_code()}, not {self._code}")
+        if self._worker is None:
+            self._worker = self._open()
+        return list(self._worker(chunk))
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    left = iter(items)
+    while chunk := tuple(islice(left, size)):
+        yield chunk
+
+
+def _in_order(
+    actors: list[Any],
+    another: Callable[[], Any],
+    most: int,
+    chunks: Iterable[tuple[Any, ...]],
+) -> Iterator[Any]:
+    """Results of chunks that are handed round, few of which wait at any time.
+
+    There is no actor that has no chunk: `another` makes one where there are fewer than `most`.
+    """
+    waiting: deque[Any] = deque()
+    for place, chunk in enumerate(chunks):
+        if len(actors) < most:
+            actors.append(another())
+        elif len(waiting) >= WAITING_EACH * most:
+            yield from _result(waiting.popleft())
+        waiting.append(actors[place % most].work.remote(chunk))
+    while waiting:
+        yield from _result(waiting.popleft())
+
+
+def _result(reference: Any) -> list[Any]:
+    try:
+        found: list[Any] = ray.get(reference)
+    except RayTaskError as error:
+        raise error.cause from None
+    except RayActorError as error:
+        told = f"a worker of Ray ended again and again ({error}): run the same command again"
+        raise TransientError(told) from None
+    return found

@@ -1,0 +1,222 @@
+"""Square pictures: how an original is cut, scaled and coded, and the store that keeps each once.
+
+    .cache/squares/<fingerprint of the framing>/<first 2 digits>/<sha256 of the original>[-x-y]
+
+holds the sha256 of what follows it, 32 bytes, and the coded picture. The stage that checks an
+original makes its square out of the same decode; whoever packs it reads it here, and makes it again
+where it is not there or not whole.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import PIL
+from PIL import Image
+from pydantic import Field
+
+from bucolic.base.files import fingerprint, remove, sweep_below, write_bytes
+from bucolic.base.section import Section
+from bucolic.data.display import VERSION as DISPLAY_VERSION
+from bucolic.data.display import middle
+
+CODERS: dict[str, dict[str, Any]] = {
+    "png": {"compress_level": 3},
+    "jpeg": {"quality": 95, "subsampling": 0},
+    "webp": {"lossless": True, "method": 2},
+}
+DIGEST_BYTES = 32
+# A file decoded at twice the size looks as if decoded whole, and costs hardly more than at once it.
+DECODED_SIZES = 2
+COMPARED_PX = 64  # of squares that show whether two originals are one picture
+
+
+class Subject(NamedTuple):
+    """Where a picture shows what it was chosen for.
+
+    Attributes:
+        x: of its centre, in pixels of the annotated size.
+        y: likewise.
+        width: of the picture, as annotated, in pixels.
+        height: likewise.
+    """
+
+    x: float
+    y: float
+    width: int
+    height: int
+
+
+class Cropping(Section):
+    """What of an original is looked at.
+
+    Attributes:
+        crop: whether the square that the shorter side allows lies about the centre, or as near to
+            the subject as the picture goes, where one is known.
+    """
+
+    crop: Literal["centre", "subject"] = "centre"
+
+    def cut(self, picture: Image.Image, subject: Subject | None) -> Image.Image:
+        """The part of a decoded picture of which a centre square is taken."""
+        if self.crop == "centre" or subject is None:
+            return middle(picture)
+        return _square_about(subject, picture)
+
+    def name_of(self, digest: str, subject: Subject | None) -> str:
+        """One word for an original, by its sha256, and what of it is looked at."""
+        if self.crop == "centre" or subject is None:
+            return digest
+        return f"{digest}-{subject.x:g}-{subject.y:g}-{subject.width}x{subject.height}"
+
+
+class Framing(Cropping):
+    """How an original becomes a square picture.
+
+    Attributes:
+        size_px: its side.
+        format: of its file; PNG and WebP are lossless, JPEG is of quality 95 with whole colours.
+        scaled_decode: whether a JPEG is decoded at the least of 1/1, 1/2, 1/4 and 1/8 of its size
+            that is twice as large as the square, and as what is compared: about twice as fast, and
+            to the eye the same.
+    """
+
+    size_px: int = Field(default=64, ge=16, le=512, multiple_of=16)
+    format: Literal["png", "jpeg", "webp"] = "png"
+    scaled_decode: bool = False
+
+    @classmethod
+    def of(cls, section: "Framing") -> "Framing":
+        """The framing in a section that says more."""
+        return Framing(**{name: getattr(section, name) for name in Framing.model_fields})
+
+    @property
+    def decode_px(self) -> int | None:
+        """Least shorter side that a decoded original must have; None for its full size."""
+        return DECODED_SIZES * max(self.size_px, COMPARED_PX) if self.scaled_decode else None
+
+    def file_of(self, picture: Image.Image, subject: Subject | None) -> bytes:
+        """The coded square of a decoded RGB picture."""
+        square = to_square(self.cut(picture, subject), self.size_px)
+        buffer = io.BytesIO()
+        square.save(buffer, self.format.upper(), **CODERS[self.format])
+        return buffer.getvalue()
+
+
+# Its crop does not hang on what is annotated, and its format loses nothing.
+COMPARED = Framing(size_px=COMPARED_PX)
+
+
+class SquareStore:
+    """The squares of one framing below one cache. Safe to call from threads and processes.
+
+    Attributes:
+        folder: where they are.
+    """
+
+    def __init__(self, cache: Path, framing: Framing, decode_px: int | None) -> None:
+        """Open the store.
+
+        Args:
+            cache: folder for content that any run may reuse.
+            framing: of the squares.
+            decode_px: at which originals are decoded, see `bucolic.data.display.made_of`.
+        """
+        self._framing = framing
+        about = Framing.of(framing).model_dump(exclude={"scaled_decode"}) | {"decode_px": decode_px}
+        # Another Pillow may scale and code to other bytes.
+        made_by = [about, DISPLAY_VERSION, PIL.__version__]
+        self.folder = cache / "squares" / fingerprint(made_by)
+
+    def make(self, picture: Image.Image, subject: Subject | None) -> bytes:
+        """The square of a decoded picture, as a file; nothing is kept."""
+        return self._framing.file_of(picture, subject)
+
+    def add(self, digest: str, subject: Subject | None, content: bytes) -> None:
+        """Keep what `make` made of an original, given by its sha256."""
+        whole = hashlib.sha256(content).digest() + content
+        write_bytes(self._path(digest, subject), whole, lasting=False)
+
+    def holds(self, digest: str, subject: Subject | None) -> bool:
+        """Whether the square was made before, so that its original is known to be sound."""
+        return self._path(digest, subject).is_file()
+
+    def find(self, digest: str, subject: Subject | None) -> bytes | None:
+        """The square of an original; None where it is not there. What is not whole is removed."""
+        path = self._path(digest, subject)
+        try:
+            whole = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        content = whole[DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() == whole[:DIGEST_BYTES]:
+            return content
+        remove(path)
+        return None
+
+    def _path(self, digest: str, subject: Subject | None) -> Path:
+        return self.folder / digest[:2] / self._framing.name_of(digest, subject)
+
+
+class Squares:
+    """What is made of each original in one decode: the square that is packed, and that compared.
+
+    Attributes:
+        decode_px: at which originals are decoded, see `bucolic.data.display.made_of`.
+        packed: the squares that go into shards.
+        compared: those that show whether two originals are one picture.
+        stores: both, which are one where pictures are packed as they are compared.
+    """
+
+    def __init__(self, cache: Path, framing: Framing) -> None:
+        self.decode_px = framing.decode_px
+        self.packed = SquareStore(cache, Framing.of(framing), self.decode_px)
+        compared = SquareStore(cache, COMPARED, self.decode_px)
+        self.compared = self.packed if compared.folder == self.packed.folder else compared
+        self.stores = tuple(dict.fromkeys((self.packed, self.compared)))
+
+    def hold(self, digest: str, subject: Subject | None) -> bool:
+        """Whether both were made before."""
+        return all(store.holds(digest, subject) for store in self.stores)
+
+    def make(self, picture: Image.Image, subject: Subject | None) -> list[bytes]:
+        """Those of a decoded picture, in the order of `stores`; nothing is kept."""
+        return [store.make(picture, subject) for store in self.stores]
+
+    def add(self, digest: str, subject: Subject | None, made: Sequence[bytes]) -> None:
+        """Keep what `make` made."""
+        for store, content in zip(self.stores, made, strict=True):
+            store.add(digest, subject, content)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        for store in self.stores:
+            sweep_below(store.folder)
+
+
+def _square_about(subject: Subject, picture: Image.Image) -> Image.Image:
+    """The largest square of a picture whose centre is as near to the subject as can be.
+
+    A picture that is shown on its other side than it was annotated keeps its middle: which way it
+    was turned is not known here.
+    """
+    if (picture.width < picture.height) != (subject.width < subject.height):
+        return middle(picture)
+    side = min(picture.size)
+    shares = subject.x / subject.width, subject.y / subject.height
+    left, top = (
+        round(min(max(share * length - side / 2, 0), length - side))
+        for share, length in zip(shares, picture.size, strict=True)
+    )
+    return picture.crop((left, top, left + side, top + side))
+
+
+def to_square(image: Image.Image, size_px: int) -> Image.Image:
+    """Resize the shorter side to `size_px` (antialiased bicubic), and crop the centre."""
+    scale = size_px / min(image.size)
+    width, height = (max(size_px, round(side * scale)) for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size_px) // 2, (height - size_px) // 2
+    return resized.crop((left, top, left + size_px, top + size_px))

@@ -1,0 +1,161 @@
+"""Single files out of a zip archive on a server: by its directory, and by ranges of bytes.
+
+What comes this way is held against the archive's own list: its size has to be the promised one, and
+each file's checksum that of the list. No sha256 speaks for a file alone, so it is asked for over
+https, or from this machine. What is odd is no error here: all of the archive is fetched instead,
+and its sha256 has the last word.
+
+    .cache/archives/<first 16 digits of the archive's sha256>/members.json
+
+says which files were unpacked beside it, into members/: name to sha256, null for one that the
+archive lacks.
+"""
+
+import io
+import json
+import logging
+import struct
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlparse
+
+import requests
+
+from bucolic.base.errors import DataError
+from bucolic.base.files import file_digest, replacing, write_json
+from bucolic.base.lock import waiting_for
+from bucolic.base.progress import Progress
+from bucolic.base.space import require_space
+from bucolic.data.names import canonical
+from bucolic.fetching.archives import unpack_member
+from bucolic.fetching.fetch import RemoteFile
+from bucolic.fetching.http import AwayError, fetch_range, open_session
+
+logger = logging.getLogger(__name__)
+BLOCK_BYTES = 4 << 20  # of one question, behind the one before
+THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
+Kept = dict[str, str | None]
+
+
+def fetch_members(
+    remote: RemoteFile, folder: Path, names: Collection[str], limit_bytes: int
+) -> dict[str, Path] | None:
+    """Those of the named files that the archive has, by name; what is kept is not fetched again.
+
+    Args:
+        remote: the archive.
+        folder: where it would be kept.
+        names: of files in it.
+        limit_bytes: of one file, unpacked.
+
+    Returns:
+        None where they cannot be had without the others.
+
+    Raises:
+        TransientError: the disk is in trouble that may pass.
+    """
+    why = f"{remote.name}: another process is fetching of it: waiting for it"
+    with waiting_for(folder.with_name(f"{folder.name}.lock"), why):
+        kept = _read_kept(folder, names)
+        if missing := [name for name in names if name not in kept]:
+            found = _fetched(remote, folder, missing, limit_bytes)
+            if found is None:
+                return None
+            kept |= found
+            write_json(folder / "members.json", kept)
+    return {name: _path(folder, name) for name in names if kept[name]}
+
+
+def _fetched(
+    remote: RemoteFile, folder: Path, names: Iterable[str], limit_bytes: int
+) -> Kept | None:
+    """Fetch from the first address that serves them."""
+    for url in filter(_is_sealed, remote.urls):
+        try:
+            with open_session(allow_http=url.startswith("http:")) as session:
+                return _unpacked(_Remote(session, url, remote), folder, names, limit_bytes)
+        except (DataError, AwayError, zipfile.BadZipFile, struct.error, NotImplementedError) as odd:
+            logger.info("%s: not in parts (%s)", url, odd)
+    return None
+
+
+def _unpacked(archive: "_Remote", folder: Path, names: Iterable[str], limit_bytes: int) -> Kept:
+    with zipfile.ZipFile(io.BufferedReader(archive, BLOCK_BYTES)) as bundle:
+        members = {canonical(member.filename): member for member in bundle.infolist()}
+        there = [members[name] for name in names if name in members]
+        require_space(folder, sum(member.file_size for member in there), archive.name)
+        archive.watched(sum(member.compress_size for member in there))
+        for member in there:
+            with replacing(_path(folder, canonical(member.filename))) as partial:
+                unpack_member(bundle, member, partial, limit_bytes)
+    return {name: file_digest(_path(folder, name)) if name in members else None for name in names}
+
+
+def _read_kept(folder: Path, names: Collection[str]) -> Kept:
+    """What is kept of those files, whole."""
+    try:
+        said: Mapping[str, str | None] = json.loads((folder / "members.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return {name: said[name] for name in said if name in names and _is_whole(folder, name, said)}
+
+
+def _is_whole(folder: Path, name: str, said: Mapping[str, str | None]) -> bool:
+    path, digest = _path(folder, name), said[name]
+    return digest is None or (path.is_file() and file_digest(path) == digest)
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / "members" / name
+
+
+def _is_sealed(url: str) -> bool:
+    """Whether nobody can stand between."""
+    parts = urlparse(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
+
+
+class _Remote(io.RawIOBase):
+    """A file on a server that is read where it is asked for."""
+
+    def __init__(self, session: requests.Session, url: str, remote: RemoteFile) -> None:
+        self.name = remote.name
+        self._session, self._url, self._size_bytes = session, url, remote.size_bytes
+        self._place = 0
+        self._progress: Progress | None = None
+
+    def watched(self, size_bytes: int) -> None:
+        """Tell how far this many bytes have come, from now on."""
+        self._progress = Progress(f"fetched of {self.name}", size_bytes, is_bytes=True)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size_bytes}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        length = min(len(buffer), self._size_bytes - self._place)
+        if length <= 0:
+            return 0
+        place = self._place
+        content = fetch_range(self._session, self._url, place, length, self._size_bytes)
+        buffer[:length] = content
+        self._place += length
+        if self._progress:
+            self._progress.add(length)
+        return length
+
+    def close(self) -> None:
+        if self._progress:
+            self._progress.close()
+        super().close()

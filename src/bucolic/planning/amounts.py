@@ -1,0 +1,185 @@
+"""How much the present params will choose, fetch and write, before anything is fetched."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bucolic.base.errors import DataError
+from bucolic.base.places import dataset_root
+from bucolic.data.captions import read_captions
+from bucolic.data.coco import CaptionedImage, present_splits
+from bucolic.data.keyword_search import junk_in
+from bucolic.data.squares import COMPARED_PX
+from bucolic.fetching.archives import archive_folder
+from bucolic.fetching.fetch import RemoteFile, bytes_to_come, is_local, local_path
+from bucolic.fetching.originals import COCO_IMAGE_BYTES, transfers_of
+from bucolic.fetching.source import (
+    CocoSource,
+    FolderSource,
+    MeadowSource,
+    Source,
+    annotations_folder,
+    read_source,
+)
+from bucolic.meadow.scenes import CANVAS_PX
+from bucolic.pipeline.params import Params, section_of
+from bucolic.pipeline.record import read_record
+from bucolic.pipeline.table import ANNOTATIONS
+from bucolic.stages.filter import licensed, shown_categories, themed
+
+CAPTIONS_EACH = 5  # of Meadow and nearly all of COCO
+UNPACKED = 3.3  # bytes of annotation files for one of COCO's archive of them
+PIXEL_BYTES = 2.0  # of a small PNG of a photograph
+BYTES_PER_COCO_PIXEL = 0.54  # of a JPEG: 160 kB for 640 by 460
+VECTOR_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What a run of all stages works on.
+
+    Attributes:
+        images: chosen by the theme.
+        captions: theirs.
+        read: captions that filter reads.
+        origin: where these three come from, as people say it.
+        missing: those of the images whose files .cache does not have yet.
+        original_bytes: of each of these, on average.
+        annotations_bytes: of the annotation archive, to come over the network.
+        images_bytes: of image files, likewise.
+        archives_bytes: those of them that come in archives, which stay beside what is read of them.
+        transfers: how the images of each source split come, as people say it.
+    """
+
+    images: int
+    captions: int
+    read: int
+    origin: str
+    missing: int
+    original_bytes: float = COCO_IMAGE_BYTES
+    annotations_bytes: int = 0
+    images_bytes: int = 0
+    archives_bytes: int = 0
+    transfers: tuple[str, ...] = ()
+
+    @property
+    def fetched_bytes(self) -> int:
+        """All that comes over the network."""
+        return self.annotations_bytes + self.images_bytes
+
+    def written_bytes(self, *, size_px: int, embed_dim: int) -> float:
+        """About how much all that is fetched and made takes on disk; DVC keeps a copy of it."""
+        vectors = (self.images + self.captions) * embed_dim * VECTOR_BYTES
+        squares = self.images * size_px**2 * PIXEL_BYTES
+        compared = self.images * COMPARED_PX**2 * PIXEL_BYTES
+        archives = self.annotations_bytes + self.archives_bytes
+        in_cache = archives + self.missing * self.original_bytes + vectors + squares + compared
+        outs = UNPACKED * self.annotations_bytes + 2 * vectors + squares  # with the shards
+        return in_cache + 2 * outs
+
+
+def amounts_of(root: Path, params: Params, cache: Path) -> Amounts:
+    """What the theme chooses, counted where the annotations are there.
+
+    Args:
+        root: of the project.
+        params: theme and data set.
+        cache: where fetched files are kept.
+
+    Raises:
+        DataError: the data set cannot be used, or nothing says how much it holds.
+    """
+    source = read_source(dataset_root(root, params.dataset.root))
+    if folder := _annotations(root, params, source):
+        return _counted(folder, params, source, cache)
+    if isinstance(source, MeadowSource):
+        scenes = source.train + source.val + source.heldout
+        captions = scenes * CAPTIONS_EACH
+        return Amounts(
+            scenes,
+            captions,
+            captions,
+            "at most: all scenes that will be drawn",
+            scenes,
+            CANVAS_PX**2 * PIXEL_BYTES,
+        )
+    assert isinstance(source, CocoSource), "a folder has its annotations"
+    if source.estimate is None:
+        raise DataError(
+            "the annotations are not there yet and source.json has no estimate: "
+            "dvc repro annotations fetches them"
+        )
+    return _estimated(source, cache)
+
+
+def _annotations(root: Path, params: Params, source: Source) -> Path | None:
+    """A folder with the data set's annotation files; None where they have to be fetched."""
+    if isinstance(source, FolderSource):
+        return annotations_folder(Path(source.folder))
+    record = read_record(root / "reports/records/annotations.json")
+    of_data = record.get("params", {}).get("dataset", {}).get("root") == params.dataset.root
+    return root / ANNOTATIONS if of_data and present_splits(root / ANNOTATIONS) else None
+
+
+def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amounts:
+    read = read_captions(folder)
+    if params.filter.drop_junk_captions:
+        read = read.without(junk_in(read.captions["text"]))
+    shown = shown_categories(folder, params.filter)
+    _, theme = themed(read, shown.images, params.filter)
+    rows = licensed(read, theme, params.filter)
+    captions = int(np.isin(read.captions["image_row"].to_numpy(), rows).sum())
+    origin = f"of {len(read.images):,} in the annotations"
+    counted = Amounts(len(rows), captions, len(read.captions), origin, len(rows))
+    chosen = read.images.take(rows)
+    if not isinstance(source, CocoSource):
+        return replace(counted, original_bytes=_photograph_bytes(chosen))
+    fetch = section_of(params, "images").fetch
+    transfers = transfers_of(source, list(_images(chosen)), cache, fetch, find=_seems_here)
+    return replace(
+        counted,
+        missing=sum(transfer.missing for transfer in transfers),
+        images_bytes=sum(transfer.size_bytes for transfer in transfers),
+        archives_bytes=sum(transfer.size_bytes for transfer in transfers if transfer.archive),
+        transfers=tuple(map(str, transfers)),
+    )
+
+
+def _photograph_bytes(images: pa.Table) -> float:
+    """Of each image's file on average, by its annotated size and what COCO's take for a pixel."""
+    pixels = pc.mean(pc.multiply(images["width"], images["height"])).as_py()
+    return COCO_IMAGE_BYTES if pixels is None else pixels * BYTES_PER_COCO_PIXEL
+
+
+def _images(table: pa.Table) -> Iterator[CaptionedImage]:
+    for row in table.to_pylist():
+        yield CaptionedImage(**row, captions=())
+
+
+def _estimated(source: CocoSource, cache: Path) -> Amounts:
+    about = source.estimate
+    assert about is not None
+    folder, archive = archive_folder(cache, source.annotations), source.annotations
+    annotations_bytes = 0 if _seems_here(archive, folder) else bytes_to_come(archive, folder)
+    return Amounts(
+        about.images,
+        about.captions,
+        about.captions_read,
+        f"estimate, for {about.theme}",
+        about.images,
+        annotations_bytes=annotations_bytes,
+        images_bytes=about.images * COCO_IMAGE_BYTES,
+    )
+
+
+def _seems_here(remote: RemoteFile, folder: Path) -> Path | None:
+    """Where a file of the right size lies on this machine: its digest would take a minute."""
+    places = [local_path(url) for url in remote.urls if is_local(url)]
+    for path in [*places, folder / remote.name]:
+        if path.is_file() and path.stat().st_size == remote.size_bytes:
+            return path
+    return None

@@ -1,0 +1,161 @@
+"""The engine on Ray, started on this machine."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from bucolic.base.engine import Local, Ready, choose_engine
+from bucolic.base.errors import DataError, ParamsError, TransientError
+from bucolic.base.ray_engine import RayEngine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[RayEngine]:
+    """Two workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BUCOLIC_WORKERS", "2")
+        yield RayEngine(None)
+    ray.shutdown()
+
+
+def opened() -> Callable[[Iterable[int]], Iterator[tuple[int, int]]]:
+    """A worker that squares, and says which process it was opened in."""
+    process = os.getpid()
+    return lambda items: ((item * item, process) for item in items)
+
+
+def failing(items: Iterable[int]) -> Iterator[int]:
+    """A worker that refuses the third item."""
+    for item in items:
+        if item == 2:
+            raise DataError("the third is broken")
+        yield item
+
+
+def dying(items: Iterable[int]) -> Iterator[int]:
+    """A worker whose process ends."""
+    os._exit(len(list(items)))
+
+
+def test_nothing_to_work_on_starts_nothing(engine: RayEngine):
+    """A stage that has all it needs does not wait for a cluster."""
+    assert list(engine.map(opened, [])) == []
+    assert not ray.is_initialized()
+
+
+def test_results_come_in_the_order_of_the_items_from_several_processes(engine: RayEngine):
+    """Chunks go round, each worker being opened once."""
+    found = list(engine.map(opened, range(23), chunk=3))
+    assert [square for square, _ in found] == [n * n for n in range(23)]
+    processes = [process for _, process in found]
+    assert len(set(processes)) == 2
+    assert os.getpid() not in processes
+    assert processes[:3] == [processes[0]] * 3
+
+
+def test_what_is_wrong_with_an_item_is_told_as_in_this_process(engine: RayEngine):
+    """The error itself, behind the results before it."""
+    results = engine.map(Ready(failing), range(5), chunk=2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(DataError, match=r"^the third is broken$"):
+        next(results)
+
+
+def refusing() -> Callable[[Iterable[int]], Iterator[int]]:
+    """What cannot be opened."""
+    raise DataError("the archive is broken")
+
+
+def test_what_is_wrong_in_opening_is_told_as_in_this_process(engine: RayEngine):
+    """And is no reason to run the same command again."""
+    with pytest.raises(DataError, match=r"^the archive is broken$"):
+        list(engine.map(refusing, range(3)))
+
+
+def test_workers_that_no_machine_can_hold_are_refused(engine: RayEngine):
+    """They would be waited for for ever."""
+    assert engine.workers(cpus=2) == 1
+    with pytest.raises(ParamsError, match="no machine of the Ray cluster has the 3 cores"):
+        list(engine.map(opened, range(3), cpus=3))
+
+
+def test_there_are_no_more_workers_than_chunks_and_than_are_asked_for(engine: RayEngine):
+    """One chunk opens one, and so does a limit of one."""
+    for chunk, most in ((9, None), (1, 1)):
+        found = list(engine.map(opened, range(5), chunk=chunk, most=most))
+        assert len({process for _, process in found}) == 1
+
+
+def test_signals_are_heard_as_before(engine: RayEngine):
+    """Ray would take SIGTERM for its own, and the exit code with it."""
+    ray.shutdown()
+    former = signal.getsignal(signal.SIGTERM)
+    assert engine.workers() == 2
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_a_cluster_that_is_not_there_is_for_now(engine: RayEngine):
+    """In one line, with its address."""
+    ray.shutdown()
+    with pytest.raises(TransientError, match=r"Ray at ray://127\.0\.0\.1:1"):
+        RayEngine("ray://127.0.0.1:1").workers()
+    assert engine.workers() == 2
+
+
+def killed_once(items: Iterable[Path]) -> Iterator[str]:
+    """A worker whose process is killed at the first item that has no mark yet."""
+    for item in items:
+        if not item.exists():
+            item.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item.name
+
+
+def test_a_worker_that_is_killed_is_started_again_and_so_is_its_work(
+    engine: RayEngine, tmp_path: Path
+):
+    """The results are those of a run in which nothing happened."""
+    marks = [tmp_path / str(number) for number in range(12)]
+    for mark in marks:
+        if mark.name not in {"3", "8"}:
+            mark.touch()
+    found = list(engine.map(Ready(killed_once), marks, chunk=2))
+    assert found == [mark.name for mark in marks]
+
+
+def test_a_worker_that_ends_each_time_is_for_now(engine: RayEngine):
+    """Run again, the stage goes on with what is kept."""
+    with pytest.raises(TransientError, match="a worker of Ray ended again and again"):
+        list(engine.map(Ready(dying), range(2)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"), [("", "local"), ("local", "local"), ("ray", "ray"), ("ray://a:1", "ray")]
+)
+def test_the_environment_names_the_engine(asked: str, name: str, monkeypatch: pytest.MonkeyPatch):
+    """This process where nothing is asked for."""
+    monkeypatch.setenv("BUCOLIC_ENGINE", asked)
+    assert choose_engine().name == name
+
+
+def test_what_is_no_engine_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """With those there are; Ray, where it is missing, with how to get it."""
+    monkeypatch.setenv("BUCOLIC_ENGINE", "spark")
+    with pytest.raises(ParamsError, match="set local, ray or ray://HOST:PORT"):
+        choose_engine()
+    monkeypatch.setenv("BUCOLIC_ENGINE", "ray")
+    monkeypatch.setattr("bucolic.base.engine.find_spec", lambda _: None)
+    with pytest.raises(ParamsError, match="pip install"):
+        choose_engine()
+
+
+def test_this_process_is_one_worker():
+    """Opened once, whatever the chunks."""
+    engine = Local()
+    found = list(engine.map(opened, range(5), chunk=2))
+    assert engine.threads(7) == 7
+    assert (engine.workers(), found) == (1, [(n * n, os.getpid()) for n in range(5)])

@@ -1,0 +1,143 @@
+"""Files out of a zip archive on a server, without the others."""
+
+import hashlib
+import io
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bucolic.fetching import members
+from bucolic.fetching.fetch import RemoteFile
+from bucolic.fetching.http import RETRIES
+from bucolic.fetching.members import fetch_members
+from http_server import Bucket
+
+SMALL, LARGE, LACKING = "annotations/small.json", "annotations/large.json", "annotations/none.json"
+DRAW = random.Random(0)  # noqa: S311 - no secret
+FILES = {
+    LARGE: DRAW.randbytes(300_000),
+    SMALL: DRAW.randbytes(20_000),
+    "end": DRAW.randbytes(9_000),
+}
+LIMIT_BYTES = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kilobyte at a time."""
+    monkeypatch.setattr(members, "BLOCK_BYTES", 1024)
+
+
+def archive() -> bytes:
+    """A zip of them, the large one first."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in FILES.items():
+            bundle.writestr(name, content)
+    return buffer.getvalue()
+
+
+def served(bucket: Bucket, content: bytes, **changes: object) -> RemoteFile:
+    """Put an archive on the server and describe it."""
+    (bucket.folder / "a.zip").write_bytes(content)
+    known = {"name": "a.zip", "urls": (f"{bucket.url}/a.zip",), "size_bytes": len(content)}
+    return RemoteFile(**{**known, "sha256": hashlib.sha256(content).hexdigest(), **changes})
+
+
+def fetch(remote: RemoteFile, folder: Path, *names: str) -> dict[str, bytes] | None:
+    """The contents of what comes."""
+    found = fetch_members(remote, folder, names, LIMIT_BYTES)
+    return found and {name: path.read_bytes() for name, path in found.items()}
+
+
+def moved_bytes(bucket: Bucket) -> int:
+    """How much was asked for so far."""
+    spans = [asked.removeprefix("bytes=").split("-") for asked in bucket.ranges]
+    return sum(int(last) - int(first) + 1 for first, last in spans)
+
+
+def test_a_file_comes_without_the_others_and_once(bucket: Bucket, tmp_path: Path):
+    """Its own bytes, those of the archive's list, and what it lacks is remembered, too."""
+    remote = served(bucket, archive())
+    expected = {SMALL: FILES[SMALL]}
+    assert fetch(remote, tmp_path / "kept", SMALL, LACKING) == expected
+    assert len(FILES[SMALL]) < moved_bytes(bucket) < len(FILES[SMALL]) + 10_000
+    bucket.ranges.clear()
+    assert fetch(remote, tmp_path / "kept", SMALL, LACKING) == expected
+    assert bucket.ranges == []
+
+
+def test_one_more_file_is_fetched_by_itself(bucket: Bucket, tmp_path: Path):
+    """A theme that asks for more does not fetch again what is there."""
+    remote = served(bucket, archive())
+    fetch(remote, tmp_path / "kept", LARGE)
+    bucket.ranges.clear()
+    assert fetch(remote, tmp_path / "kept", LARGE, SMALL) == {
+        name: FILES[name] for name in (LARGE, SMALL)
+    }
+    assert moved_bytes(bucket) < len(FILES[SMALL]) + 10_000
+
+
+def test_a_kept_file_that_is_torn_comes_again(bucket: Bucket, tmp_path: Path):
+    """Its digest is looked at each time."""
+    remote = served(bucket, archive())
+    found = fetch_members(remote, tmp_path / "kept", [SMALL], LIMIT_BYTES)
+    assert found
+    found[SMALL].write_bytes(FILES[SMALL][:-1])
+    assert fetch(remote, tmp_path / "kept", SMALL) == {SMALL: FILES[SMALL]}
+
+
+def test_what_fails_for_now_is_asked_for_again(bucket: Bucket, tmp_path: Path):
+    """A busy server and a body that breaks off are met with patience."""
+    remote = served(bucket, archive())
+    bucket.busy["/a.zip"], bucket.cut["/a.zip"] = RETRIES - 1, 0
+    assert fetch(remote, tmp_path / "kept", SMALL) == {SMALL: FILES[SMALL]}
+
+
+def with_another_checksum(content: bytes) -> bytes:
+    """The archive's list lies about what it holds."""
+    changed = bytearray(content)
+    for at in (place for place in range(len(content)) if content.startswith(b"PK\1\2", place)):
+        changed[at + 16] ^= 255
+    return bytes(changed)
+
+
+ODD: list[Callable[[bytes], bytes]] = [
+    with_another_checksum,
+    lambda content: content[:-60],
+    lambda content: content.replace(b"PK\1\2", b"PK\1\3"),
+    lambda _: bytes(50_000),
+    lambda _: b"",
+]
+
+
+@pytest.mark.parametrize("change", ODD)
+def test_an_archive_that_lies_is_left_to_its_digest(
+    bucket: Bucket, tmp_path: Path, change: Callable[[bytes], bytes]
+):
+    """Nothing of it is kept: whoever fetches all of it will say what is wrong."""
+    content = change(archive())
+    remote = served(bucket, content, size_bytes=max(1, len(content)))
+    assert fetch(remote, tmp_path / "kept", SMALL) is None
+    assert not list((tmp_path).rglob("*.json"))
+
+
+def test_a_server_without_ranges_or_with_another_file_is_left(bucket: Bucket, tmp_path: Path):
+    """Its answer is not read; nor is one from which no seal comes asked at all."""
+    remote = served(bucket, archive(), size_bytes=len(archive()) + 1)
+    assert fetch(remote, tmp_path / "kept", SMALL) is None
+    bucket.ignores_ranges = True
+    assert fetch(served(bucket, archive()), tmp_path / "kept", SMALL) is None
+    bucket.asked.clear()
+    far = served(bucket, archive(), urls=("http://far.example/a.zip", "file:///a.zip"))
+    assert fetch(far, tmp_path / "kept", SMALL) is None
+
+
+def test_a_file_over_the_limit_is_left(bucket: Bucket, tmp_path: Path):
+    """By what the list says of it, before it is fetched."""
+    remote = served(bucket, archive())
+    assert fetch_members(remote, tmp_path / "kept", [LARGE], 1000) is None
+    assert moved_bytes(bucket) < 10_000

@@ -1,0 +1,223 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from bucolic.base.errors import DataError
+from bucolic.data.captions import read_captions
+from bucolic.fetching.image_store import KeptImages
+from bucolic.pipeline.params import Params, parse_params
+from bucolic.planning import plan as planning
+from bucolic.planning.amounts import _images, amounts_of
+from bucolic.planning.operations import clip_flops, flops_per_image, phases_on_noise
+from bucolic.planning.plan import plan
+from bucolic.presets import preset_text
+
+DIGEST = "0" * 64
+IMAGES = 6  # every second one of a cow, with two captions
+RATE_FLOP_PER_S = 1e9
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project whose data set is on a server, nothing of it being here."""
+    folder = tmp_path / "datasets/far"
+    folder.mkdir(parents=True)
+    remote = {"name": "annotations.zip", "urls": ["https://far.example/a.zip"], "sha256": DIGEST}
+    source = {
+        "kind": "coco",
+        "annotations": {**remote, "size_bytes": 250_000_000},
+        "images": {"train2017": {"urls": ["https://far.example/{file_name}"]}},
+        "estimate": {
+            "images": 20_000,
+            "captions": 100_000,
+            "captions_read": 600_000,
+            "theme": "that of a test",
+        },
+    }
+    (folder / "source.json").write_text(json.dumps(source))
+    return tmp_path
+
+
+@pytest.fixture
+def params() -> Params:
+    """Those of a small preset, of that data set and of cows."""
+    content = YAML(typ="safe").load(preset_text("tiny"))
+    content["dataset"]["root"] = "datasets/far"
+    content["filter"]["keywords"] = ["cow"]
+    return parse_params(dict(content))
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU of a known rate."""
+    monkeypatch.setenv("BUCOLIC_DEVICE", "cpu")
+    monkeypatch.setattr(planning, "matrix_flop_per_s", lambda *_: RATE_FLOP_PER_S)
+
+
+def annotate(root: Path, named: str = "datasets/far") -> None:
+    """Leave annotations, and the record of the stage that fetched them."""
+    words = ["a cow", "a car"]
+    content = {
+        "images": [
+            {"id": number, "file_name": f"{number:012}.jpg", "width": 8, "height": 8}
+            for number in range(1, IMAGES + 1)
+        ],
+        "annotations": [
+            {"id": 2 * number + k, "image_id": number, "caption": words[number % 2]}
+            for number in range(1, IMAGES + 1)
+            for k in range(2)
+        ],
+    }
+    folder = root / "data/annotations"
+    folder.mkdir(parents=True)
+    (folder / "captions_train2017.json").write_text(json.dumps(content))
+    leave(root, "annotations", params={"dataset": {"root": named}}, duration_s=30.0)
+
+
+def leave(root: Path, stage: str, **changes: Any) -> None:
+    """Leave the record of a stage that ended well."""
+    about = {"schema": 2, "stage": stage, "status": "ok", "device": "cpu", "new": None}
+    path = root / f"reports/records/{stage}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**about, "rows": {"in": 2, "out": 2, "failed": 0}, **changes}))
+
+
+def lines_of(root: Path, params: Params) -> dict[str, str]:
+    """The plan's lines by their first word."""
+    return {line.split()[0]: line for line in plan(root, root, params, 2) if line}
+
+
+def test_before_annotations_are_there_counts_are_the_data_set_s_estimate(
+    root: Path, params: Params
+):
+    """Marked so, as are the bytes: of all images, at COCO's mean size."""
+    found = amounts_of(root, params, root / ".cache")
+
+    assert (found.images, found.captions, found.read) == (20_000, 100_000, 600_000)
+    assert found.origin == "estimate, for that of a test"
+    assert (found.annotations_bytes, found.images_bytes) == (250_000_000, 20_000 * 160_000)
+
+
+def test_an_archive_that_came_in_part_is_fetched_for_the_rest_alone(root: Path, params: Params):
+    """What a killed run left counts."""
+    folder = root / f".cache/archives/{DIGEST[:16]}"
+    folder.mkdir(parents=True)
+    (folder / "annotations.zip.part").write_bytes(bytes(50_000_000))
+
+    assert amounts_of(root, params, root / ".cache").annotations_bytes == 200_000_000
+
+
+def test_with_annotations_the_theme_is_counted_and_kept_images_are_not_fetched(
+    root: Path, params: Params
+):
+    """Nor are images of other themes."""
+    annotate(root)
+    cache = root / ".cache"
+    _, second, *_ = _images(read_captions(root / "data/annotations").images)
+    KeptImages(cache, DIGEST).add(second, b"a file")
+
+    found = amounts_of(root, params, cache)
+
+    assert (found.images, found.captions, found.read) == (3, 6, 12)
+    assert found.images_bytes == 2 * 160_000
+    assert found.transfers == ("train2017: 2 of 3 images to come: one by one, about 0.00 GB",)
+
+
+def test_annotations_of_another_data_set_are_not_counted(root: Path, params: Params):
+    """data/annotations may be left from the preset before."""
+    annotate(root, named="datasets/other")
+
+    assert amounts_of(root, params, root / ".cache").images == 20_000
+
+
+def test_what_nobody_can_count_or_estimate_is_said(root: Path, params: Params):
+    """With what to do about it."""
+    path = root / "datasets/far/source.json"
+    content = json.loads(path.read_text())
+    del content["estimate"]
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(DataError, match="dvc repro annotations"):
+        amounts_of(root, params, root / ".cache")
+
+
+def test_minutes_are_estimates_of_operations_where_nothing_was_measured(root: Path, params: Params):
+    """Of 0.4 of the rate of matrix products; what comes over the network at 20 MB a second."""
+    of_image, of_text = clip_flops("meadow-clip", 16)
+    embed_min = (20_000 * of_image + 100_000 * of_text) / (0.4 * RATE_FLOP_PER_S) / 60
+
+    found = lines_of(root, params)
+
+    assert found["annotations"].split()[1:4] == [f"{22.5 / 60:.1f}", "min", "estimate"]
+    assert found["embed"].split()[1:4] == [f"{embed_min:.1f}", "min", "estimate"]
+    assert [line for line in plan(root, root, params, 2) if line.startswith("to fetch")] == [
+        "to fetch  3.45 GB"
+    ]
+
+
+def test_minutes_of_a_stage_that_ran_alike_are_measured(root: Path, params: Params):
+    """For as much as there is now: 3 images where 2 took a minute; other params say nothing."""
+    annotate(root)
+    asked = params.model_dump(mode="json")
+    leave(root, "shard", params={"shard": asked["shard"]}, duration_s=60.0)
+    leave(root, "train", params={"train": {**asked["train"], "seed": 7}}, duration_s=60.0)
+    leave(root, "evaluate", params={"evaluate": asked["evaluate"]}, device="cuda", duration_s=60.0)
+
+    found = lines_of(root, params)
+
+    assert found["shard"].split()[1:4] == ["1.5", "min", "measured"]
+    assert found["annotations"].split()[1:4] == ["0.5", "min", "measured"]
+    assert found["train"].split()[3] == "estimate"
+    assert found["evaluate"].split()[3] == "estimate"
+
+
+def test_a_run_that_found_most_of_its_work_done_measures_no_rate(root: Path, params: Params):
+    """Of 100 vectors it computed 10, in the time that it took to look for the others."""
+    annotate(root)
+    asked = {"clip": params.model_dump(mode="json")["clip"], "shard": {"crop": "centre"}}
+    of_run = {"params": asked, "duration_s": 60.0, "rows": {"in": 100, "out": 100, "failed": 0}}
+
+    leave(root, "embed", **of_run, new=10)
+    assert lines_of(root, params)["embed"].split()[3] == "estimate"
+    leave(root, "embed", **of_run, new=90)
+    assert lines_of(root, params)["embed"].split()[1:4] == ["0.1", "min", "measured"]
+
+
+def test_what_is_written_counts_each_original_once_and_its_squares(root: Path, params: Params):
+    """Those that are kept already are not written again; those that came in an archive are."""
+    annotate(root)
+    _, second, *_ = _images(read_captions(root / "data/annotations").images)
+    KeptImages(root / ".cache", DIGEST).add(second, b"a file")
+    found = amounts_of(root, params, root / ".cache")
+
+    vectors, square = (3 + 6) * 10 * 4, 32**2 * 2
+    made = vectors + 3 * (square + 64**2 * 2) + 2 * (2 * vectors + 3 * square)
+    assert found.written_bytes(size_px=32, embed_dim=10) == 2 * 160_000 + made
+
+
+def test_a_disk_too_small_is_told(root: Path, params: Params, monkeypatch: pytest.MonkeyPatch):
+    """With where else the stores can lie."""
+    free = type("Usage", (), {"free": 3_000_000_000})
+    monkeypatch.setattr(planning.shutil, "disk_usage", lambda _: free)
+
+    *_, last = plan(root, root, params, 2)
+
+    assert "more than there is room for" in last
+
+
+def test_operations_of_a_picture_grow_with_its_pixels(params: Params):
+    """A network of convolutions needs four times as many for twice the side."""
+    model, train = params.model, params.train  # type: ignore[attr-defined]
+    small, large = (
+        {
+            name: flops_per_image(phase)
+            for name, phase in phases_on_noise(model, train, size_px=size_px, embed_dim=128).items()
+        }
+        for size_px in (32, 64)
+    )
+
+    assert list(small) == ["autoencoder", "prior"]
+    assert large["autoencoder"] == pytest.approx(4 * small["autoencoder"], rel=0.02)
