@@ -1,8 +1,8 @@
 """Pictures that a caller may pass to the public API, as the pipeline would take them in.
 
 A file is shown as the images stage shows it (data/display.py), an opened picture likewise as far as
-Pillow still knows; both are brought to the model's size as the shard stage does. CLIP sees them
-whole, as in the embed stage.
+Pillow still knows; of both the centre square is brought to the model's size, as the shard stage
+does where `shard` has its defaults. CLIP sees them whole, as in the embed stage.
 """
 
 import os
@@ -49,7 +49,7 @@ def one_image(name: str, given: object) -> Pillow.Image:
 
 
 def pixels_of(images: Iterable[Pillow.Image], size_px: int) -> NDArray[np.uint8]:
-    """Pictures as the model is trained on them: uint8 [n, 3, size_px, size_px]."""
+    """Centre squares at the model's size: uint8 [n, 3, size_px, size_px]."""
     squares = [np.asarray(to_square(image, size_px)) for image in images]
     return np.stack(squares).transpose(0, 3, 1, 2)
 

@@ -6,6 +6,7 @@ byte.
 """
 
 import os
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,8 +43,11 @@ class Engine(Protocol):
     def workers(self, *, cpus: int = 1, gpus: int = 0) -> int:
         """How many workers there will be at most, each with so many cores and devices."""
 
-    def threads(self, limit: int) -> int:
-        """How many threads a worker of one core may use, in a process that may use `limit`."""
+    def threads(self, limit: int, cpus: int = 1) -> int:
+        """How many threads a worker of so many cores may use, where this process may `limit`."""
+
+    def device_of(self, device: str) -> str:
+        """What a worker calls the device that is `device` in this process."""
 
     def map(
         self,
@@ -77,9 +81,13 @@ class Local:
         """One, whose threads share the work."""
         return 1
 
-    def threads(self, limit: int) -> int:
+    def threads(self, limit: int, cpus: int = 1) -> int:  # noqa: ARG002
         """All."""
         return limit
+
+    def device_of(self, device: str) -> str:
+        """That."""
+        return device
 
     def map(
         self,
@@ -108,7 +116,11 @@ def choose_engine() -> Engine:
         raise ParamsError(f"BUCOLIC_ENGINE is {asked!r}: set local, ray or ray://HOST:PORT")
     if find_spec("ray") is None:
         raise ParamsError("BUCOLIC_ENGINE asks for Ray: pip install -c constraints.txt -e '.[ray]'")
-    from bucolic.base.ray_engine import RayEngine  # noqa: PLC0415 - an extra
+    if asked == "ray":
+        # Ray's ports run what they are sent, and listen to the network: nobody else has this token.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    from bucolic.base.ray_engine import RayEngine  # noqa: PLC0415 - an extra, which reads them
 
     return RayEngine(None if asked == "ray" else asked)
 

@@ -6,6 +6,7 @@ items. A worker that ends before its time is started again, a few times, and so 
 """
 
 import signal
+import socket
 import sys
 import threading
 from collections import deque
@@ -13,15 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from bucolic.base.engine import Item, Result, Worker
-from bucolic.base.errors import ParamsError, TransientError
+from bucolic.base.errors import BucolicError, ParamsError, TransientError
 from bucolic.base.runtime import default_workers
 
 WAITING_EACH = 2  # chunks that an actor has before it
+ANSWERS_WITHIN_S = 10.0
 STARTED_AGAIN = 3  # times, of an actor that ended, and of a chunk that ended with it
 
 
@@ -48,9 +51,13 @@ class RayEngine:
             raise ParamsError(f"no machine of the Ray cluster has the {needed} of a worker")
         return count
 
-    def threads(self, limit: int) -> int:  # noqa: ARG002 - as in Engine
-        """One: the others are other workers' cores."""
-        return 1
+    def threads(self, limit: int, cpus: int = 1) -> int:  # noqa: ARG002 - as in Engine
+        """As many as it has cores: the others are other workers'."""
+        return cpus
+
+    def device_of(self, device: str) -> str:
+        """Its kind: a worker sees the device alone that it was given."""
+        return device.partition(":")[0]
 
     def map(
         self,
@@ -90,17 +97,37 @@ class RayEngine:
         about: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if self._address is None:
             about |= {"num_cpus": max(cpus, default_workers()), "include_dashboard": False}
+        else:
+            self._require_answer(self._address)
         # The code that is hashed is that of this process, whatever is installed there.
         about["runtime_env"] = {"env_vars": {"PYTHONPATH": str(Path(_code()).parent)}}
         former = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=self._address or "local", **about)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise TransientError(f"Ray at {self._address or 'this machine'}: {told}") from None
+        except ConnectionError as error:
+            raise TransientError(self._told(error)) from None
+        except (RuntimeError, ValueError) as error:  # of other versions, or no address at all
+            raise ParamsError(self._told(error)) from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, former)  # which Ray takes for its own
+
+    def _require_answer(self, address: str) -> None:
+        """Look whether somebody listens there: Ray itself tries for half a minute."""
+        place = urlsplit(address)
+        try:
+            host, port = place.hostname, place.port
+        except ValueError as error:
+            raise ParamsError(self._told(error)) from None
+        if not (host and port):
+            raise ParamsError(f"Ray at {address}: set ray://HOST:PORT")
+        try:
+            socket.create_connection((host, port), ANSWERS_WITHIN_S).close()
+        except OSError as error:
+            raise TransientError(self._told(error)) from None
+
+    def _told(self, error: Exception) -> str:
+        return f"Ray at {self._address or 'this machine'}: {' '.join(str(error).split())[:200]}"
 
 
 def _fitting(of_node: Mapping[str, float], cpus: int, gpus: int) -> int:
@@ -161,8 +188,12 @@ def _result(reference: Any) -> list[Any]:
     try:
         found: list[Any] = ray.get(reference)
     except RayTaskError as error:
-        raise error.cause from None
+        # What is a fault of the code says where, which only the worker saw.
+        raise error.cause from (None if isinstance(error.cause, BucolicError) else error)
     except RayActorError as error:
         told = f"a worker of Ray ended again and again ({error}): run the same command again"
         raise TransientError(told) from None
+    except RayError as error:  # memory, a lost machine, an environment
+        told = " ".join(str(error).split())[:200]
+        raise TransientError(f"Ray: {told}: run the same command again") from None
     return found

@@ -45,7 +45,8 @@ from PIL.TiffImagePlugin import (
 
 from bucolic.base.errors import BucolicError, DataError, TransientError
 
-# To be raised with any change of pixels: vectors of pictures decoded otherwise are not used again.
+# To be raised with any change of pixels, or of what is refused: vectors and squares of pictures
+# that were decoded otherwise are not used again.
 VERSION = 2
 # Cameras in common use have up to 65 million; decoding may hold four copies of 4 bytes a pixel.
 MAX_PIXELS = 100_000_000

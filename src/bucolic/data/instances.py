@@ -1,6 +1,7 @@
 """instances_SPLIT.json: which images show which of COCO's categories, and where in them."""
 
 import io
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -139,7 +140,7 @@ def _box(found: object) -> Box | None:
     """Four finite numbers, of which two are a size; None for anything else."""
     if not isinstance(found, list) or len(found) != len(Box._fields):
         return None
-    if not all(isinstance(number, (int, float)) and isfinite(number) for number in found):
+    if not all(map(_is_number, found)):
         return None
     box = Box(*map(float, found))
     return box if box.width > 0 and box.height > 0 else None
@@ -212,8 +213,15 @@ def _area(document: Document, place: int, instance: _InstanceRecord) -> float:
     area = instance.get("area")
     if area is None:
         raise document.error(f"annotations[{place}] has no area, which filter.min_area needs")
-    if not isinstance(area, (int, float)) or not isfinite(area):
+    if not _is_number(area):
         raise document.error(
             f"annotations[{place}].area: {area!r} is no number, which filter.min_area needs"
         )
-    return area
+    return float(area)
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is one that a float can hold; JSON has no bound."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isfinite(value) if isinstance(value, float) else abs(value) <= sys.float_info.max

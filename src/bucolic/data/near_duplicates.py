@@ -28,6 +28,7 @@ from bucolic.data.squares import COMPARED_PX
 Pixels = NDArray[np.uint8]
 HASHED_PX, FREQUENCIES = 32, 8
 PROPOSED_BITS = 10  # of 64 that the hashes of a pair may differ in
+MOST_PROPOSED = 16  # nearest ones, of an image among thousands that look alike
 LEAST_CONTRAST = 5.0  # levels; below it pictures are flat, and all alike
 MOST_MOVED_PX = 2.0
 MARGIN_PX = 3  # not compared: what was moved in from outside
@@ -82,10 +83,12 @@ def find_near(
         read: its pixels, uint8 [64, 64, 3]; asked for proposed pairs alone.
     """
     found: dict[int, Near] = {}
-    for first, other in _proposed(images, looks):
-        if other.image_id not in found and is_same_picture(read(first), read(other)):
-            repeated = found.get(first.image_id)
-            found[other.image_id] = Near(other, repeated.kept if repeated else first)
+    for other, keepers in _proposed(images, looks):
+        pixels = read(other)
+        kept = next((keeper for keeper in keepers if is_same_picture(read(keeper), pixels)), None)
+        if kept is not None:
+            repeated = found.get(kept.image_id)
+            found[other.image_id] = Near(other, repeated.kept if repeated else kept)
     return found
 
 
@@ -138,22 +141,29 @@ def _cosines() -> NDArray[np.float64]:
 _COSINES = _cosines()
 
 
-def _proposed(images: Sequence[Placed], looks: Sequence[Look]) -> Iterator[tuple[Placed, Placed]]:
-    """Pairs on two sides of the split whose hashes are close; first the one that is kept."""
+def _proposed(
+    images: Sequence[Placed], looks: Sequence[Look]
+) -> Iterator[tuple[Placed, list[Placed]]]:
+    """Images with those that their hashes are closest to in splits that matter more.
+
+    Images of val come before those of train; flat ones never.
+    """
     order = sorted(
         (place for place, look in enumerate(looks) if look.contrast >= LEAST_CONTRAST),
         key=lambda place: (KEEPERS.index(images[place].split), images[place]),
     )
     hashes = np.array([looks[place].hash for place in order], np.uint64)
     ranks = np.array([KEEPERS.index(images[place].split) for place in order])
-    keepers = int((ranks < len(KEEPERS) - 1).sum())  # nothing is left out for the last split
-    at_once = max(1, PAIRS_AT_ONCE // max(1, len(order)))
-    for start in range(0, keepers, at_once):
-        rows = slice(start, min(start + at_once, keepers))
-        bits = np.bitwise_count(hashes[rows, None] ^ hashes)
-        close = (bits <= PROPOSED_BITS) & (ranks[rows, None] < ranks)
-        for row, column in np.argwhere(close):
-            yield images[order[start + row]], images[order[column]]
+    for split in range(1, len(KEEPERS)):
+        first, last = np.searchsorted(ranks, [split, split + 1])
+        at_once = max(1, PAIRS_AT_ONCE // max(1, int(first)))
+        for start in range(first, last, at_once):
+            rows = slice(start, min(start + at_once, last))
+            bits = np.bitwise_count(hashes[rows, None] ^ hashes[:first])
+            for row in np.flatnonzero((bits <= PROPOSED_BITS).any(axis=1)):
+                nearest = np.argsort(bits[row], kind="stable")[:MOST_PROPOSED]
+                close = nearest[bits[row][nearest] <= PROPOSED_BITS]
+                yield images[order[start + row]], [images[order[place]] for place in close]
 
 
 def _grey(pixels: Pixels) -> NDArray[np.float64]:

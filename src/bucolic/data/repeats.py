@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bucolic.base.errors import DataError
+from bucolic.base.errors import BucolicError, DataError
 from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
 from bucolic.data.near_duplicates import Look, Near, Pixels, count_near, find_near
 from bucolic.data.shards import ShardRow
@@ -67,13 +67,13 @@ def require_apart(images: Sequence[Placed], pictures: Pictures) -> None:
     """Look over a result: no two of its splits may share a file or a picture.
 
     Raises:
-        DataError: a pair that does.
+        BucolicError: a pair that does.
     """
     pairs = {near.image: near.kept for near in pictures.near(images).values()}
     pairs |= {copy.image: copy.first for copy in find_copies(images).values() if copy.left_out}
     if pairs:
         image, other = min(pairs.items())
-        raise DataError(
+        raise BucolicError(
             f"pictures stand in two splits, {len(pairs)} in all, first that of {image.image_id} of "
             f"{image.split} and {other.image_id} of {other.split}: this is a fault of bucolic"
         )

@@ -7,6 +7,8 @@ id and text), `image.npy` (float32 [e]) and `captions.npy` (float32 [number of c
 index.json, version 1: size_px; clip, the provenance of the vectors; splits, name to {images,
 captions, files}. The tars are ordinary WebDataset shards for any other loader; this module's own
 reader fills arrays, since a themed COCO subset fits in memory (20,000 images at 64 px: 246 MB).
+Pictures that do not are decoded once to a file that is mapped into it: a draw out of the tars would
+decode each of them anew in every pass.
 
 rows.parquet, version 1, says what became of every image that could be read, ordered by id:
 
@@ -23,11 +25,13 @@ rows.parquet, version 1, says what became of every image that could be read, ord
 import hashlib
 import io
 import json
+import math
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +40,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bucolic.base.errors import DataError
-from bucolic.base.files import write_json
+from bucolic.base.files import replacing, write_json
+from bucolic.base.space import free_memory_bytes, require_space
 from bucolic.data.coco import Caption
 from bucolic.data.embeddings import Vectors
 from bucolic.data.split import SplitName
@@ -44,6 +49,7 @@ from bucolic.data.tables import read_table, write_table
 
 VERSION = 1
 MEMBERS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # by format, what WebDataset decodes
+MOST_OF_MEMORY = 0.5  # of what is free, for the pictures of a split
 ROWS_VERSION = "1"
 ROWS_SCHEMA = pa.schema(
     [
@@ -140,12 +146,15 @@ def write_tar(
     *,
     format: str = "png",  # noqa: A002 - as the section of params.yaml has it
 ) -> Written:
-    """Write one shard."""
+    """Write one shard: whole, or none."""
     from webdataset import TarWriter  # noqa: PLC0415 - imports torch where it is installed
 
     images = captions = 0
     # A fixed time: WebDataset stamps the present one otherwise, and no two runs agree.
-    with TarWriter(str(path), mtime=0, user="root", group="root") as writer:
+    with (
+        replacing(path) as partial,
+        TarWriter(str(partial), mtime=0, user="root", group="root") as writer,
+    ):
         for sample in samples:
             writer.write(_members(sample, MEMBERS[format]))
             images, captions = images + 1, captions + len(sample.captions)
@@ -198,12 +207,19 @@ def read_index(folder: Path) -> ShardIndex:
     return ShardIndex(**content)
 
 
-def read_split(folder: Path, split: SplitName) -> Split:
+def read_split(folder: Path, split: SplitName, spill: Path | None = None) -> Split:
     """Read one split into memory, in the order of the shards.
+
+    Args:
+        folder: of the shard stage.
+        split: which one.
+        spill: folder on a disk for pictures that would take most of the free memory: decoded once,
+            they lie there in a file without a name, and are read as they are looked at.
 
     Raises:
         DataError: the index or a shard is missing, a shard does not hold what the index says, or an
             embedding is no number.
+        TransientError: neither memory nor disk has room.
     """
     index = read_index(folder)
     entry = index.splits[split]
@@ -212,13 +228,10 @@ def read_split(folder: Path, split: SplitName) -> Split:
             f"{folder / 'index.json'}: {strange[0]!r} is not the name of a shard of {split}: "
             "run the shard stage again"
         )
-    samples = list(_read_samples([folder / name for name in entry["files"]]))
-    if len(samples) != entry["images"]:
-        raise DataError(
-            f"{folder}: {split} holds {len(samples)} images, index.json says {entry['images']}: "
-            "run the shard stage again"
-        )
-    found = _collate(samples, index)
+    images = _room_for((entry["images"], 3, index.size_px, index.size_px), spill)
+    samples = _read_samples([folder / name for name in entry["files"]])
+    counts: dict[str, int] = {key: entry[key] for key in ("images", "captions")}
+    found = _gathered(_counted(samples, counts, f"{folder}: {split}"), images, index, counts)
     _require_numbers(found, folder)
     return found
 
@@ -245,7 +258,7 @@ def content_digest(split: Split) -> str:
     """
     digest = hashlib.sha256()
     for array in (split.image_ids, split.images, split.caption_ids, split.caption_rows):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     digest.update(json.dumps(split.captions).encode())
     return digest.hexdigest()
 
@@ -275,28 +288,70 @@ def _read_samples(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     )
 
 
-def _collate(samples: list[dict[str, Any]], index: ShardIndex) -> Split:
-    records = [json.loads(sample["json"]) for sample in samples]
-    owners = [row for row, record in enumerate(records) for _ in record["captions"]]
-    captions = [caption for record in records for caption in record["captions"]]
-    dim, size = index.clip["embed_dim"], index.size_px
-    images = np.empty((len(samples), 3, size, size), np.uint8)
+def _counted(
+    samples: Iterable[dict[str, Any]], counts: Mapping[str, int], told: str
+) -> Iterator[dict[str, Any]]:
+    """Samples, their JSON read, which are as many as there should be.
+
+    Raises:
+        DataError: they, or their captions, are fewer or more.
+    """
+    found = {"images": 0, "captions": 0}
+    for sample in samples:
+        record = json.loads(sample["json"])
+        found["images"] += 1
+        found["captions"] += len(record["captions"])
+        if all(found[key] <= counts[key] for key in found):
+            yield sample | record
+    if found != counts:
+        there, said = (
+            f"{of['images']} images, {of['captions']} captions" for of in (found, counts)
+        )
+        raise DataError(f"{told} holds {there}, index.json says {said}: run the shard stage again")
+
+
+def _gathered(
+    samples: Iterable[dict[str, Any]],
+    images: NDArray[np.uint8],
+    index: ShardIndex,
+    counts: Mapping[str, int],
+) -> Split:
+    """Samples in arrays, each filled as it comes: none is held twice."""
+    dim = index.clip["embed_dim"]
+    ids, image_vectors = np.empty(len(images), np.int64), np.empty((len(images), dim), np.float32)
+    caption_vectors = np.empty((counts["captions"], dim), np.float32)
+    owners, caption_ids, texts = list[int](), list[int](), list[str]()
     for row, sample in enumerate(samples):
+        captions = sample["captions"]
         coded = next(sample[ending] for ending in MEMBERS.values() if ending in sample)
         images[row] = np.asarray(Image.open(io.BytesIO(coded))).transpose(2, 0, 1)
+        ids[row], image_vectors[row] = sample["image_id"], _from_npy(sample["image.npy"])
+        of_image = slice(len(texts), len(texts) + len(captions))
+        caption_vectors[of_image] = _from_npy(sample["captions.npy"])
+        owners += [row] * len(captions)
+        caption_ids += [caption["caption_id"] for caption in captions]
+        texts += [caption["text"] for caption in captions]
     return Split(
-        image_ids=np.array([record["image_id"] for record in records], np.int64),
+        image_ids=ids,
         images=images,
-        image_vectors=_concatenate([_from_npy(s["image.npy"])[None] for s in samples], dim),
-        caption_ids=np.array([caption["caption_id"] for caption in captions], np.int64),
+        image_vectors=image_vectors,
+        caption_ids=np.array(caption_ids, np.int64),
         caption_rows=np.array(owners, np.int64),
-        captions=tuple(caption["text"] for caption in captions),
-        caption_vectors=_concatenate([_from_npy(s["captions.npy"]) for s in samples], dim),
+        captions=tuple(texts),
+        caption_vectors=caption_vectors,
     )
 
 
-def _concatenate(parts: list[Vectors], dim: int) -> Vectors:
-    return np.concatenate(parts) if parts else np.empty((0, dim), np.float32)
+def _room_for(shape: tuple[int, ...], spill: Path | None) -> NDArray[np.uint8]:
+    """An array to be filled: in memory, or in a file without a name that is mapped into it."""
+    size_bytes = math.prod(shape)
+    if spill is None or size_bytes <= MOST_OF_MEMORY * free_memory_bytes():
+        return np.empty(shape, np.uint8)
+    require_space(spill, size_bytes, "what memory cannot hold of the pictures")
+    spill.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=spill) as file:
+        mapped: NDArray[np.uint8] = np.memmap(file, np.uint8, "w+", shape=shape)
+    return mapped
 
 
 def _to_npy(array: Vectors) -> bytes:

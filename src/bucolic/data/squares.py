@@ -30,6 +30,8 @@ CODERS: dict[str, dict[str, Any]] = {
 DIGEST_BYTES = 32
 # A file decoded at twice the size looks as if decoded whole, and costs hardly more than at once it.
 DECODED_SIZES = 2
+# To be raised with any change of a cut, of scaling or of coding: what was kept is not used again.
+VERSION = 1
 COMPARED_PX = 64  # of squares that show whether two originals are one picture
 
 
@@ -69,7 +71,8 @@ class Cropping(Section):
         """One word for an original, by its sha256, and what of it is looked at."""
         if self.crop == "centre" or subject is None:
             return digest
-        return f"{digest}-{subject.x:g}-{subject.y:g}-{subject.width}x{subject.height}"
+        about = (subject.x, subject.y, subject.width, subject.height, VERSION)
+        return "-".join([digest, *map(str, about)])
 
 
 class Framing(Cropping):
@@ -127,7 +130,7 @@ class SquareStore:
         self._framing = framing
         about = Framing.of(framing).model_dump(exclude={"scaled_decode"}) | {"decode_px": decode_px}
         # Another Pillow may scale and code to other bytes.
-        made_by = [about, DISPLAY_VERSION, PIL.__version__]
+        made_by = [about, VERSION, DISPLAY_VERSION, PIL.__version__]
         self.folder = cache / "squares" / fingerprint(made_by)
 
     def make(self, picture: Image.Image, subject: Subject | None) -> bytes:

@@ -1,7 +1,8 @@
 """A store of vectors by content: what was embedded once, by anyone here, is never embedded again.
 
 Append-only Parquet parts in one folder a CLIP, precision and device kind; each part is written
-whole or not at all, so that a killed run loses at most the part it was working on. A part that
+whole or not at all, so that a killed run loses at most the part it was working on, and of several
+workers those that were ready behind it. A part that
 cannot be read is left out with a warning: the store saves time and decides nothing.
 """
 
@@ -21,7 +22,7 @@ from bucolic.data.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
 VERSION = "1"
-ITEMS_PER_PART = 1024  # what a killed run loses at most
+ITEMS_PER_PART = 1024  # of a worker
 METADATA = {"bucolic.format": "vectors", "bucolic.version": VERSION}
 
 

@@ -5,6 +5,7 @@ The archive itself is what its digest says, so what cannot be unpacked is broken
 
 import lzma
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from bucolic.fetching.fetch import RemoteFile
 from bucolic.fetching.http import NotThereError, TooLongError
 
 ENCRYPTED = 1  # the lowest bit of a member's flags
+# What zipfile raises of archives it cannot open: torn, of another version, with broken names.
+OPENING_ERRORS = (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError)
 # What zipfile raises of members it cannot unpack: torn, encrypted, packed in unknown ways.
 UNPACKING_ERRORS = (
     zipfile.BadZipFile,
@@ -43,7 +46,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """Open an archive for reading; DataError where it is none."""
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except OPENING_ERRORS as error:
         # Its digest has been compared, so another download would be the same.
         raise DataError(
             f"{path} has the sha256 that source.json names and is no whole zip archive ({error}): "

@@ -41,6 +41,7 @@ RETRIES = 5
 BACKOFF_S = 0.5
 LONGEST_WAIT_S = 60.0
 RANGE_LIMIT_S = 300.0
+THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
 # Answers and addresses that no second try changes, among what requests and urllib3 raise.
 FINAL = (
     requests.TooManyRedirects,
@@ -90,17 +91,17 @@ class AwayError(TransientError):
 
 
 class _Session(requests.Session):
-    """A session that follows no redirect from https to http, unless it may."""
+    """A session that follows redirects only where it may."""
 
-    def __init__(self, *, allow_http: bool) -> None:
+    def __init__(self, follows: Callable[[str, str], bool]) -> None:
         super().__init__()
-        self._allow_http = allow_http
+        self._follows = follows
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """The next address; RefusedError where content without a digest would lose its seal."""
         target = super().get_redirect_target(resp)
-        if target and not self._allow_http and is_downgrade(resp.url, urljoin(resp.url, target)):
-            raise RefusedError(f"{resp.url}: it leads from https to {target}")
+        if target and not self._follows(resp.url, urljoin(resp.url, target)):
+            raise RefusedError(f"{resp.url}: it leads from {urlparse(resp.url).scheme} to {target}")
         return target
 
 
@@ -117,7 +118,26 @@ def open_session(connections: int = 16, *, allow_http: bool = True) -> requests.
         allow_http: whether an https address may lead to an http one; only content that is
             checked against a digest may lose its seal.
     """
-    session = _Session(allow_http=allow_http)
+    return _opened(_Session(lambda a, b: allow_http or not is_downgrade(a, b)), connections)
+
+
+def open_sealed_session(url: str) -> requests.Session:
+    """A session for content without a digest that is at `url`, between whom and us nobody stands.
+
+    It follows no redirect to where that is not so, and asks no proxy for what is on this machine.
+    """
+    session = _opened(_Session(lambda _, target: is_sealed(target)), connections=1)
+    session.trust_env = urlparse(url).hostname not in THIS_MACHINE
+    return session
+
+
+def is_sealed(url: str) -> bool:
+    """Whether nobody can stand between: over https, or on this machine."""
+    parts = urlparse(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
+
+
+def _opened(session: requests.Session, connections: int) -> requests.Session:
     # Packed bodies would make sizes, ranges and limits mean something else.
     session.headers["Accept-Encoding"] = "identity"
     adapter = HTTPAdapter(pool_maxsize=connections)

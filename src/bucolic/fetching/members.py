@@ -1,9 +1,9 @@
 """Single files out of a zip archive on a server: by its directory, and by ranges of bytes.
 
-What comes this way is held against the archive's own list: its size has to be the promised one, and
-each file's checksum that of the list. No sha256 speaks for a file alone, so it is asked for over
-https, or from this machine. What is odd is no error here: all of the archive is fetched instead,
-and its sha256 has the last word.
+No sha256 speaks for a file alone: the archive's own list, with sizes and checksums, comes from the
+same server. So the archive has to be as long as is promised, and is asked for where nobody can
+stand between, over https or on this machine; whoever keeps the server is trusted. What is odd is no
+error here: all of the archive is fetched instead, and its sha256 has the last word.
 
     .cache/archives/<first 16 digits of the archive's sha256>/members.json
 
@@ -14,11 +14,9 @@ archive lacks.
 import io
 import json
 import logging
-import struct
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from urllib.parse import urlparse
 
 import requests
 
@@ -28,13 +26,12 @@ from bucolic.base.lock import waiting_for
 from bucolic.base.progress import Progress
 from bucolic.base.space import require_space
 from bucolic.data.names import canonical
-from bucolic.fetching.archives import unpack_member
+from bucolic.fetching.archives import OPENING_ERRORS, unpack_member
 from bucolic.fetching.fetch import RemoteFile
-from bucolic.fetching.http import AwayError, fetch_range, open_session
+from bucolic.fetching.http import AwayError, fetch_range, is_sealed, open_sealed_session
 
 logger = logging.getLogger(__name__)
 BLOCK_BYTES = 4 << 20  # of one question, behind the one before
-THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
 Kept = dict[str, str | None]
 
 
@@ -57,8 +54,8 @@ def fetch_members(
     """
     why = f"{remote.name}: another process is fetching of it: waiting for it"
     with waiting_for(folder.with_name(f"{folder.name}.lock"), why):
-        kept = _read_kept(folder, names)
-        if missing := [name for name in names if name not in kept]:
+        kept = _read_kept(folder)
+        if missing := [name for name in names if not _is_whole(folder, name, kept)]:
             found = _fetched(remote, folder, missing, limit_bytes)
             if found is None:
                 return None
@@ -71,11 +68,11 @@ def _fetched(
     remote: RemoteFile, folder: Path, names: Iterable[str], limit_bytes: int
 ) -> Kept | None:
     """Fetch from the first address that serves them."""
-    for url in filter(_is_sealed, remote.urls):
+    for url in filter(is_sealed, remote.urls):
         try:
-            with open_session(allow_http=url.startswith("http:")) as session:
+            with open_sealed_session(url) as session:
                 return _unpacked(_Remote(session, url, remote), folder, names, limit_bytes)
-        except (DataError, AwayError, zipfile.BadZipFile, struct.error, NotImplementedError) as odd:
+        except (DataError, AwayError, *OPENING_ERRORS) as odd:
             logger.info("%s: not in parts (%s)", url, odd)
     return None
 
@@ -92,28 +89,24 @@ def _unpacked(archive: "_Remote", folder: Path, names: Iterable[str], limit_byte
     return {name: file_digest(_path(folder, name)) if name in members else None for name in names}
 
 
-def _read_kept(folder: Path, names: Collection[str]) -> Kept:
-    """What is kept of those files, whole."""
+def _read_kept(folder: Path) -> Kept:
     try:
-        said: Mapping[str, str | None] = json.loads((folder / "members.json").read_text())
+        kept: Kept = json.loads((folder / "members.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
-    return {name: said[name] for name in said if name in names and _is_whole(folder, name, said)}
+    return kept
 
 
-def _is_whole(folder: Path, name: str, said: Mapping[str, str | None]) -> bool:
-    path, digest = _path(folder, name), said[name]
+def _is_whole(folder: Path, name: str, kept: Kept) -> bool:
+    """Whether a file is kept as it was fetched, or known to be lacking."""
+    if name not in kept:
+        return False
+    path, digest = _path(folder, name), kept[name]
     return digest is None or (path.is_file() and file_digest(path) == digest)
 
 
 def _path(folder: Path, name: str) -> Path:
     return folder / "members" / name
-
-
-def _is_sealed(url: str) -> bool:
-    """Whether nobody can stand between."""
-    parts = urlparse(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
 
 
 class _Remote(io.RawIOBase):

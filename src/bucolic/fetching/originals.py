@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from bucolic.base.errors import DataError
-from bucolic.base.space import require_space
+from bucolic.base.space import lack_of_space
 from bucolic.data.coco import CaptionedImage, SourceSplit
 from bucolic.data.names import canonical, spellings
 from bucolic.fetching.archives import archive_folder, open_zip, read_member
@@ -286,7 +286,9 @@ def find_ways(
             folder = archive_folder(cache, archive)
             archives[transfer.split] = transfer.here or fetch_file(open_session(), archive, folder)
     one_by_one = [transfer for transfer in transfers if transfer.archive is None]
-    require_space(cache, sum(each.size_bytes for each in one_by_one), "what is to be fetched")
+    guessed_bytes = sum(each.size_bytes for each in one_by_one)
+    if said := lack_of_space(cache, guessed_bytes, "what is to be fetched, as a guess,"):
+        logger.warning("%s", said)
     singly = tuple(transfer.split for transfer in one_by_one)
     return Ways(source, cache, archives, singly)
 

@@ -17,6 +17,7 @@ from bucolic.models.model import Model, to_unit
 
 Network = TypeVar("Network", bound=nn.Module)
 Values = dict[str, Tensor]
+AT_ONCE = 4096  # a multiple of all batches, so that batches are what they would be without parts
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,15 @@ class TrainingData:
     def to(self, device: str) -> "TrainingData":
         """The same on another device."""
         return TrainingData(*(tensor.to(device) for tensor in vars(self).values()))
+
+    def mapped(self, function: Callable[[Tensor], Tensor], *, flipped: bool) -> Tensor:
+        """What a function makes of all pictures, or of their mirror images, on the data's device.
+
+        It is given some at a time, uint8 [<= 4096, 3, s, s].
+        """
+        parts = torch.split(self.pictures, AT_ONCE)
+        made = [function(part.flip(-1) if flipped else part) for part in parts]
+        return torch.cat(made).to(self.pictures.device)
 
     def pictures_of(self, batch: "Batch") -> Tensor:
         """What a batch shows, float32 [b, 3, s, s] in [0, 1], mirrored where it says so."""

@@ -16,7 +16,7 @@ from bucolic.data.keyword_search import junk_in
 from bucolic.data.squares import COMPARED_PX
 from bucolic.fetching.archives import archive_folder
 from bucolic.fetching.fetch import RemoteFile, bytes_to_come, is_local, local_path
-from bucolic.fetching.originals import COCO_IMAGE_BYTES, transfers_of
+from bucolic.fetching.originals import COCO_IMAGE_BYTES, Fetch, transfers_of
 from bucolic.fetching.source import (
     CocoSource,
     FolderSource,
@@ -113,16 +113,19 @@ def amounts_of(root: Path, params: Params, cache: Path) -> Amounts:
             "the annotations are not there yet and source.json has no estimate: "
             "dvc repro annotations fetches them"
         )
-    return _estimated(source, cache)
+    return _estimated(source, cache, section_of(params, "images").fetch)
 
 
 def _annotations(root: Path, params: Params, source: Source) -> Path | None:
     """A folder with the data set's annotation files; None where they have to be fetched."""
     if isinstance(source, FolderSource):
         return annotations_folder(Path(source.folder))
-    record = read_record(root / "reports/records/annotations.json")
-    of_data = record.get("params", {}).get("dataset", {}).get("root") == params.dataset.root
-    return root / ANNOTATIONS if of_data and present_splits(root / ANNOTATIONS) else None
+    folder, record = root / ANNOTATIONS, read_record(root / "reports/records/annotations.json")
+    asked = record.get("params", {})
+    of_data = asked.get("dataset", {}).get("root") == params.dataset.root
+    # Without categories no instances came.
+    enough = not params.filter.categories or asked.get("filter", {}).get("categories")
+    return folder if of_data and enough and present_splits(folder) else None
 
 
 def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amounts:
@@ -160,20 +163,26 @@ def _images(table: pa.Table) -> Iterator[CaptionedImage]:
         yield CaptionedImage(**row, captions=())
 
 
-def _estimated(source: CocoSource, cache: Path) -> Amounts:
+def _estimated(source: CocoSource, cache: Path, fetch: Fetch) -> Amounts:
     about = source.estimate
     assert about is not None
-    folder, archive = archive_folder(cache, source.annotations), source.annotations
-    annotations_bytes = 0 if _seems_here(archive, folder) else bytes_to_come(archive, folder)
+    archives = [images.archive for images in source.images.values() if images.archive]
+    archives_bytes = sum(_to_come(archive, cache) for archive in archives if fetch == "archive")
     return Amounts(
         about.images,
         about.captions,
         about.captions_read,
         f"estimate, for {about.theme}",
         about.images,
-        annotations_bytes=annotations_bytes,
-        images_bytes=about.images * COCO_IMAGE_BYTES,
+        annotations_bytes=_to_come(source.annotations, cache),
+        images_bytes=archives_bytes or about.images * COCO_IMAGE_BYTES,
+        archives_bytes=archives_bytes,
     )
+
+
+def _to_come(archive: RemoteFile, cache: Path) -> int:
+    folder = archive_folder(cache, archive)
+    return 0 if _seems_here(archive, folder) else bytes_to_come(archive, folder)
 
 
 def _seems_here(remote: RemoteFile, folder: Path) -> Path | None:

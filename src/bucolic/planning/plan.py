@@ -1,9 +1,10 @@
 """What the present params will fetch, make and cost, stage by stage, before a byte is fetched.
 
 Minutes are at the rate of each stage's last run in this checkout, where that ran with the same
-params on the same device, and found little of its work done before. Else they are an estimate: from
-operations that torch counts and what the device's matrix products reach now, and from the rates
-below. Images that are kept are not fetched again; vectors that are, are counted all the same.
+params on the same device, and found little of its work done before. (Of a training that was killed
+and went on, the last part alone is known.) Else they are an estimate: from operations that torch
+counts and what the device's matrix products reach now, and from the rates below. Images that are
+kept are not fetched again; vectors that are, are counted all the same.
 """
 
 import shutil
@@ -15,8 +16,10 @@ from typing import Any
 import torch
 
 from bucolic.base.device import choose_device, choose_precision
+from bucolic.base.engine import choose_engine
 from bucolic.pipeline.params import Params, section_of, sections
 from bucolic.pipeline.record import read_record
+from bucolic.pipeline.table import named
 from bucolic.planning.amounts import Amounts, amounts_of
 from bucolic.planning.operations import (
     clip_flops,
@@ -37,7 +40,8 @@ SHARE_OF_PRODUCTS = {"cpu": 0.4}
 SHARE_ELSEWHERE = 0.2
 MEASURED_S = 0.5
 USUAL_EMBED_DIM = 512
-WHOLE = {"annotations", "train", "evaluate"}  # take as long whatever the theme
+WHOLE = {"annotations", "filter", "train", "evaluate"}  # take as long whatever the theme
+ON_DEVICE = {"embed", "train", "evaluate"}
 MOSTLY = 0.5  # of what a run worked on
 DATA_ASIDE = {"dataset", "filter", "images"}  # sections that decide how much, not how fast
 JUDGING_S = 30.0  # beside the drawing
@@ -71,6 +75,7 @@ class Machine:
         training: precision of training there.
         towers: precision of CLIP's towers there.
         flop_per_s: by precision, what may be reached, as far as one can say.
+        engine: what works on the items of some stages.
         workers: that look at files.
     """
 
@@ -78,6 +83,7 @@ class Machine:
     training: str
     towers: str
     flop_per_s: Mapping[str, float]
+    engine: str
     workers: int
 
     def training_s(self, flops: float) -> float:
@@ -123,7 +129,7 @@ def _machine(params: Params, workers: int) -> Machine:
         precision: share * matrix_flop_per_s(device, precision, MEASURED_S)
         for precision in sorted({training, towers})
     }
-    return Machine(device, training, towers, flop_per_s, workers)
+    return Machine(device, training, towers, flop_per_s, choose_engine().name, workers)
 
 
 def _device(machine: Machine) -> str:
@@ -140,7 +146,7 @@ def _tasks(params: Params, amounts: Amounts, machine: Machine) -> Iterator[Task]
     told = f"{fetched / 1e9:.2f} GB to fetch" if fetched else "nothing to fetch"
     yield Task("annotations", told, 1, 10 + fetched / NETWORK_BYTES_PER_S)
     told = f"{amounts.read:,} captions to read"
-    yield Task("filter", told, images, amounts.read / CAPTIONS_READ_PER_S)
+    yield Task("filter", told, 1, amounts.read / CAPTIONS_READ_PER_S)
     fetched = amounts.images_bytes
     told = "; ".join(amounts.transfers) or (f"{fetched / 1e9:.2f} GB to fetch" if fetched else "")
     seconds = max(images / IMAGES_CHECKED_PER_S / machine.workers, fetched / NETWORK_BYTES_PER_S)
@@ -211,7 +217,10 @@ def _compares(record: Mapping[str, Any], params: Params, machine: Machine) -> bo
     asked = {name: section for name, section in record["params"].items() if name not in DATA_ASIDE}
     now = sections(params, asked)
     alike = all(content.items() <= now[name].items() for name, content in asked.items())
-    return alike and record["device"] in (None, machine.device)
+    if record["stage"] in ON_DEVICE:
+        alike &= record["device"].partition(":")[0] == machine.device.partition(":")[0]
+    with_engine = named(record["stage"]).has_engine
+    return alike and (not with_engine or record.get("engine") == machine.engine)
 
 
 def _space(home: Path, params: Params, amounts: Amounts) -> Iterator[str]:

@@ -73,7 +73,7 @@ def embed(
 
     if clip.allow_mismatch:
         logger.warning("clip.allow_mismatch is set: scores of %s may mean little here", clip.model)
-    towers = load_towers(clip, choose_device(runtime.device))
+    towers = load_towers(clip, runtime.engine.device_of(choose_device(runtime.device)))
     folder = fingerprint([towers.provenance[key] for key in STORE_KEY])
     store = runtime.cache / "embeddings" / folder
     chosen = {row.image.image_id: row for row in read_selection(selection)}
@@ -133,7 +133,10 @@ def _pictures(
 def _embed_images(
     pictures: Sequence[_Picture], towers: "Towers", store: Path, runtime: Runtime
 ) -> tuple[ImageEmbeddings, int]:
-    vectors_of = partial(_seen, towers=towers, cache=runtime.cache, workers=runtime.workers)
+    import torch
+
+    threads = runtime.engine.threads(runtime.workers, torch.get_num_threads())
+    vectors_of = partial(_seen, towers=towers, cache=runtime.cache, workers=threads)
 
     def compute(parts: Iterable[list[int]]) -> Iterator[Vectors]:
         return _mapped(

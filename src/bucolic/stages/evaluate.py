@@ -86,7 +86,7 @@ def evaluate(
 
     device = choose_device(runtime.device)
     artist = TrainedModel.read(model, device)
-    study = _study(artist, shards, annotations, config, clip, device)
+    study = _study(artist, shards, annotations, config, clip, device, runtime.work)
     with products_in("fp32"):
         ordinary, held_out = on_ordinary_prompts(study), on_held_out_combinations(study)
         shown = dict(_sheets(ordinary, held_out, drawn=study.attributes is not None))
@@ -131,6 +131,7 @@ def _study(
     config: EvaluateConfig,
     clip: ClipConfig,
     device: str,
+    spill: Path,
 ) -> "Study":
     """What is evaluated, on what, and by whom; all of one CLIP but the judge."""
     from bucolic.data.shards import read_index, read_split
@@ -144,8 +145,8 @@ def _study(
     jury = summoned(same_precision, config.judge, attributes, device)
     _require_one_clip(jury.towers.provenance, artist.config["clip"], of_shards)
     return Study(
-        test=read_split(shards, "test"),
-        train=read_split(shards, "train"),
+        test=read_split(shards, "test", spill),
+        train=read_split(shards, "train", spill),
         attributes=attributes,
         artist=artist,
         jury=jury,

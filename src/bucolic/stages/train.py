@@ -69,7 +69,7 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     kind = kind_named(model.kind)
     plan: Plan = loaded(kind.plan)(model)
     _name_ignored(plan, model.kind, config)
-    index, splits = read_data(shards, kind.side_multiple_px)
+    index, splits = read_data(shards, kind.side_multiple_px, runtime.work)
     clip = _clip_config(index.clip)
     device, config = _resolved(config, runtime)
     with joined(device) as world, products_in(config.precision):

@@ -24,8 +24,13 @@ from bucolic.training.loop import Recipe
 LEAST_ROWS = 16  # of a batch for each process; a guess, not measured
 
 
-def read_data(shards: Path, multiple_px: int) -> tuple[ShardIndex, dict[str, Split]]:
+def read_data(shards: Path, multiple_px: int, spill: Path) -> tuple[ShardIndex, dict[str, Split]]:
     """Read the index, and the splits that training looks at: train and val.
+
+    Args:
+        shards: folder of the shard stage.
+        multiple_px: what the pictures' side must be a multiple of.
+        spill: see `read_split`.
 
     Raises:
         DataError: shards of another version, of an unfit size, or a split without captions.
@@ -36,7 +41,10 @@ def read_data(shards: Path, multiple_px: int) -> tuple[ShardIndex, dict[str, Spl
             f"{shards}: pictures of {index.size_px} px, but the model needs a multiple of "
             f"{multiple_px}: set shard.size_px"
         )
-    splits = {"train": read_split(shards, "train"), "val": read_split(shards, "val")}
+    splits = {
+        "train": read_split(shards, "train", spill),
+        "val": read_split(shards, "val", spill),
+    }
     for name, split in splits.items():
         if not len(split.captions):
             raise DataError(f"{shards}: {name} holds no captioned image: select more (filter)")

@@ -78,11 +78,12 @@ class TrainingContext:
 
     def clip_maps(self, side: int) -> tuple[Tensor, Tensor]:
         """See `models.phases.Context`."""
-        towers, pictures = self.load_towers(), self.data["train"].pictures
-        plain, mirrored = (
-            feature_maps(towers, shown.cpu().numpy(), side).to(pictures.device)
-            for shown in (pictures, pictures.flip(-1))
-        )
+        towers, data = self.load_towers(), self.data["train"]
+
+        def maps_of(pictures: Tensor) -> Tensor:
+            return feature_maps(towers, pictures.cpu().numpy(), side)
+
+        plain, mirrored = (data.mapped(maps_of, flipped=flipped) for flipped in (False, True))
         return plain, mirrored
 
     def mean(self, value: Tensor) -> Tensor:

@@ -2,8 +2,13 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import ray
@@ -127,6 +132,86 @@ def test_a_worker_that_is_killed_is_started_again_and_so_is_its_work(
     assert found == [mark.name for mark in marks]
 
 
+BY_ADDRESS = """
+import sys
+from bucolic.base.engine import Ready
+from bucolic.base.errors import DataError
+from bucolic.base.ray_engine import RayEngine
+def squaring(items):
+    return (item * item for item in items)
+def failing(items):
+    raise DataError("the third is broken")
+engine = RayEngine(sys.argv[1])
+print(engine.workers(), list(engine.map(Ready(squaring), range(7), chunk=2)))
+try:
+    list(engine.map(Ready(failing), range(5)))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@contextmanager
+def head(folder: Path, port: int) -> Iterator[dict[str, str]]:
+    """A cluster of one machine that asks for a token; the environment of who has it."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    environment = {**os.environ, **token}
+    about = [f"--ray-client-server-port={port}", "--port=0", f"--temp-dir={folder}", "--num-cpus=2"]
+    quiet = ["--include-dashboard=false", "--disable-usage-stats", "--block"]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", *about, *quiet]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as child:
+        try:
+            assert any("Ray runtime started" in line for line in child.stdout)
+            yield environment
+        finally:
+            child.terminate()
+
+
+def test_a_cluster_is_reached_by_its_address(tmp_path: Path):
+    """By the client's port and the cluster's token: results and errors are as in this process."""
+    port = free_port()
+    with TemporaryDirectory(prefix="ray") as short, head(Path(short), port) as environment:
+        done = subprocess.run(
+            [sys.executable, "-c", BY_ADDRESS, f"ray://127.0.0.1:{port}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout.splitlines() == [
+        "2 [0, 1, 4, 9, 16, 25, 36]",
+        "DataError the third is broken",
+    ], done.stderr[-3000:]
+
+
+def free_port() -> int:
+    """One that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("address", ["ray://nowhere", "ray://127.0.0.1:port"])
+def test_an_address_that_is_none_is_to_be_mended(engine: RayEngine, address: str):
+    """Another try would say the same."""
+    ray.shutdown()
+    with pytest.raises(ParamsError, match=f"Ray at {address}"):
+        RayEngine(address).workers()
+    assert engine.workers() == 2
+
+
+def test_a_fault_of_the_code_says_where_it_is(engine: RayEngine):
+    """By its own class, with what only the worker saw."""
+    with pytest.raises(KeyError) as caught:
+        list(engine.map(Ready(faulty), [1]))
+    assert "in faulty" in str(caught.value.__cause__)
+
+
+def faulty(items: Iterable[int]) -> Iterator[int]:
+    """A worker that looks for what is not there."""
+    return iter([{}[item] for item in items])
+
+
 def test_a_worker_that_ends_each_time_is_for_now(engine: RayEngine):
     """Run again, the stage goes on with what is kept."""
     with pytest.raises(TransientError, match="a worker of Ray ended again and again"):
@@ -137,9 +222,13 @@ def test_a_worker_that_ends_each_time_is_for_now(engine: RayEngine):
     ("asked", "name"), [("", "local"), ("local", "local"), ("ray", "ray"), ("ray://a:1", "ray")]
 )
 def test_the_environment_names_the_engine(asked: str, name: str, monkeypatch: pytest.MonkeyPatch):
-    """This process where nothing is asked for."""
+    """This process where nothing is asked for; a cluster of its own has a token of its own."""
     monkeypatch.setenv("BUCOLIC_ENGINE", asked)
+    for variable in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(variable, "")  # so that it is restored
+        monkeypatch.delenv(variable)
     assert choose_engine().name == name
+    assert ("RAY_AUTH_TOKEN" in os.environ) is (asked == "ray")
 
 
 def test_what_is_no_engine_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -157,5 +246,5 @@ def test_this_process_is_one_worker():
     """Opened once, whatever the chunks."""
     engine = Local()
     found = list(engine.map(opened, range(5), chunk=2))
-    assert engine.threads(7) == 7
+    assert (engine.threads(7), engine.device_of("cuda:1")) == (7, "cuda:1")
     assert (engine.workers(), found) == (1, [(n * n, os.getpid()) for n in range(5)])

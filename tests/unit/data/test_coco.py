@@ -294,3 +294,15 @@ def test_attributes_that_are_no_object_are_one_line(coco_folder: Path):
     path.write_text("[]")
     with pytest.raises(DataError, match="has version None, not 1"):
         read_attributes(path.parent, "train2017")
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), True, "5", None])
+def test_what_no_float_can_hold_is_no_place_and_no_area(coco_folder: Path, value: object):
+    """JSON has no bound: a box is left out, and an area is told with its record."""
+    path = instances(coco_folder, "train2017", (1, 21)) / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= {"bbox": [1, 2, 3, value], "area": value}
+    path.write_text(json.dumps(content))
+    assert shown_instances(path.parent, ["cow"]).boxes == {1: []}
+    with pytest.raises(DataError, match=r"annotations\[0\].* which filter.min_area needs"):
+        shown_instances(path.parent, ["cow"], min_area=1)

@@ -10,9 +10,10 @@ from PIL import Image
 
 from bucolic.data.images import check_image, decode, decoded
 from bucolic.data.instances import Box, subject_of
-from bucolic.data.squares import Framing, Squares, SquareStore, Subject
+from bucolic.data.squares import VERSION, Cropping, Framing, Squares, SquareStore, Subject
 from picture_files import encoded
 
+DIGESTS = ["9edaabdb6b4d", "e4e956455193"]
 DIGEST = hashlib.sha256(b"an original").hexdigest()
 
 
@@ -151,6 +152,23 @@ def test_one_decode_makes_what_is_packed_and_what_is_compared(
     assert (made[0], made[-1]) == tuple(
         store.find(DIGEST, None) for store in (squares.packed, squares.compared)
     )
+
+
+def test_a_square_of_another_making_has_another_version():
+    """What is kept under one VERSION is one thing: raise it with these digests."""
+    assert VERSION == 1
+    framings = [Framing(size_px=32), Framing(size_px=32, crop="subject", format="webp")]
+    levels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    subject = Subject(20, 70, 200, 150)
+    made = [pixels(f.file_of(Image.fromarray(levels), subject)).astype("<i4") for f in framings]
+    assert [hashlib.sha256(each.tobytes()).hexdigest()[:12] for each in made] == DIGESTS
+
+
+def test_two_subjects_near_one_another_have_names_of_their_own():
+    """A large picture has places that differ in their seventh digit."""
+    cropping = Cropping(crop="subject")
+    names = {cropping.name_of(DIGEST, Subject(x, 500, 2000, 1000)) for x in (1000.4951, 1000.5049)}
+    assert 2 == len(names)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bucolic.fetching import members
+from bucolic.fetching import http, members
 from bucolic.fetching.fetch import RemoteFile
 from bucolic.fetching.http import RETRIES
 from bucolic.fetching.members import fetch_members
-from http_server import Bucket
+from http_server import Bucket, answering
 
 SMALL, LARGE, LACKING = "annotations/small.json", "annotations/large.json", "annotations/none.json"
 DRAW = random.Random(0)  # noqa: S311 - no secret
@@ -105,10 +105,21 @@ def with_another_checksum(content: bytes) -> bytes:
     return bytes(changed)
 
 
+def with_a_broken_name(content: bytes) -> bytes:
+    """A name in its list says that it is UTF-8."""
+    changed = bytearray(content)
+    at = content.rindex(b"PK\1\2")
+    changed[at + 9] |= 8
+    changed[at + 46] = 255
+    return bytes(changed)
+
+
 ODD: list[Callable[[bytes], bytes]] = [
     with_another_checksum,
     lambda content: content[:-60],
     lambda content: content.replace(b"PK\1\2", b"PK\1\3"),
+    lambda content: content.replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff"),
+    with_a_broken_name,
     lambda _: bytes(50_000),
     lambda _: b"",
 ]
@@ -126,14 +137,39 @@ def test_an_archive_that_lies_is_left_to_its_digest(
 
 
 def test_a_server_without_ranges_or_with_another_file_is_left(bucket: Bucket, tmp_path: Path):
-    """Its answer is not read; nor is one from which no seal comes asked at all."""
+    """Its answer is not read."""
     remote = served(bucket, archive(), size_bytes=len(archive()) + 1)
     assert fetch(remote, tmp_path / "kept", SMALL) is None
     bucket.ignores_ranges = True
     assert fetch(served(bucket, archive()), tmp_path / "kept", SMALL) is None
+
+
+def test_nothing_is_asked_for_where_somebody_can_stand_between(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Over http from another machine, or by a redirect to there, parts would be anybody's."""
+    remote = served(bucket, archive())
+    bucket.habits["/far.zip"] = answering(302, Location=f"{bucket.url}/a.zip")
+    leading = served(bucket, archive(), urls=(f"{bucket.url}/far.zip",))
+    assert fetch(leading, tmp_path / "led", SMALL) == {SMALL: FILES[SMALL]}
     bucket.asked.clear()
-    far = served(bucket, archive(), urls=("http://far.example/a.zip", "file:///a.zip"))
-    assert fetch(far, tmp_path / "kept", SMALL) is None
+    other = bucket.url.replace("127.0.0.1", "127.0.0.2")
+    bucket.habits["/far.zip"] = answering(302, Location=f"{other}/a.zip")
+    assert fetch(leading, tmp_path / "other", SMALL) is None
+    assert {"/far.zip"} == set(bucket.asked)
+    monkeypatch.setattr(http, "THIS_MACHINE", set())
+    bucket.asked.clear()
+    assert fetch(remote, tmp_path / "far", SMALL) is None
+    assert not bucket.asked
+
+
+def test_a_file_that_was_not_asked_for_again_is_kept(bucket: Bucket, tmp_path: Path):
+    """Themes take turns: one without categories does not lose the other's instances."""
+    remote = served(bucket, archive())
+    for name in (LARGE, SMALL, LARGE):
+        bucket.ranges.clear()
+        assert fetch(remote, tmp_path / "kept", name) == {name: FILES[name]}
+    assert bucket.ranges == []
 
 
 def test_a_file_over_the_limit_is_left(bucket: Bucket, tmp_path: Path):

@@ -80,6 +80,7 @@ def annotate(root: Path, named: str = "datasets/far") -> None:
 def leave(root: Path, stage: str, **changes: Any) -> None:
     """Leave the record of a stage that ended well."""
     about = {"schema": 2, "stage": stage, "status": "ok", "device": "cpu", "new": None}
+    about["engine"] = "local"
     path = root / f"reports/records/{stage}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**about, "rows": {"in": 2, "out": 2, "failed": 0}, **changes}))
@@ -172,6 +173,65 @@ def test_minutes_of_a_stage_that_ran_alike_are_measured(root: Path, params: Para
     assert found["annotations"].split()[1:4] == ["0.5", "min", "measured"]
     assert found["train"].split()[3] == "estimate"
     assert found["evaluate"].split()[3] == "estimate"
+
+
+def test_filter_takes_as_long_whatever_it_chooses(root: Path, params: Params):
+    """It reads all captions: the theme of its last run may have been a tenth of this one."""
+    annotate(root)
+    leave(root, "filter", params={"filter": {"keywords": ["pig"]}}, duration_s=60.0)
+
+    assert lines_of(root, params)["filter"].split()[1:4] == ["1.0", "min", "measured"]
+
+
+def test_minutes_of_another_engine_are_not_those_of_this_process(root: Path, params: Params):
+    """A cluster packs faster."""
+    annotate(root)
+    asked = {"shard": params.model_dump(mode="json")["shard"]}
+    leave(root, "shard", params=asked, duration_s=60.0, engine="ray")
+
+    assert lines_of(root, params)["shard"].split()[3] == "estimate"
+
+
+def test_where_a_device_computes_nothing_its_kind_is_no_matter(
+    root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+):
+    """Shard is measured on a machine with a GPU as on any other; embed is not."""
+    annotate(root)
+    asked = params.model_dump(mode="json")
+    leave(root, "shard", params={"shard": asked["shard"]}, duration_s=60.0)
+    leave(root, "embed", params={"clip": asked["clip"]}, duration_s=60.0)
+    monkeypatch.setattr(planning, "choose_device", lambda: "cuda:1")
+    monkeypatch.setattr(planning, "_device", lambda machine: machine.device)
+
+    found = lines_of(root, params)
+
+    assert found["shard"].split()[3] == "measured"
+    assert found["embed"].split()[3] == "estimate"
+    leave(root, "embed", params={"clip": asked["clip"]}, duration_s=60.0, device="cuda")
+    assert lines_of(root, params)["embed"].split()[3] == "measured"
+
+
+def test_a_first_category_is_planned_before_its_instances_are_there(root: Path, params: Params):
+    """They come with the next run; what is there is not enough to count."""
+    annotate(root)
+    asked = params.filter.model_copy(update={"categories": ("cow",)})
+    themed = params.model_copy(update={"filter": asked})
+
+    assert amounts_of(root, themed, root / ".cache").images == 20_000
+
+
+def test_archives_that_are_asked_for_are_what_is_fetched(root: Path, params: Params):
+    """Before the annotations are there, too."""
+    path = root / "datasets/far/source.json"
+    content = json.loads(path.read_text())
+    archive = {"name": "a.zip", "urls": ["https://far.example/b.zip"], "sha256": "1" * 64}
+    content["images"]["train2017"]["archive"] = {**archive, "size_bytes": 19_000_000_000}
+    path.write_text(json.dumps(content))
+    asked = params.images.model_copy(update={"fetch": "archive"})  # type: ignore[attr-defined]
+
+    found = amounts_of(root, params.model_copy(update={"images": asked}), root / ".cache")
+
+    assert found.images_bytes == found.archives_bytes == 19_000_000_000
 
 
 def test_a_run_that_found_most_of_its_work_done_measures_no_rate(root: Path, params: Params):

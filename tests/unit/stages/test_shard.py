@@ -303,6 +303,34 @@ def test_a_pair_that_is_left_over_fails_the_run(
     assert not (made / "shards").exists()
 
 
+def test_pictures_that_memory_cannot_hold_are_read_from_disk(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Out of a file that has no name by then: what is looked at is read."""
+    pack(made)
+    in_memory = read_split(made / "shards", "train")
+    monkeypatch.setattr("bucolic.data.shards.free_memory_bytes", lambda: 0)
+    on_disk = read_split(made / "shards", "train", made / "spill")
+    assert isinstance(on_disk.images, np.memmap)
+    np.testing.assert_array_equal(in_memory.images, on_disk.images)
+    assert [] == list((made / "spill").iterdir())
+
+
+@pytest.mark.parametrize("key", ["images", "captions"])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_shards_that_hold_other_than_the_index_says_are_refused(made: Path, key: str, change: int):
+    """Fewer or more, with both numbers."""
+    pack(made)
+    path = made / "shards/index.json"
+    content = json.loads(path.read_text())
+    entry = content["splits"]["val"]
+    told = f"holds {entry['images']} images with {entry['captions']} captions, index.json says"
+    entry[key] += change
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=told):
+        read_split(made / "shards", "val")
+
+
 def test_without_copies_none_are_counted(made: Path):
     """The details say so, and every row is ok."""
     duplicates = pack(made).details["duplicates"]

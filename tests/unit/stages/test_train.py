@@ -230,6 +230,20 @@ def test_a_killed_run_leaves_the_same_bytes_in_the_end(
     assert again == undisturbed[1]
 
 
+def test_pictures_on_disk_train_the_same_model(
+    shards: Path,
+    undisturbed: tuple[Path, Summary, Sink],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Where memory has no room for them: the same batches, and nothing is left on the disk."""
+    monkeypatch.setattr("bucolic.data.shards.free_memory_bytes", lambda: 0)
+    again = run(shards, tmp_path)
+
+    assert read_bytes(tmp_path) == read_bytes(undisturbed[0])
+    assert again == undisturbed[1]
+
+
 def test_another_seed_gives_another_model(
     shards: Path, undisturbed: tuple[Path, Summary, Sink], tmp_path: Path
 ):

@@ -139,7 +139,7 @@ def _flow(context: Context) -> LatentPrior:
 
 def _fixed_latents(model: Cvae, prior: LatentPrior, context: Context) -> Mapping[str, Maps]:
     """Latents of both splits, normalised by the statistics of train's."""
-    raw = {split: _latents(model, data.pictures) for split, data in context.data.items()}
+    raw = {split: _latents(model, data) for split, data in context.data.items()}
     prior.set_statistics(raw["train"].plain)
     return {split: _normalised(prior, found) for split, found in raw.items()}
 
@@ -151,9 +151,8 @@ def _projector(prior: LatentPrior, maps: Maps, seed: int) -> Projector:
         return Projector(prior.network.width, maps.plain).to(prior.latent_std.device)
 
 
-def _latents(model: Cvae, pictures: Tensor) -> Maps:
-    device = pictures.device
-    return Maps(model.encode(pictures).to(device), model.encode(pictures.flip(-1)).to(device))
+def _latents(model: Cvae, data: TrainingData) -> Maps:
+    return Maps(*(data.mapped(model.encode, flipped=flipped) for flipped in (False, True)))
 
 
 def _normalised(prior: LatentPrior, latents: Maps) -> Maps:
