@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bucolic.base.errors import DataError
+from bucolic.base.errors import BucolicError, DataError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.embeddings import (
@@ -298,7 +298,7 @@ def test_a_pair_that_is_left_over_fails_the_run(
         lambda self, split: {row.image_id for row in self.rows if row.split == split},
     )
     line = f"two splits, 1 in all, first that of {train} of train and {test} of test"
-    with pytest.raises(DataError, match=line):
+    with pytest.raises(BucolicError, match=line):
         pack(made)
     assert not (made / "shards").exists()
 
@@ -324,7 +324,7 @@ def test_shards_that_hold_other_than_the_index_says_are_refused(made: Path, key:
     path = made / "shards/index.json"
     content = json.loads(path.read_text())
     entry = content["splits"]["val"]
-    told = f"holds {entry['images']} images with {entry['captions']} captions, index.json says"
+    told = f"holds {entry['images']} images, {entry['captions']} captions, index.json says"
     entry[key] += change
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=told):
