@@ -23,13 +23,13 @@ rows.parquet, version 1, says what became of every image that could be read, ord
 """
 
 import hashlib
-import io
 import json
 import math
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
@@ -147,16 +147,12 @@ def write_tar(
     format: str = "png",  # noqa: A002 - as the section of params.yaml has it
 ) -> Written:
     """Write one shard: whole, or none."""
-    from webdataset import TarWriter  # noqa: PLC0415 - imports torch where it is installed
-
     images = captions = 0
-    # A fixed time: WebDataset stamps the present one otherwise, and no two runs agree.
-    with (
-        replacing(path) as partial,
-        TarWriter(str(partial), mtime=0, user="root", group="root") as writer,
-    ):
+    # As WebDataset's own writer does, which would import torch, and stamp the present time.
+    with replacing(path) as partial, tarfile.open(partial, "w") as tar:
         for sample in samples:
-            writer.write(_members(sample, MEMBERS[format]))
+            for ending, content in sorted(_members(sample, MEMBERS[format]).items()):
+                tar.addfile(_header(f"{sample.image_id:012d}.{ending}", content), BytesIO(content))
             images, captions = images + 1, captions + len(sample.captions)
     return Written(path.name, images, captions)
 
@@ -263,11 +259,17 @@ def content_digest(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _members(sample: Sample, ending: str) -> dict[str, Any]:
+def _header(name: str, content: bytes) -> tarfile.TarInfo:
+    """Of a file that says nothing of who wrote it, and when."""
+    header = tarfile.TarInfo(name)
+    header.size, header.mode, header.uname, header.gname = len(content), 0o444, "root", "root"
+    return header
+
+
+def _members(sample: Sample, ending: str) -> dict[str, bytes]:
     captions = [{"caption_id": c.caption_id, "text": c.text} for c in sample.captions]
     content = {"image_id": sample.image_id, "captions": captions}
     return {
-        "__key__": f"{sample.image_id:012d}",
         ending: sample.picture,
         "json": json.dumps(content, sort_keys=True).encode(),
         "image.npy": _to_npy(sample.image_vector),
@@ -324,7 +326,7 @@ def _gathered(
     for row, sample in enumerate(samples):
         captions = sample["captions"]
         coded = next(sample[ending] for ending in MEMBERS.values() if ending in sample)
-        images[row] = np.asarray(Image.open(io.BytesIO(coded))).transpose(2, 0, 1)
+        images[row] = np.asarray(Image.open(BytesIO(coded))).transpose(2, 0, 1)
         ids[row], image_vectors[row] = sample["image_id"], _from_npy(sample["image.npy"])
         of_image = slice(len(texts), len(texts) + len(captions))
         caption_vectors[of_image] = _from_npy(sample["captions.npy"])
@@ -355,11 +357,11 @@ def _room_for(shape: tuple[int, ...], spill: Path | None) -> NDArray[np.uint8]:
 
 
 def _to_npy(array: Vectors) -> bytes:
-    buffer = io.BytesIO()
+    buffer = BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def _from_npy(content: bytes) -> Vectors:
-    array: Vectors = np.load(io.BytesIO(content), allow_pickle=False)
+    array: Vectors = np.load(BytesIO(content), allow_pickle=False)
     return array

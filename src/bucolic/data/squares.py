@@ -1,13 +1,12 @@
 """Square pictures: how an original is cut, scaled and coded, and the store that keeps each once.
 
-    .cache/squares/<fingerprint of the framing>/<first 2 digits>/<sha256 of the original>[-x-y]
+    .cache/squares/<fingerprint of the framing>/
 
-holds the sha256 of what follows it, 32 bytes, and the coded picture. The stage that checks an
-original makes its square out of the same decode; whoever packs it reads it here, and makes it again
-where it is not there or not whole.
+holds them in packs (data/packs.py), named by the sha256 of the original and what of it is looked
+at. The stage that checks an original makes its square out of the same decode; whoever packs it
+reads it here, and makes it again where it is not there or not whole.
 """
 
-import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +16,17 @@ import PIL
 from PIL import Image
 from pydantic import Field
 
-from bucolic.base.files import fingerprint, remove, sweep_below, write_bytes
+from bucolic.base.files import fingerprint
 from bucolic.base.section import Section
 from bucolic.data.display import VERSION as DISPLAY_VERSION
 from bucolic.data.display import middle
+from bucolic.data.packs import Packs
 
 CODERS: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 3},
     "jpeg": {"quality": 95, "subsampling": 0},
     "webp": {"lossless": True, "method": 2},
 }
-DIGEST_BYTES = 32
 # A file decoded at twice the size looks as if decoded whole, and costs hardly more than at once it.
 DECODED_SIZES = 2
 # To be raised with any change of a cut, of scaling or of coding: what was kept is not used again.
@@ -132,6 +131,7 @@ class SquareStore:
         # Another Pillow may scale and code to other bytes.
         made_by = [about, VERSION, DISPLAY_VERSION, PIL.__version__]
         self.folder = cache / "squares" / fingerprint(made_by)
+        self._packs = Packs(self.folder)
 
     def make(self, picture: Image.Image, subject: Subject | None) -> bytes:
         """The square of a decoded picture, as a file; nothing is kept."""
@@ -139,28 +139,15 @@ class SquareStore:
 
     def add(self, digest: str, subject: Subject | None, content: bytes) -> None:
         """Keep what `make` made of an original, given by its sha256."""
-        whole = hashlib.sha256(content).digest() + content
-        write_bytes(self._path(digest, subject), whole, lasting=False)
+        self._packs.add(self._framing.name_of(digest, subject), content)
 
     def holds(self, digest: str, subject: Subject | None) -> bool:
         """Whether the square was made before, so that its original is known to be sound."""
-        return self._path(digest, subject).is_file()
+        return self._packs.holds(self._framing.name_of(digest, subject))
 
     def find(self, digest: str, subject: Subject | None) -> bytes | None:
-        """The square of an original; None where it is not there. What is not whole is removed."""
-        path = self._path(digest, subject)
-        try:
-            whole = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        content = whole[DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() == whole[:DIGEST_BYTES]:
-            return content
-        remove(path)
-        return None
-
-    def _path(self, digest: str, subject: Subject | None) -> Path:
-        return self.folder / digest[:2] / self._framing.name_of(digest, subject)
+        """The square of an original; None where it is not there, or not whole."""
+        return self._packs.find(self._framing.name_of(digest, subject))
 
 
 class Squares:
@@ -192,11 +179,6 @@ class Squares:
         """Keep what `make` made."""
         for store, content in zip(self.stores, made, strict=True):
             store.add(digest, subject, content)
-
-    def sweep(self) -> None:
-        """Remove what killed processes left half written."""
-        for store in self.stores:
-            sweep_below(store.folder)
 
 
 def _square_about(subject: Subject, picture: Image.Image) -> Image.Image:

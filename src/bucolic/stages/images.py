@@ -88,9 +88,11 @@ def get_images(
     ways = find_ways(source, images, runtime.cache, config.fetch)
     keeper = _Keeper(OriginalStore(runtime.cache), Squares(runtime.cache, shard))
     keeper.sweep()
-    workers = min(runtime.engine.workers(), config.connections)
-    opener = _Opener(ways, keeper, config.connections // workers)
-    outcomes = _read_all(chosen, opener, runtime.engine, workers)
+    workers, threads = runtime.engine.workers(), runtime.engine.threads(runtime.workers)
+    if ways.singly:  # what waits for a server is no work
+        workers = min(workers, config.connections)
+        threads = config.connections // workers
+    outcomes = _read_all(chosen, _Opener(ways, keeper, threads), runtime.engine, workers)
     rows = [outcome.row for outcome in outcomes if outcome.row]
     _check_threshold(rows, config)
     with replacing(out) as folder:
@@ -130,7 +132,6 @@ class _Keeper:
     def sweep(self) -> None:
         """Remove what killed processes left half written."""
         self._originals.sweep()
-        self._squares.sweep()
 
 
 @dataclass(frozen=True)
@@ -155,26 +156,26 @@ class _Opener:
     Attributes:
         ways: how images are read.
         keeper: keeps what is sound.
-        connections: simultaneous transfers of each reader.
+        threads: of each reader.
     """
 
     ways: Ways
     keeper: _Keeper
-    connections: int
+    threads: int
 
     def __call__(self) -> "_Reader":
-        return _Reader(self.ways.open(self.connections), self.keeper, self.connections)
+        return _Reader(self.ways.open(self.threads), self.keeper, self.threads)
 
 
 class _Reader:
     """Reads, checks and keeps images in several threads."""
 
-    def __init__(self, originals: Originals, keeper: _Keeper, connections: int) -> None:
-        self._originals, self._keeper, self._connections = originals, keeper, connections
+    def __init__(self, originals: Originals, keeper: _Keeper, threads: int) -> None:
+        self._originals, self._keeper, self._threads = originals, keeper, threads
 
     def __call__(self, chosen: Iterable[SelectedImage]) -> Iterator[_Outcome]:
         """What becomes of each image, in their order."""
-        return ordered_map(self._read, chosen, workers=self._connections)
+        return ordered_map(self._read, chosen, workers=self._threads)
 
     def _read(self, chosen: SelectedImage) -> _Outcome:
         """Bring an image into the store, where it can be had now and is sound."""

@@ -1,0 +1,126 @@
+"""Small contents by name, appended to few large files: a file of its own costs more than it holds.
+
+    FOLDER/<nanoseconds, process>.pack
+
+is a row of records: the sizes of name and content (uint16, uint32), their sha256, name, content.
+Each process appends to a pack of its own, with one write a record, so that several may add at once
+and what a killed one left torn is the end of its pack. Of records of one name the newest counts.
+"""
+
+import errno
+import hashlib
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from bucolic.base.files import this_process
+
+HEAD = struct.Struct(">HI32s")
+
+
+class _Place(NamedTuple):
+    """Where a record's name begins, and how long name and content are."""
+
+    pack: Path
+    start: int
+    name_size: int
+    content_size: int
+
+
+class Packs:
+    """The packs of one folder. Safe to call from threads and processes.
+
+    What other processes add is seen by a store that is opened, or sent to a process, later on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = Lock()
+        self._places: dict[str, _Place] | None = None
+        self._files: dict[Path, int] = {}
+        self._own: tuple[Path, int, int] | None = None  # pack, descriptor, length
+
+    def __reduce__(self) -> tuple[type["Packs"], tuple[Path]]:
+        """By its folder: each process opens it for itself."""
+        return type(self), (self._folder,)
+
+    def __del__(self) -> None:
+        for descriptor in [*self._files.values(), *([self._own[1]] if self._own else [])]:
+            os.close(descriptor)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a record of that name."""
+        return name in self._known()
+
+    def find(self, name: str) -> bytes | None:
+        """The content of that name; None where there is none, or it is not whole."""
+        place = self._known().get(name)
+        if place is None:
+            return None
+        size = HEAD.size + place.name_size + place.content_size
+        whole = os.pread(self._descriptor(place.pack), size, place.start)
+        digest = HEAD.unpack_from(whole)[2] if len(whole) == size else None
+        body = whole[HEAD.size :]
+        if digest == hashlib.sha256(body).digest():
+            return body[place.name_size :]
+        self._known().pop(name, None)
+        return None
+
+    def add(self, name: str, content: bytes) -> None:
+        """Keep a content."""
+        body = name.encode() + content
+        sizes = len(body) - len(content), len(content)
+        record = HEAD.pack(*sizes, hashlib.sha256(body).digest()) + body
+        places = self._known()
+        with self._lock:
+            pack, descriptor, start = self._own or self._new_pack()
+            self._own = None  # nothing is appended behind half a record
+            try:
+                written = os.write(descriptor, record)
+            except OSError:
+                os.close(descriptor)
+                raise
+            if written < len(record):
+                os.close(descriptor)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(pack))
+            self._own = pack, descriptor, start + written
+        places[name] = _Place(pack, start, *sizes)
+
+    def _new_pack(self) -> tuple[Path, int, int]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{time.time_ns():020d}-{this_process()}.pack"
+        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), 0
+
+    def _descriptor(self, pack: Path) -> int:
+        with self._lock:
+            if pack not in self._files:
+                self._files[pack] = os.open(pack, os.O_RDONLY)
+            return self._files[pack]
+
+    def _known(self) -> dict[str, _Place]:
+        """Where each name is; looked for once."""
+        with self._lock:
+            if self._places is None:
+                packs = sorted(self._folder.glob("*.pack"))
+                self._places = {name: place for pack in packs for name, place in _records(pack)}
+            return self._places
+
+
+def _records(pack: Path) -> Iterator[tuple[str, _Place]]:
+    """Names and places of a pack's records; contents are not looked at."""
+    with pack.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = 0
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            name_size, content_size, _ = HEAD.unpack(head)
+            name = file.read(name_size)
+            end = start + HEAD.size + name_size + content_size
+            if end > size:
+                return
+            yield name.decode(errors="replace"), _Place(pack, start, name_size, content_size)
+            file.seek(end)
+            start = end

@@ -1,0 +1,109 @@
+"""Packs: small contents appended to large files, whole or not there."""
+
+import os
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bucolic.data.packs import Packs
+
+CONTENTS = {f"name {n}": bytes([n]) * (100 * n) for n in range(20)}
+
+
+@pytest.fixture
+def packs(tmp_path: Path) -> Packs:
+    """Some contents, which one store has added."""
+    store = Packs(tmp_path / "packs")
+    for name, content in CONTENTS.items():
+        store.add(name, content)
+    return store
+
+
+def pack_of(folder: Path) -> Path:
+    """The only pack there."""
+    (path,) = folder.glob("packs/*.pack")
+    return path
+
+
+def test_what_is_added_is_found_by_who_added_it_and_by_who_opens_it_later(
+    packs: Packs, tmp_path: Path
+):
+    """Here, in a store that was opened before it, and in one that was sent to a process."""
+    for store in (packs, Packs(tmp_path / "packs"), pickle.loads(pickle.dumps(packs))):  # noqa: S301 - our own
+        assert CONTENTS == {name: store.find(name) for name in CONTENTS}
+        assert all(store.holds(name) for name in CONTENTS)
+        assert not store.holds("another")
+        assert store.find("another") is None
+    assert pack_of(tmp_path).exists()
+
+
+def test_of_contents_of_one_name_the_newest_counts(packs: Packs, tmp_path: Path):
+    """In one pack, and over packs."""
+    packs.add("name 3", b"newer")
+    assert packs.find("name 3") == b"newer"
+    later = Packs(tmp_path / "packs")
+    later.add("name 3", b"newest")
+    assert Packs(tmp_path / "packs").find("name 3") == b"newest"
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 1000, 1900 + 40])
+def test_a_torn_end_is_one_record_less(packs: Packs, tmp_path: Path, lost_bytes: int):
+    """A killed process leaves it; what stands before it is whole."""
+    path = pack_of(tmp_path)
+    os.truncate(path, path.stat().st_size - lost_bytes)
+    store = Packs(tmp_path / "packs")
+    assert not store.holds("name 19")
+    assert store.find("name 18") == CONTENTS["name 18"]
+    store.add("name 19", CONTENTS["name 19"])
+    again = Packs(tmp_path / "packs")
+    assert CONTENTS == {name: again.find(name) for name in CONTENTS}
+
+
+def test_a_changed_content_is_not_given(packs: Packs, tmp_path: Path):
+    """Its digest is looked at, and it is not held any more."""
+    path = pack_of(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(CONTENTS["name 7"], b"8" * 700))
+    assert packs.find("name 7") is None
+    assert not packs.holds("name 7")
+    assert packs.find("name 8") == CONTENTS["name 8"]
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["an error", "half a record"])
+def test_nothing_is_appended_behind_what_a_full_disk_cut(
+    packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+):
+    """The error is the disk's; what comes later goes into another pack."""
+    write = os.write
+
+    def cut(descriptor: int, record: bytes) -> int:
+        if fails:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, record[:50])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bucolic.data.packs.os.write", cut)
+        with pytest.raises(OSError, match="No space left"):
+            packs.add("cut", b"c" * 100)
+    packs.add("behind", b"b" * 100)
+    store = Packs(tmp_path / "packs")
+    assert not store.holds("cut")
+    assert store.find("behind") == b"b" * 100
+    assert CONTENTS == {name: store.find(name) for name in CONTENTS}
+
+
+def test_threads_may_add_and_find_at_once(tmp_path: Path):
+    """Each finds what it added."""
+    store = Packs(tmp_path / "packs")
+
+    def work(number: int) -> Iterator[bytes | None]:
+        for k in range(50):
+            store.add(f"{number} {k}", bytes([number, k]))
+            yield store.find(f"{number} {k}")
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: list(work(n)), range(8)))
+    assert found == [[bytes([n, k]) for k in range(50)] for n in range(8)]
