@@ -147,3 +147,10 @@ def ordered_map(
     finally:
         # Nobody waits for a transfer whose result nobody wants any more.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def chunked(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """The items, `size` at once and what is left of them."""
+    left = iter(items)
+    while chunk := tuple(islice(left, size)):
+        yield chunk

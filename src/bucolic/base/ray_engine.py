@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from bucolic.base.engine import Item, Result, Worker
+from bucolic.base.engine import Item, Result, Worker, chunked
 from bucolic.base.errors import BucolicError, ParamsError, TransientError
 from bucolic.base.runtime import default_workers
 
@@ -70,7 +70,7 @@ class RayEngine:
         most: int | None = None,
     ) -> Iterator[Result]:
         """See `bucolic.base.engine.Engine`."""
-        chunks = _chunks(items, chunk)
+        chunks = chunked(items, chunk)
         first = next(chunks, None)
         if first is None:
             return
@@ -155,12 +155,6 @@ class _Actor:
         if self._worker is None:
             self._worker = self._open()
         return list(self._worker(chunk))
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    left = iter(items)
-    while chunk := tuple(islice(left, size)):
-        yield chunk
 
 
 def _in_order(

@@ -97,6 +97,8 @@ TURNS = {
 }
 SIDEWAYS = {5, 6, 7, 8}
 Made = TypeVar("Made")
+Size = tuple[int, int]
+Make = Callable[[Image.Image, Size], Made]
 
 # The limit above replaces Pillow's, which warns on the user's screen and raises before the size can
 # be compared; and what Pillow says of single tags there is no news to a user either.
@@ -168,17 +170,16 @@ def show(image: Image.Image) -> Image.Image:
     Raises:
         UnshownError: it is over MAX_PIXELS, or cannot be shown faithfully.
     """
-    return made_of(image, lambda picture: picture)
+    return made_of(image, lambda picture, _: picture)
 
 
-def made_of(
-    image: Image.Image, make: Callable[[Image.Image], Made], decode_px: int | None = None
-) -> Made:
+def made_of(image: Image.Image, make: Make[Made], decode_px: int | None = None) -> Made:
     """What `make` makes of the picture, while no thread holds another large one.
 
     Args:
         image: of `open_picture`.
-        make: given what `show` gives; it keeps nothing of it.
+        make: given what `show` gives, and its whole width and height, which a picture that was
+            decoded at a part of them fills but for its last row and column; it keeps nothing.
         decode_px: where given, a JPEG is decoded at the least of 1/1, 1/2, 1/4 and 1/8 of its size
             at which both sides are as long, out of fewer coefficients; its whole stream is read.
 
@@ -186,9 +187,13 @@ def made_of(
         UnshownError: see `show`.
     """
     with _one_large(image):
-        if decode_px is not None and isinstance(image, JpegImageFile):
-            image.draft(None, (decode_px, decode_px))
-        return make(_shown(image))
+        whole = image.size
+        if decode_px is None or not isinstance(image, JpegImageFile):
+            picture = _shown(image)
+            return make(picture, picture.size)
+        image.draft(None, (decode_px, decode_px))
+        picture = _shown(image)
+        return make(picture, whole[::-1] if exchanges_sides(image) else whole)
 
 
 def exchanges_sides(image: Image.Image) -> bool:

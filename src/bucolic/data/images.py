@@ -24,7 +24,7 @@ one row for every image selected, ordered by image id:
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from PIL import Image
 from bucolic.base.errors import DataError
 from bucolic.data.display import (
     Made,
+    Make,
     UnshownError,
     exchanges_sides,
     made_of,
@@ -86,7 +87,7 @@ def check_image(
     content: bytes,
     width: int | None,
     height: int | None,
-    make: Callable[[Image.Image], Any] = lambda _: None,
+    make: Make[Any] = lambda *_: None,
     *,
     decode_px: int | None = None,
 ) -> Checked:
@@ -150,9 +151,7 @@ def decode(content: bytes) -> Image.Image:
         return show(image)
 
 
-def decoded(
-    content: bytes, make: Callable[[Image.Image], Made], decode_px: int | None = None
-) -> Made:
+def decoded(content: bytes, make: Make[Made], decode_px: int | None = None) -> Made:
     """What `make` makes of `decode(content)`; see `bucolic.data.display.made_of`."""
     with open_picture(content) as image:
         return made_of(image, make, decode_px)

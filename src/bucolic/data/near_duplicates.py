@@ -59,14 +59,23 @@ class Near:
     kept: Placed
 
 
+def looks_at(pixels: Pixels) -> list[Look]:
+    """Hash and contrast of each of uint8 [n, 64, 64, 3]."""
+    grey = [Image.fromarray(picture).convert("L") for picture in pixels]
+    size = (HASHED_PX, HASHED_PX)
+    small = np.stack([np.asarray(each.resize(size, Image.Resampling.BICUBIC)) for each in grey])
+    low = (_COSINES @ small @ _COSINES.T).reshape(len(pixels), -1)
+    # The first is the mean, which says nothing of a picture.
+    bits = low > np.median(low[:, 1:], axis=1, keepdims=True)
+    numbers = np.packbits(bits, axis=1).view(np.uint64).ravel()
+    contrasts = np.stack([np.asarray(each) for each in grey]).std(axis=(1, 2), dtype=float)
+    return [Look(int(number), float(c)) for number, c in zip(numbers, contrasts, strict=True)]
+
+
 def look_at(pixels: Pixels) -> Look:
-    """Hash and contrast of uint8 [64, 64, 3]."""
-    grey = Image.fromarray(pixels).convert("L")
-    small = np.asarray(grey.resize((HASHED_PX, HASHED_PX), Image.Resampling.BICUBIC), float)
-    low = (_COSINES @ small @ _COSINES.T).ravel()
-    bits = low > np.median(low[1:])  # the first is the mean, which says nothing of a picture
-    (number,) = np.packbits(bits).view(np.uint64)
-    return Look(int(number), float(np.asarray(grey, float).std()))
+    """Those of one, uint8 [64, 64, 3]."""
+    (look,) = looks_at(pixels[None])
+    return look
 
 
 def find_near(

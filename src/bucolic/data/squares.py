@@ -19,7 +19,7 @@ from pydantic import Field
 from bucolic.base.files import fingerprint
 from bucolic.base.section import Section
 from bucolic.data.display import VERSION as DISPLAY_VERSION
-from bucolic.data.display import middle
+from bucolic.data.display import Size, middle
 from bucolic.data.packs import Packs
 
 CODERS: dict[str, dict[str, Any]] = {
@@ -27,8 +27,9 @@ CODERS: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 95, "subsampling": 0},
     "webp": {"lossless": True, "method": 2},
 }
-# A file decoded at twice the size looks as if decoded whole, and costs hardly more than at once it.
-DECODED_SIZES = 2
+# Of 80 photographs of COCO, squares out of files decoded at 1.5 times their size are at 45 dB to
+# those of whole ones on average, at 37.9 dB at least.
+DECODED_SIZES = 1.5
 # To be raised with any change of a cut, of scaling or of coding: what was kept is not used again.
 VERSION = 1
 COMPARED_PX = 64  # of squares that show whether two originals are one picture
@@ -81,8 +82,8 @@ class Framing(Cropping):
         size_px: its side.
         format: of its file; PNG and WebP are lossless, JPEG is of quality 95 with whole colours.
         scaled_decode: whether a JPEG is decoded at the least of 1/1, 1/2, 1/4 and 1/8 of its size
-            that is twice as large as the square, and as what is compared: about twice as fast, and
-            to the eye the same.
+            that is 1.5 times as large as the square, and as what is compared: faster, and to the
+            eye the same.
     """
 
     size_px: int = Field(default=64, ge=16, le=512, multiple_of=16)
@@ -97,11 +98,14 @@ class Framing(Cropping):
     @property
     def decode_px(self) -> int | None:
         """Least shorter side that a decoded original must have; None for its full size."""
-        return DECODED_SIZES * max(self.size_px, COMPARED_PX) if self.scaled_decode else None
+        return int(DECODED_SIZES * max(self.size_px, COMPARED_PX)) if self.scaled_decode else None
 
-    def file_of(self, picture: Image.Image, subject: Subject | None) -> bytes:
-        """The coded square of a decoded RGB picture."""
-        square = to_square(self.cut(picture, subject), self.size_px)
+    def file_of(
+        self, picture: Image.Image, subject: Subject | None, whole: Size | None = None
+    ) -> bytes:
+        """The coded square of a decoded RGB picture; `whole` as in `made_of`."""
+        part = self.cut(picture, subject)
+        square = to_square(part, self.size_px, whole if part is picture else None)
         buffer = io.BytesIO()
         square.save(buffer, self.format.upper(), **CODERS[self.format])
         return buffer.getvalue()
@@ -133,9 +137,9 @@ class SquareStore:
         self.folder = cache / "squares" / fingerprint(made_by)
         self._packs = Packs(self.folder)
 
-    def make(self, picture: Image.Image, subject: Subject | None) -> bytes:
+    def make(self, picture: Image.Image, whole: Size, subject: Subject | None) -> bytes:
         """The square of a decoded picture, as a file; nothing is kept."""
-        return self._framing.file_of(picture, subject)
+        return self._framing.file_of(picture, subject, whole)
 
     def add(self, digest: str, subject: Subject | None, content: bytes) -> None:
         """Keep what `make` made of an original, given by its sha256."""
@@ -171,9 +175,9 @@ class Squares:
         """Whether both were made before."""
         return all(store.holds(digest, subject) for store in self.stores)
 
-    def make(self, picture: Image.Image, subject: Subject | None) -> list[bytes]:
+    def make(self, picture: Image.Image, whole: Size, subject: Subject | None) -> list[bytes]:
         """Those of a decoded picture, in the order of `stores`; nothing is kept."""
-        return [store.make(picture, subject) for store in self.stores]
+        return [store.make(picture, whole, subject) for store in self.stores]
 
     def add(self, digest: str, subject: Subject | None, made: Sequence[bytes]) -> None:
         """Keep what `make` made."""
@@ -198,10 +202,19 @@ def _square_about(subject: Subject, picture: Image.Image) -> Image.Image:
     return picture.crop((left, top, left + side, top + side))
 
 
-def to_square(image: Image.Image, size_px: int) -> Image.Image:
-    """Resize the shorter side to `size_px` (antialiased bicubic), and crop the centre."""
-    scale = size_px / min(image.size)
-    width, height = (max(size_px, round(side * scale)) for side in image.size)
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+def to_square(image: Image.Image, size_px: int, whole: Size | None = None) -> Image.Image:
+    """Resize the shorter side to `size_px` (antialiased bicubic), and crop the centre.
+
+    Args:
+        image: the picture.
+        size_px: side of the square.
+        whole: width and height that it was decoded at a part of, so that both lie alike in the
+            square; the picture's own by default.
+    """
+    whole = whole or image.size
+    scale, part = size_px / min(whole), round(whole[0] / image.width)
+    width, height = (max(size_px, round(side * scale)) for side in whole)
+    filled = (min(image.width, whole[0] / part), min(image.height, whole[1] / part))
+    resized = image.resize((width, height), Image.Resampling.BICUBIC, (0, 0, *filled))
     left, top = (width - size_px) // 2, (height - size_px) // 2
     return resized.crop((left, top, left + size_px, top + size_px))

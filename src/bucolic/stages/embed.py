@@ -117,7 +117,7 @@ class _Picture:
         """That as the towers take it."""
         return decoded(
             originals.read(self.row),
-            lambda picture: towers.preprocess(self.cropping.cut(picture, self.subject)),
+            lambda picture, _: towers.preprocess(self.cropping.cut(picture, self.subject)),
         )
 
 

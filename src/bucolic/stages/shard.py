@@ -11,7 +11,7 @@ import numpy as np
 from PIL.Image import open as open_image
 from pydantic import Field
 
-from bucolic.base.engine import Engine, Ready, ordered_map
+from bucolic.base.engine import Engine, Ready, chunked, ordered_map
 from bucolic.base.errors import DataError
 from bucolic.base.files import replacing
 from bucolic.base.progress import Progress
@@ -28,7 +28,7 @@ from bucolic.data.embeddings import (
 )
 from bucolic.data.images import ImageRow, decoded
 from bucolic.data.images import read_index as read_images
-from bucolic.data.near_duplicates import Look, Pixels, look_at
+from bucolic.data.near_duplicates import Look, Pixels, looks_at
 from bucolic.data.original_store import OriginalStore
 from bucolic.data.repeats import Accounts, Pictures, account_for, require_apart
 from bucolic.data.selection import SelectedImage, read_selection
@@ -47,6 +47,7 @@ from bucolic.data.split import SPLITS, SplitName
 from bucolic.data.squares import Framing, Squares, SquareStore, Subject
 
 LOOKED_AT_ONCE = 256  # of one worker, where several work
+SEEN_AT_ONCE = 64
 
 
 class ShardConfig(Framing):
@@ -173,7 +174,8 @@ class _Pictures:
 
     def looks(self, rows: Iterable[ImageRow]) -> Iterator[Look]:
         """How each image looks."""
-        return ordered_map(lambda row: look_at(self.pixels(row)), rows, workers=self._threads)
+        for some in chunked(ordered_map(self.pixels, rows, workers=self._threads), SEEN_AT_ONCE):
+            yield from looks_at(np.stack(some))
 
     def pixels(self, row: ImageRow) -> Pixels:
         """What is compared of an image."""
