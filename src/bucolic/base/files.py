@@ -128,6 +128,16 @@ def clone(path: Path, target: Path) -> None:
         _link_or_copy(path, target)
 
 
+def link(path: Path, target: Path) -> bool:
+    """Give a file a second name; False where there is one already, or the file system has none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        return False
+    return True
+
+
 def _link_or_copy(path: str | Path, target: str | Path) -> None:
     try:
         os.link(path, target)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bucolic.base.errors import DataError
-from bucolic.base.files import remove, sweep_below, write_bytes
+from bucolic.base.files import link, remove, sweep_below, write_bytes
 from bucolic.data.images import ImageRow
 
 
@@ -27,11 +27,19 @@ class OriginalStore:
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "originals"
 
-    def add(self, content: bytes, digest: str | None = None) -> str:
-        """Keep a file; returns its sha256, which is `digest` where that is known."""
+    def add(self, content: bytes, digest: str | None = None, place: Path | None = None) -> str:
+        """Keep a file; returns its sha256.
+
+        Args:
+            content: its bytes.
+            digest: its sha256, where that is known.
+            place: a file with that content, where there is one that stays. It is given a second
+                name, which takes no room: should its content change, the digest will tell.
+        """
         digest = digest or hashlib.sha256(content).hexdigest()
-        if not self.holds(digest, len(content)):
-            write_bytes(self._path(digest), content, lasting=False)
+        path = self._path(digest)
+        if not self.holds(digest, len(content)) and not (place and link(place, path)):
+            write_bytes(path, content, lasting=False)
         return digest
 
     def holds(self, digest: str, size_bytes: int | None = None) -> bool:

@@ -52,6 +52,9 @@ class Originals(Protocol):
             BucolicError: anything else, which concerns more than this image.
         """
 
+    def place(self, image: CaptionedImage) -> Path | None:
+        """Its file on this disk, where it is one that stays."""
+
     def forget(self, image: CaptionedImage) -> None:
         """Drop a kept copy that turned out broken, so that the next run fetches it again."""
 
@@ -69,14 +72,14 @@ class FolderOriginals:
         Raises:
             DataError: the file lies where DVC does not look, see `require_digested`.
         """
-        path = self._find(image)
+        path = self.place(image)
         content = read_file(path, f"{image.source_split}/{image.file_name}")
         if path.parent not in self._digested:
             require_digested(self._folder, path.parent)
             self._digested.add(path.parent)
         return content
 
-    def _find(self, image: CaptionedImage) -> Path:
+    def place(self, image: CaptionedImage) -> Path:
         """The path of the first spelling of the name that is there, else of the name as it is."""
         folder = self._folder / image.source_split
         paths = [folder / name for name in spellings(image.file_name, image.source_split)]
@@ -108,6 +111,9 @@ class ArchiveOriginals:
     def was_fetched(self, image: CaptionedImage) -> bool | None:
         """It came with all others."""
 
+    def place(self, image: CaptionedImage) -> Path | None:
+        """It is packed."""
+
     def forget(self, image: CaptionedImage) -> None:
         """Keep the archive, whose checksum held."""
 
@@ -137,6 +143,9 @@ class UrlOriginals:
             self._kept.add(image, content)
         self._fetched.add(image.image_id)  # one bytecode, so safe from several threads
         return content
+
+    def place(self, image: CaptionedImage) -> Path | None:
+        """It is in the store by now."""
 
     def was_fetched(self, image: CaptionedImage) -> bool | None:
         """Whether this call of the stage did."""
@@ -217,6 +226,10 @@ class SplitOriginals:
         """As the way of its split says; of a data set that is fetched in part, not fetched."""
         fetches = any(isinstance(way, UrlOriginals) for way in self._ways.values())
         return bool(self._ways[image.source_split].was_fetched(image)) if fetches else None
+
+    def place(self, image: CaptionedImage) -> Path | None:
+        """As the way of its split says."""
+        return self._ways[image.source_split].place(image)
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the image in the way of its split."""

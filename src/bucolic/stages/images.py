@@ -107,13 +107,13 @@ class _Keeper:
     def __init__(self, originals: OriginalStore, squares: Squares) -> None:
         self._originals, self._squares = originals, squares
 
-    def keep(self, chosen: SelectedImage, content: bytes) -> ImageRow:
+    def keep(self, chosen: SelectedImage, content: bytes, place: Path | None) -> ImageRow:
         """The row of an image's file; where that is sound, it is kept."""
         image, digest = chosen.image, hashlib.sha256(content).hexdigest()
         checked = self._known(chosen, digest, content) or self._decoded(chosen, digest, content)
         if checked.status != "ok":
             return ImageRow(image.image_id, checked.status, checked.reason)
-        self._originals.add(content, digest)
+        self._originals.add(content, digest, place)
         return ImageRow(image.image_id, "ok", "", len(content), digest, checked.mode)
 
     def _known(self, chosen: SelectedImage, digest: str, content: bytes) -> Checked | None:
@@ -188,16 +188,20 @@ class _Reader:
     def _row_of(self, chosen: SelectedImage) -> ImageRow:
         image = chosen.image
         try:
-            row = self._keeper.keep(chosen, self._originals.read(image))
+            row = self._kept(chosen)
             if row.status != "ok":
                 # The copy in the cache may be what is broken: the source has the last word.
                 self._originals.forget(image)
-                row = self._keeper.keep(chosen, self._originals.read(image))
+                row = self._kept(chosen)
         except NotThereError as error:
             return ImageRow(image.image_id, error.status, str(error))
         if row.status != "ok":
             self._originals.forget(image)
         return row
+
+    def _kept(self, chosen: SelectedImage) -> ImageRow:
+        content = self._originals.read(chosen.image)
+        return self._keeper.keep(chosen, content, self._originals.place(chosen.image))
 
 
 def _read_all(

@@ -72,3 +72,31 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path):
         path.write_bytes(b"half")
     store.sweep()
     assert {kept, being_written} == {path for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_file_that_stays_is_given_a_second_name(tmp_path: Path):
+    """It takes no room; changed in its place it is lost to the store, and the user's own stays."""
+    own = tmp_path / "photographs/1.jpg"
+    own.parent.mkdir()
+    own.write_bytes(CONTENT)
+    store = OriginalStore(tmp_path / "cache")
+    store.add(CONTENT, place=own)
+    assert own.stat().st_nlink == 2
+    assert CONTENT == store.read(ROW)
+    own.write_bytes(CONTENT[::-1])
+    assert store.find(DIGEST) is None
+    assert own.read_bytes() == CONTENT[::-1]
+    store.add(CONTENT, place=tmp_path / "nowhere.jpg")
+    assert CONTENT == store.read(ROW)
+
+
+def test_a_torn_file_is_replaced_and_not_written_into(tmp_path: Path):
+    """It may be the user's by another name."""
+    own = tmp_path / "1.jpg"
+    own.write_bytes(CONTENT)
+    store = OriginalStore(tmp_path / "cache")
+    store.add(CONTENT, place=own)
+    own.write_bytes(CONTENT[:-1])
+    store.add(CONTENT, place=own)
+    assert CONTENT == store.read(ROW)
+    assert own.read_bytes() == CONTENT[:-1]
