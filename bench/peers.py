@@ -29,7 +29,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @dataclass(frozen=True)
 class Run:
-    """What one process took, and the JSON of its last line of output."""
+    """What one process took, and the last JSON object that it put out."""
 
     wall_s: float
     peak_bytes: int
@@ -69,7 +69,9 @@ def timed(command: Sequence[str]) -> Run:
     )
     if done.returncode:
         sys.exit(f"{' '.join(command[:3])} failed:\n{done.stderr[-2000:]}")
-    *_, said, used = done.stdout.splitlines()
+    *lines, used = done.stdout.splitlines()
+    # A peer's own processes may say something behind it.
+    said = next(line for line in reversed(lines) if line.startswith("{"))
     return Run(**json.loads(used), said=json.loads(said))
 
 
