@@ -4,6 +4,7 @@ Both are whole processes, started in turn: what a user waits for, imports includ
 """
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -70,8 +71,8 @@ def timed(command: Sequence[str]) -> Run:
     if done.returncode:
         sys.exit(f"{' '.join(command[:3])} failed:\n{done.stderr[-2000:]}")
     *lines, used = done.stdout.splitlines()
-    # A peer's own processes may say something behind it.
-    said = next(line for line in reversed(lines) if line.startswith("{"))
+    # A peer says other things on the same lines.
+    *_, said = re.findall(r'\{".*\}', "\n".join(lines))
     return Run(**json.loads(used), said=json.loads(said))
 
 

@@ -5,7 +5,7 @@
 Data sets, themes and checkouts share the folder, so a file that stands in several is there once.
 data/images names files by their sha256; DVC keeps that index and none of the files, which belong
 to their authors and can be fetched again. Each file is whole or not there, and several processes
-may write at once.
+may write at once; what is read is held against its name.
 """
 
 import hashlib
