@@ -105,10 +105,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.mark.parametrize("kill", PLAIN_KILLS.values(), ids=PLAIN_KILLS)
 def test_stage_killed_while_it_writes_gives_the_same_bytes_again(project: Project, kill: Kill):
     """Half-written results never stand in an out's place, and the next run sweeps them away."""
-    with the_same_bytes(project, kill.stage) as expected:
-        kill_amid_work(project, kill)
-        require_nothing_half_written(project, kill.stage, expected)
-        project.run(*kill.arguments)
+    require_the_same_again(project, kill)
 
 
 def test_killed_embed_computes_only_what_its_store_lacks(project: Project):
@@ -159,11 +156,16 @@ def test_killed_images_fetches_nothing_twice(project: Project, tmp_path: Path):
 @pytest.mark.parametrize("kill", RAY_KILLS.values(), ids=RAY_KILLS)
 def test_stage_killed_on_ray_gives_the_same_bytes_again(project: Project, kill: Kill):
     """Its workers end with it, and its record says where it ran."""
+    require_the_same_again(project, kill)
+    assert project.record(kill.stage)["engine"] == "ray"
+
+
+def require_the_same_again(project: Project, kill: Kill) -> None:
+    """Killed and run again, a stage leaves the bytes of before, and nothing half written."""
     with the_same_bytes(project, kill.stage) as expected:
         kill_amid_work(project, kill)
         require_nothing_half_written(project, kill.stage, expected)
         project.run(*kill.arguments)
-    assert project.record(kill.stage)["engine"] == "ray"
 
 
 def kill_amid_work(project: Project, kill: Kill, outs: list[str] | None = None) -> str:
