@@ -164,7 +164,7 @@ def _least_cosine(home: Path, precision: str) -> float:
     """Of our vectors and the peer's, or in bf16 of them and ours in fp32."""
     images, captions, _ = read_embeddings(home / f"vectors-{precision}")
     if precision == "fp32":
-        others = [np.load(home / f"peer-{kind}/{kind}_emb/{kind}_emb_0.npy") for kind in KINDS]
+        others = [np.load(*home.glob(f"peer-{kind}/*_emb/*_emb_0.npy")) for kind in KINDS]
         order = np.argsort(captions.caption_ids)  # as the peer's file names are
         return float(min(map(_cosines, (images.vectors, captions.vectors[order]), others)))
     exact_images, exact_captions, _ = read_embeddings(home / "vectors-fp32")
