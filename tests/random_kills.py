@@ -1,6 +1,6 @@
 """Random kills over all stages of a toy pipeline: the same bytes each time, and no work done twice.
 
-    PYTHONPATH=tests python tests/random_kills.py 200 [SEED]
+    PYTHONPATH=tests python tests/random_kills.py 200 [--seed SEED] [--stages filter images]
 
 Each round makes a stage run by one of two means: it is taken out of dvc.lock, or a comment is added
 to its code, and dvc.lock keeps the equal outs of the former run. It is started through DVC, and
@@ -10,6 +10,7 @@ Then the same command again must end with the bytes of an undisturbed run. What 
 checkpointed, or embedded, or drawn at the kill must not be made again.
 """
 
+import argparse
 import glob
 import json
 import os
@@ -18,10 +19,10 @@ import re
 import secrets
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,12 @@ PARAMS = {
     ("evaluate", "prompts"): 8,
 }
 OUTS = 3  # of each stage: its result, its report and its record
-STORES = {"annotations": (".cache/meadow", ".cache/archives"), "embed": (".cache/embeddings",)}
+STORES = {
+    "annotations": (".cache/meadow", ".cache/archives"),
+    "images": (".cache/originals", ".cache/squares"),
+    "embed": (".cache/embeddings",),
+    "shard": (".cache/squares",),
+}
 BUSY = "is running already as process"
 AFTER_END_S = 0.7  # Python ends, and DVC takes digests and fills its cache
 LATEST = 1.15  # of a stage's undisturbed time: some kills come too late on purpose
@@ -122,7 +128,7 @@ def forget(project: Project, stage: str, *, keep_lock: bool) -> None:
     else:
         yaml, path = YAML(), project.root / "dvc.lock"
         content = yaml.load(path)
-        del content["stages"][stage]
+        content["stages"].pop(stage, None)
         yaml.dump(content, path)
     for place in (".dvc/cache/runs", ".work/finished", ".work/stages", *STORES.get(stage, ())):
         remove(project.root / place)
@@ -247,23 +253,36 @@ def locked(project: Project) -> dict[str, Any]:
     }
 
 
-def run_rounds(target: Path, rounds: int, seed: int) -> Counter[str]:
-    """Kill and repeat so many times; counts how far the killed runs were, by stage."""
+def run_rounds(
+    target: Path, rounds: int, seed: int, stages: Sequence[str] = STAGES
+) -> Counter[str]:
+    """Kill these stages in turn, so many times; counts how far the killed runs were, by stage."""
     project, took_s = toy_project(target)
     chance = random.Random(seed)  # noqa: S311 - no secret
     found: Counter[str] = Counter()
     for number in range(rounds):
-        stage = STAGES[number % len(STAGES)]
-        # One round in seven, of another stage each time, is sure to be before DVC's commit.
-        at_end = number % 7 == (6 - number // 7) % 7
+        turn, place = divmod(number, len(stages))
+        stage = stages[place]
+        # One round a turn, of another stage each time, is sure to be before DVC's commit.
+        at_end = place == (len(stages) - 1 - turn) % len(stages)
         how = kill_and_repeat(project, stage, took_s[stage], chance, at_end=at_end)
         found[f"{stage}: killed {how}"] += 1
         print(f"{number + 1} of {rounds}, seed {seed}: {stage} killed {how}", flush=True)  # noqa: T201
     return found
 
 
-if __name__ == "__main__":
-    drawn = int(sys.argv[2]) if len(sys.argv) > 2 else secrets.randbelow(1 << 32)
+def main() -> None:
+    """As many rounds as are asked for, in a project of their own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", type=int)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for line, count in sorted(run_rounds(Path(scratch) / "p", int(sys.argv[1]), drawn).items()):
-            print(f"{count:4d} {line}")  # noqa: T201
+        found = run_rounds(Path(scratch) / "p", asked.rounds, asked.seed, asked.stages)
+    for line, count in sorted(found.items()):
+        print(f"{count:4d} {line}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

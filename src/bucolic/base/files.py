@@ -131,18 +131,20 @@ def clone(path: Path, target: Path) -> None:
 def link(path: Path, target: Path) -> bool:
     """Give a file a second name; False where there is one already, or the file system has none."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:
-        return False
-    return True
+    return _linked(path, target)
 
 
 def _link_or_copy(path: str | Path, target: str | Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without links
+    if not _linked(path, target):  # another file system, or one without links
         shutil.copy2(path, target)
+
+
+def _linked(path: str | Path, target: str | Path) -> bool:
+    try:
+        os.link(os.path.realpath(path), target)  # of a symbolic link, the file and not the link
+    except OSError:
+        return False
+    return True
 
 
 def _prefix(path: Path) -> str:

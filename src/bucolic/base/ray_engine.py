@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetupError
 
 from bucolic.base.engine import Item, Result, Worker, chunked
 from bucolic.base.errors import BucolicError, ParamsError, TransientError
@@ -104,10 +104,8 @@ class RayEngine:
         former = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=self._address or "local", **about)
-        except ConnectionError as error:
-            raise TransientError(self._told(error)) from None
-        except (RuntimeError, ValueError) as error:  # of other versions, or no address at all
-            raise ParamsError(self._told(error)) from None
+        except Exception as error:  # noqa: BLE001 - Ray raises bare ones, too
+            raise self._not_started(error) from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, former)  # which Ray takes for its own
@@ -125,6 +123,16 @@ class RayEngine:
             socket.create_connection((host, port), ANSWERS_WITHIN_S).close()
         except OSError as error:
             raise TransientError(self._told(error)) from None
+
+    def _not_started(self, error: Exception) -> BucolicError:
+        """On this machine that may pass; what answers at an address may be of another kind."""
+        if self._address is None:
+            return TransientError(f"{self._told(error)}: run the same command again")
+        kind = TransientError if isinstance(error, ConnectionError) else ParamsError
+        return kind(
+            f"{self._told(error)}: see that the cluster has this version of Ray and of Python, "
+            "and that RAY_AUTH_MODE and RAY_AUTH_TOKEN are its"
+        )
 
     def _told(self, error: Exception) -> str:
         return f"Ray at {self._address or 'this machine'}: {' '.join(str(error).split())[:200]}"
@@ -187,7 +195,10 @@ def _result(reference: Any) -> list[Any]:
     except RayActorError as error:
         told = f"a worker of Ray ended again and again ({error}): run the same command again"
         raise TransientError(told) from None
-    except RayError as error:  # memory, a lost machine, an environment
+    except RuntimeEnvSetupError as error:
+        told = " ".join(str(error).split())[:200]
+        raise ParamsError(f"Ray cannot open a worker: {told}") from None
+    except RayError as error:  # memory, a lost machine
         told = " ".join(str(error).split())[:200]
         raise TransientError(f"Ray: {told}: run the same command again") from None
     return found

@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bucolic.base.control_groups import control_groups
 from bucolic.base.engine import Engine, choose_engine
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import NoSink, Sink
-
-CGROUP = Path("/proc/self/cgroup")
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def default_workers() -> int:
@@ -40,24 +38,8 @@ def usable_cpus() -> int:
     allowed = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
-    return max(1, min([allowed, *(math.ceil(cpus) for cpus in _quotas())]))
-
-
-def _quotas() -> Iterator[float]:
-    """CPUs that each control group above this process grants, where it limits them."""
-    try:
-        lines = CGROUP.read_text().splitlines()
-    except OSError:
-        return  # no control groups on this system
-    for line in lines:
-        _, controllers, path = line.split(":", maxsplit=2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mount = CGROUPS / "cpu" if controllers else CGROUPS
-        # In a container the path may be the host's: the mount itself then is the group.
-        below = Path(path.lstrip("/"))
-        for folder in (mount / part for part in (below, *below.parents)):
-            yield from _quota(folder)
+    quotas = (cpus for folder in control_groups("cpu") for cpus in _quota(folder))
+    return max(1, min([allowed, *map(math.ceil, quotas)]))
 
 
 def _quota(folder: Path) -> Iterator[float]:

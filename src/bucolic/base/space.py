@@ -1,13 +1,14 @@
 """Room on a disk and in memory, looked at before hours are spent on filling it."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from bucolic.base.control_groups import control_groups
 from bucolic.base.errors import TransientError
-
-CGROUP = Path("/sys/fs/cgroup")
+from bucolic.base.torchrun import processes_here
 
 
 def require_space(folder: Path, needed_bytes: int, what: str) -> None:
@@ -33,10 +34,30 @@ def lack_of_space(folder: Path, needed_bytes: int, what: str) -> str | None:
 
 
 def free_memory_bytes() -> int:
-    """Memory that this process may still use: the machine's, within its control group's limit."""
-    free = int(psutil.virtual_memory().available)
+    """Memory that this process may still use: its share of the machine's, within its limits.
+
+    What torchrun started beside it on this machine wants as much.
+    """
+    free = [int(psutil.virtual_memory().available)]
+    free += [left for folder in control_groups("memory") for left in _left_in(folder)]
+    return max(0, min(free)) // processes_here()
+
+
+def _left_in(folder: Path) -> Iterator[int]:
+    """Bytes that a control group of version 2 or 1 has left, where it has a limit.
+
+    Files that were read count as used there, and make way for whoever needs the memory.
+    """
+    v2 = (folder / "memory.max").is_file()
+    limit, used = (
+        ("memory.max", "memory.current")
+        if v2
+        else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    )
     try:
-        limit, used = ((CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
-        return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no such group, or "max"
-        return free
+        lines = (folder / "memory.stat").read_text().splitlines()
+        stat = dict(line.split(maxsplit=1) for line in lines)
+        idle = int(stat["inactive_file" if v2 else "total_inactive_file"])
+        yield int((folder / limit).read_text()) - int((folder / used).read_text()) + idle
+    except (OSError, ValueError, KeyError):  # no such group, or "max"
+        return

@@ -20,6 +20,11 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def processes_here() -> int:
+    """How many of them are on this machine; 1 where torchrun started none."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def started_by_torchrun() -> bool:
     """Whether this is one of torchrun's processes, were it the only one."""
     return "TORCHELASTIC_RUN_ID" in os.environ

@@ -16,6 +16,7 @@ is left, levels are 14.0 or more.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from bucolic.data.squares import COMPARED_PX
 Pixels = NDArray[np.uint8]
 HASHED_PX, FREQUENCIES = 32, 8
 PROPOSED_BITS = 10  # of 64 that the hashes of a pair may differ in
-MOST_PROPOSED = 16  # nearest ones, of an image among thousands that look alike
+MOST_PROPOSED = 16  # of an image among thousands that look alike, those most alike
 LEAST_CONTRAST = 5.0  # levels; below it pictures are flat, and all alike
 MOST_MOVED_PX = 2.0
 MARGIN_PX = 3  # not compared: what was moved in from outside
@@ -45,10 +46,12 @@ class Look(NamedTuple):
     Attributes:
         hash: 64 bits.
         contrast: standard deviation of its grey levels.
+        low: their lowest frequencies, float16 [64].
     """
 
     hash: int
     contrast: float
+    low: NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def looks_at(pixels: Pixels) -> list[Look]:
     bits = low > np.median(low[:, 1:], axis=1, keepdims=True)
     numbers = np.packbits(bits, axis=1).view(np.uint64).ravel()
     contrasts = np.stack([np.asarray(each) for each in grey]).std(axis=(1, 2), dtype=float)
-    return [Look(int(number), float(c)) for number, c in zip(numbers, contrasts, strict=True)]
+    told = zip(numbers.tolist(), contrasts.tolist(), low.astype(np.float16), strict=True)
+    return list(starmap(Look, told))
 
 
 def look_at(pixels: Pixels) -> Look:
@@ -153,8 +157,9 @@ _COSINES = _cosines()
 def _proposed(
     images: Sequence[Placed], looks: Sequence[Look]
 ) -> Iterator[tuple[Placed, list[Placed]]]:
-    """Images with those that their hashes are closest to in splits that matter more.
+    """Images with those in splits that matter more whose hashes are close.
 
+    Where many are, those whose lowest frequencies differ least: a hash has their signs alone.
     Images of val come before those of train; flat ones never.
     """
     order = sorted(
@@ -162,17 +167,25 @@ def _proposed(
         key=lambda place: (KEEPERS.index(images[place].split), images[place]),
     )
     hashes = np.array([looks[place].hash for place in order], np.uint64)
+    lows = np.array([looks[place].low for place in order])
     ranks = np.array([KEEPERS.index(images[place].split) for place in order])
     for split in range(1, len(KEEPERS)):
         first, last = np.searchsorted(ranks, [split, split + 1])
         at_once = max(1, PAIRS_AT_ONCE // max(1, int(first)))
         for start in range(first, last, at_once):
             rows = slice(start, min(start + at_once, last))
-            bits = np.bitwise_count(hashes[rows, None] ^ hashes[:first])
-            for row in np.flatnonzero((bits <= PROPOSED_BITS).any(axis=1)):
-                nearest = np.argsort(bits[row], kind="stable")[:MOST_PROPOSED]
-                close = nearest[bits[row][nearest] <= PROPOSED_BITS]
-                yield images[order[start + row]], [images[order[place]] for place in close]
+            close = np.bitwise_count(hashes[rows, None] ^ hashes[:first]) <= PROPOSED_BITS
+            for row in np.flatnonzero(close.any(axis=1)):
+                nearest = _nearest(lows[start + row], lows, np.flatnonzero(close[row]))
+                yield images[order[start + row]], [images[order[place]] for place in nearest]
+
+
+def _nearest(
+    low: NDArray[np.float16], lows: NDArray[np.float16], places: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """At most so many of the places as are proposed, the nearest first."""
+    apart = np.square(lows[places].astype(float) - low).sum(axis=1)
+    return places[np.argsort(apart, kind="stable")[:MOST_PROPOSED]]
 
 
 def _grey(pixels: Pixels) -> NDArray[np.float64]:

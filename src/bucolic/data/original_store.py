@@ -4,8 +4,9 @@
 
 Data sets, themes and checkouts share the folder, so a file that stands in several is there once.
 data/images names files by their sha256; DVC keeps that index and none of the files, which belong
-to their authors and can be fetched again. Each file is whole or not there, and several processes
-may write at once; what is read is held against its name.
+to their authors and can be fetched again. What is written here is whole or not there, and several
+processes may write at once. A user's own file that has its second name here may change under it,
+so what is read is held against its name.
 """
 
 import hashlib
@@ -38,9 +39,20 @@ class OriginalStore:
         """
         digest = digest or hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        if not self.holds(digest, len(content)) and not (place and link(place, path)):
+        if not self._keeps(digest, len(content), place) and not (place and link(place, path)):
             write_bytes(path, content, lasting=False)
         return digest
+
+    def _keeps(self, digest: str, size_bytes: int, place: Path | None) -> bool:
+        """Whether a file is there that holds what it is named by.
+
+        One of that size does, but where it is another's too, who may have changed it.
+        """
+        path = self._path(digest)
+        if not self.holds(digest, size_bytes):
+            return False
+        shared = path.stat().st_nlink > 1 and not (place and place.samefile(path))
+        return not shared or self.find(digest) is not None
 
     def holds(self, digest: str, size_bytes: int | None = None) -> bool:
         """Whether a file is there, of that size where one is given."""

@@ -3,11 +3,11 @@
     FOLDER/<nanoseconds, process>.pack
 
 is a row of records: the sizes of name and content (uint16, uint32), their sha256, name, content.
-Each process appends to a pack of its own, with one write a record, so that several may add at once
-and what a killed one left torn is the end of its pack. Of records of one name the newest counts.
+Each process appends to a pack of its own, so that several may add at once, and what a killed one
+left torn is the end of its pack. Of records of one name that of the newest pack counts, and the
+last in it.
 """
 
-import errno
 import hashlib
 import os
 import struct
@@ -41,7 +41,6 @@ class Packs:
         self._folder = folder
         self._lock = Lock()
         self._places: dict[str, _Place] | None = None
-        self._files: dict[Path, int] = {}
         self._own: tuple[Path, int, int] | None = None  # pack, descriptor, length
 
     def __reduce__(self) -> tuple[type["Packs"], tuple[Path]]:
@@ -49,8 +48,8 @@ class Packs:
         return type(self), (self._folder,)
 
     def __del__(self) -> None:
-        for descriptor in [*self._files.values(), *([self._own[1]] if self._own else [])]:
-            os.close(descriptor)
+        if self._own:
+            os.close(self._own[1])
 
     def holds(self, name: str) -> bool:
         """Whether there is a record of that name."""
@@ -62,7 +61,9 @@ class Packs:
         if place is None:
             return None
         size = HEAD.size + place.name_size + place.content_size
-        whole = os.pread(self._descriptor(place.pack), size, place.start)
+        with place.pack.open("rb", buffering=0) as file:
+            file.seek(place.start)
+            whole = file.read(size) or b""
         digest = HEAD.unpack_from(whole)[2] if len(whole) == size else None
         body = whole[HEAD.size :]
         if digest == hashlib.sha256(body).digest():
@@ -80,26 +81,17 @@ class Packs:
             pack, descriptor, start = self._own or self._new_pack()
             self._own = None  # nothing is appended behind half a record
             try:
-                written = os.write(descriptor, record)
-            except OSError:
+                _write_all(descriptor, record)
+            except OSError as error:
                 os.close(descriptor)
-                raise
-            if written < len(record):
-                os.close(descriptor)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(pack))
-            self._own = pack, descriptor, start + written
+                raise OSError(error.errno, error.strerror, str(pack)) from None
+            self._own = pack, descriptor, start + len(record)
         places[name] = _Place(pack, start, *sizes)
 
     def _new_pack(self) -> tuple[Path, int, int]:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{time.time_ns():020d}-{this_process()}.pack"
         return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), 0
-
-    def _descriptor(self, pack: Path) -> int:
-        with self._lock:
-            if pack not in self._files:
-                self._files[pack] = os.open(pack, os.O_RDONLY)
-            return self._files[pack]
 
     def _known(self) -> dict[str, _Place]:
         """Where each name is; looked for once."""
@@ -108,6 +100,13 @@ class Packs:
                 packs = sorted(self._folder.glob("*.pack"))
                 self._places = {name: place for pack in packs for name, place in _records(pack)}
             return self._places
+
+
+def _write_all(descriptor: int, record: bytes) -> None:
+    """Write a record; where a disk takes a part alone, the next attempt says why."""
+    left = memoryview(record)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _records(pack: Path) -> Iterator[tuple[str, _Place]]:

@@ -25,6 +25,7 @@ rows.parquet, version 1, says what became of every image that could be read, ord
 import hashlib
 import json
 import math
+import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from bucolic.base.errors import DataError
+from bucolic.base.errors import DataError, as_transient
 from bucolic.base.files import replacing, write_json
 from bucolic.base.space import free_memory_bytes, require_space
 from bucolic.data.coco import Caption
@@ -352,8 +353,20 @@ def _room_for(shape: tuple[int, ...], spill: Path | None) -> NDArray[np.uint8]:
     require_space(spill, size_bytes, "what memory cannot hold of the pictures")
     spill.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=spill) as file:
-        mapped: NDArray[np.uint8] = np.memmap(file, np.uint8, "w+", shape=shape)
+        _reserve(file.fileno(), size_bytes, spill)
+        mapped: NDArray[np.uint8] = np.memmap(file, np.uint8, "r+", shape=shape)
     return mapped
+
+
+def _reserve(descriptor: int, size_bytes: int, folder: Path) -> None:
+    """Take room for a file: a process that writes to a mapped one which finds none is killed."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        os.truncate(descriptor, size_bytes)
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        raise as_transient(error, str(folder)) or error from None
 
 
 def _to_npy(array: Vectors) -> bytes:

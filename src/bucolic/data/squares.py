@@ -180,9 +180,10 @@ class Squares:
         return [store.make(picture, whole, subject) for store in self.stores]
 
     def add(self, digest: str, subject: Subject | None, made: Sequence[bytes]) -> None:
-        """Keep what `make` made."""
+        """Keep what `make` made, but what is kept already."""
         for store, content in zip(self.stores, made, strict=True):
-            store.add(digest, subject, content)
+            if not store.holds(digest, subject):
+                store.add(digest, subject, content)
 
 
 def _square_about(subject: Subject, picture: Image.Image) -> Image.Image:

@@ -26,6 +26,7 @@ UNPACKING_ERRORS = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    struct.error,
     OSError,
     RuntimeError,
 )
@@ -62,7 +63,7 @@ def read_member(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, limit_bytes: i
         BrokenError: it cannot be unpacked, or its checksum is another.
         TransientError: the disk or the machine is in trouble that may pass.
     """
-    with _unpacking(member, limit_bytes):
+    with unpacking(member, limit_bytes):
         return bundle.read(member)
 
 
@@ -70,12 +71,13 @@ def unpack_member(
     bundle: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, limit_bytes: int
 ) -> None:
     """Unpack one file to `path`, a piece at a time; see `read_member`."""
-    with _unpacking(member, limit_bytes), bundle.open(member) as packed, path.open("wb") as file:
+    with unpacking(member, limit_bytes), bundle.open(member) as packed, path.open("wb") as file:
         shutil.copyfileobj(packed, file, CHUNK_BYTES)
 
 
 @contextmanager
-def _unpacking(member: zipfile.ZipInfo, limit_bytes: int) -> Iterator[None]:
+def unpacking(member: zipfile.ZipInfo, limit_bytes: int) -> Iterator[None]:
+    """What fails in the block is told as `read_member` does."""
     # zipfile unpacks no more than the archive's own list promises, whatever is packed.
     if member.file_size > limit_bytes:
         raise TooLongError(f"{member.filename}: over the limit of {limit_bytes:,} bytes unpacked")

@@ -121,20 +121,31 @@ def open_session(connections: int = 16, *, allow_http: bool = True) -> requests.
     return _opened(_Session(lambda a, b: allow_http or not is_downgrade(a, b)), connections)
 
 
-def open_sealed_session(url: str) -> requests.Session:
+def open_sealed_session(url: str, connections: int = 1) -> requests.Session:
     """A session for content without a digest that is at `url`, between whom and us nobody stands.
 
-    It follows no redirect to where that is not so, and asks no proxy for what is on this machine.
+    It follows no redirect to where that is not so, and from elsewhere none to this machine: what is
+    here is asked for without a proxy, which would else stand between.
     """
-    session = _opened(_Session(lambda _, target: is_sealed(target)), connections=1)
-    session.trust_env = urlparse(url).hostname not in THIS_MACHINE
+    is_here = _is_here(url)
+    follows = is_sealed if is_here else _is_elsewhere_sealed
+    session = _opened(_Session(lambda _, target: follows(target)), connections)
+    session.trust_env = not is_here
     return session
 
 
 def is_sealed(url: str) -> bool:
     """Whether nobody can stand between: over https, or on this machine."""
-    parts = urlparse(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
+    scheme = urlparse(url).scheme
+    return scheme == "https" or (scheme == "http" and _is_here(url))
+
+
+def _is_elsewhere_sealed(url: str) -> bool:
+    return is_sealed(url) and not _is_here(url)
+
+
+def _is_here(url: str) -> bool:
+    return urlparse(url).hostname in THIS_MACHINE
 
 
 def _opened(session: requests.Session, connections: int) -> requests.Session:
@@ -147,7 +158,12 @@ def _opened(session: requests.Session, connections: int) -> requests.Session:
 
 
 def fetch_range(
-    session: requests.Session, url: str, start: int, length: int, size_bytes: int
+    session: requests.Session,
+    url: str,
+    start: int,
+    length: int,
+    size_bytes: int,
+    tries: int = RETRIES + 1,
 ) -> bytes:
     """Fetch `length` bytes from `start` of a file that is `size_bytes` long.
 
@@ -170,7 +186,7 @@ def fetch_range(
             raise AwayError(f"{url}: it broke off")
         return content
 
-    return patiently(get, RETRIES + 1, ends_s)
+    return patiently(get, tries, ends_s)
 
 
 def patiently(once: Callable[[], Content], tries: int, ends_s: float) -> Content:

@@ -18,20 +18,17 @@ import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import requests
-
 from bucolic.base.errors import DataError
 from bucolic.base.files import file_digest, replacing, write_json
 from bucolic.base.lock import waiting_for
-from bucolic.base.progress import Progress
 from bucolic.base.space import require_space
 from bucolic.data.names import canonical
 from bucolic.fetching.archives import OPENING_ERRORS, unpack_member
 from bucolic.fetching.fetch import RemoteFile
-from bucolic.fetching.http import AwayError, fetch_range, is_sealed, open_sealed_session
+from bucolic.fetching.http import AwayError, is_sealed, open_sealed_session
+from bucolic.fetching.remote_zip import BLOCK_BYTES, RangeReader
 
 logger = logging.getLogger(__name__)
-BLOCK_BYTES = 4 << 20  # of one question, behind the one before
 Kept = dict[str, str | None]
 
 
@@ -71,13 +68,13 @@ def _fetched(
     for url in filter(is_sealed, remote.urls):
         try:
             with open_sealed_session(url) as session:
-                return _unpacked(_Remote(session, url, remote), folder, names, limit_bytes)
+                return _unpacked(RangeReader(session, url, remote), folder, names, limit_bytes)
         except (DataError, AwayError, *OPENING_ERRORS) as odd:
             logger.info("%s: not in parts (%s)", url, odd)
     return None
 
 
-def _unpacked(archive: "_Remote", folder: Path, names: Iterable[str], limit_bytes: int) -> Kept:
+def _unpacked(archive: RangeReader, folder: Path, names: Iterable[str], limit_bytes: int) -> Kept:
     with zipfile.ZipFile(io.BufferedReader(archive, BLOCK_BYTES)) as bundle:
         members = {canonical(member.filename): member for member in bundle.infolist()}
         there = [members[name] for name in names if name in members]
@@ -107,48 +104,3 @@ def _is_whole(folder: Path, name: str, kept: Kept) -> bool:
 
 def _path(folder: Path, name: str) -> Path:
     return folder / "members" / name
-
-
-class _Remote(io.RawIOBase):
-    """A file on a server that is read where it is asked for."""
-
-    def __init__(self, session: requests.Session, url: str, remote: RemoteFile) -> None:
-        self.name = remote.name
-        self._session, self._url, self._size_bytes = session, url, remote.size_bytes
-        self._place = 0
-        self._progress: Progress | None = None
-
-    def watched(self, size_bytes: int) -> None:
-        """Tell how far this many bytes have come, from now on."""
-        self._progress = Progress(f"fetched of {self.name}", size_bytes, is_bytes=True)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size_bytes}[whence]
-        self._place = max(0, base + offset)
-        return self._place
-
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
-        length = min(len(buffer), self._size_bytes - self._place)
-        if length <= 0:
-            return 0
-        place = self._place
-        content = fetch_range(self._session, self._url, place, length, self._size_bytes)
-        buffer[:length] = content
-        self._place += length
-        if self._progress:
-            self._progress.add(length)
-        return length
-
-    def close(self) -> None:
-        if self._progress:
-            self._progress.close()
-        super().close()

@@ -16,7 +16,6 @@ from bucolic.data.keyword_search import junk_in
 from bucolic.data.squares import COMPARED_PX
 from bucolic.fetching.archives import archive_folder
 from bucolic.fetching.fetch import RemoteFile, bytes_to_come, is_local, local_path
-from bucolic.fetching.originals import COCO_IMAGE_BYTES, Fetch, transfers_of
 from bucolic.fetching.source import (
     CocoSource,
     FolderSource,
@@ -25,6 +24,7 @@ from bucolic.fetching.source import (
     annotations_folder,
     read_source,
 )
+from bucolic.fetching.ways import COCO_IMAGE_BYTES, Fetch, transfers_of
 from bucolic.meadow.scenes import CANVAS_PX
 from bucolic.pipeline.params import Params, section_of
 from bucolic.pipeline.record import read_record
@@ -48,7 +48,7 @@ class Amounts:
         read: captions that filter reads.
         origin: where these three come from, as people say it.
         missing: those of the images whose files .cache does not have yet.
-        original_bytes: of each of these, on average.
+        original_bytes: that each of these takes there, on average.
         annotations_bytes: of the annotation archive, to come over the network.
         images_bytes: of image files, likewise.
         archives_bytes: those of them that come in archives, which stay beside what is read of them.
@@ -139,6 +139,8 @@ def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amoun
     origin = f"of {len(read.images):,} in the annotations"
     counted = Amounts(len(rows), captions, len(read.captions), origin, len(rows))
     chosen = read.images.take(rows)
+    if isinstance(source, FolderSource) and _on_one_disk(Path(source.folder), cache):
+        return replace(counted, original_bytes=0)
     if not isinstance(source, CocoSource):
         return replace(counted, original_bytes=_photograph_bytes(chosen))
     fetch = section_of(params, "images").fetch
@@ -147,9 +149,15 @@ def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amoun
         counted,
         missing=sum(transfer.missing for transfer in transfers),
         images_bytes=sum(transfer.size_bytes for transfer in transfers),
-        archives_bytes=sum(transfer.size_bytes for transfer in transfers if transfer.archive),
+        archives_bytes=sum(t.size_bytes for t in transfers if t.archive and not t.in_parts),
         transfers=tuple(map(str, transfers)),
     )
+
+
+def _on_one_disk(folder: Path, cache: Path) -> bool:
+    """Whether files of a folder get a second name in the cache, and no copy."""
+    there = next(place for place in (cache, *cache.parents) if place.exists())
+    return folder.stat().st_dev == there.stat().st_dev
 
 
 def _photograph_bytes(images: pa.Table) -> float:
@@ -167,7 +175,9 @@ def _estimated(source: CocoSource, cache: Path, fetch: Fetch) -> Amounts:
     about = source.estimate
     assert about is not None
     archives = [images.archive for images in source.images.values() if images.archive]
-    archives_bytes = sum(_to_come(archive, cache) for archive in archives if fetch == "archive")
+    archives_bytes = sum(_to_come(archive, cache) for archive in archives)
+    singly_bytes = about.images * COCO_IMAGE_BYTES
+    by_archive = fetch == "archive"
     return Amounts(
         about.images,
         about.captions,
@@ -175,8 +185,8 @@ def _estimated(source: CocoSource, cache: Path, fetch: Fetch) -> Amounts:
         f"estimate, for {about.theme}",
         about.images,
         annotations_bytes=_to_come(source.annotations, cache),
-        images_bytes=archives_bytes or about.images * COCO_IMAGE_BYTES,
-        archives_bytes=archives_bytes,
+        images_bytes=archives_bytes if by_archive else singly_bytes,
+        archives_bytes=archives_bytes if by_archive else 0,
     )
 
 

@@ -21,6 +21,7 @@ from bucolic.training.context import TrainingContext
 from bucolic.training.distributed import World
 
 MATRIX_SIDE = 1024
+READINGS = 5
 ROWS = 2  # of a counted step: more of them compute as much each
 
 
@@ -66,9 +67,17 @@ def flops_per_image(phase: Phase[Any]) -> float:
 
 
 def matrix_flop_per_s(device: str, precision: str, duration_s: float) -> float:
-    """What products of square matrices reach in an arithmetic ("fp32", "bf16"...) on a device."""
+    """What products of square matrices reach in an arithmetic ("fp32", "bf16"...) on a device.
+
+    The best of a few readings: whatever else the machine does slows one down, and speeds none up.
+    """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
+    pair = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
+    return max(_flop_per_s(pair, device, duration_s / READINGS) for _ in range(READINGS))
+
+
+def _flop_per_s(pair: torch.Tensor, device: str, duration_s: float) -> float:
+    left, right = pair
     products, start_s = 0, now_s(device)
     while now_s(device) - start_s < duration_s:
         left @ right

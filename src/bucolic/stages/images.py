@@ -28,8 +28,9 @@ from bucolic.data.original_store import OriginalStore
 from bucolic.data.selection import SelectedImage, read_selection
 from bucolic.data.squares import Framing, Squares
 from bucolic.fetching.http import AwayError, NotThereError
-from bucolic.fetching.originals import Fetch, Originals, Ways, find_ways
+from bucolic.fetching.originals import Originals
 from bucolic.fetching.source import MeadowSource, read_source
+from bucolic.fetching.ways import Fetch, Ways, find_ways
 
 logger = logging.getLogger(__name__)
 FAILURES_LISTED = 100  # in the record; data/images/index.parquet has all
@@ -43,8 +44,9 @@ class ImagesConfig(Section):
     Attributes:
         fetch: how images come that the cache lacks, chosen for each source split. "files" gets them
             one by one. With "archive" all images of the split are read from its archive, which is
-            fetched. "auto" does that where the archive is on this disk, or the missing images make
-            more than 30 % of it or have no address, and else gets them one by one.
+            fetched. "auto" does that where the archive is on this disk or the missing images make
+            more than 30 % of it, and else gets them one by one: from their addresses, or where they
+            have none by ranges of bytes out of the archive on its server, if that has them.
         max_failed_share: share of images that may be missing or broken for good.
         connections: simultaneous transfers; COCO's server slows down those who open too many.
     """
@@ -89,7 +91,7 @@ def get_images(
     keeper = _Keeper(OriginalStore(runtime.cache), Squares(runtime.cache, shard))
     keeper.sweep()
     workers, threads = runtime.engine.workers(), runtime.engine.threads(runtime.workers)
-    if ways.singly:  # what waits for a server is no work
+    if ways.wait_for_servers:  # what waits for a server is no work
         workers = min(workers, config.connections)
         threads = config.connections // workers
     outcomes = _read_all(chosen, _Opener(ways, keeper, threads), runtime.engine, workers)

@@ -105,6 +105,8 @@ def shard(
             # By its whole path: a worker elsewhere has another working directory.
             tars = _tars(folder.resolve(), name, rows, joined, config.images_per_shard)
             entries[name] = _packed(tars, len(rows), pictures, runtime.engine)
+        for torn in folder.glob(".*.tmp"):  # of workers that were killed: none writes any more
+            torn.unlink()
         write_index(folder, ShardIndex(config.size_px, clip, entries))
         write_rows(folder, accounts.rows)
         require_apart(_in_tars(folder, entries, placed), compared)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import ray
+from ray.exceptions import RayError
 
 from bucolic.base.engine import Local, Ready, choose_engine
 from bucolic.base.errors import DataError, ParamsError, TransientError
@@ -104,6 +105,36 @@ def test_signals_are_heard_as_before(engine: RayEngine):
     assert signal.getsignal(signal.SIGTERM) is former
 
 
+@pytest.mark.parametrize(
+    ("failure", "of_cluster"),
+    [
+        (RuntimeError("no GCS"), ParamsError),
+        (Exception("timed out"), ParamsError),
+        (RayError("token"), ParamsError),
+        (ConnectionError("away"), TransientError),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+@pytest.mark.parametrize("address", [None, "ray://a:1"])
+def test_what_does_not_start_here_may_pass_and_what_answers_otherwise_is_to_be_mended(
+    monkeypatch: pytest.MonkeyPatch,
+    address: str | None,
+    failure: Exception,
+    of_cluster: type[Exception],
+):
+    """Whatever Ray raises, in one line with what to do."""
+
+    def init(**_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(RayEngine, "_require_answer", lambda *_: None)
+    kind, advice = (of_cluster, "RAY_AUTH_TOKEN") if address else (TransientError, "again")
+    with pytest.raises(kind, match=f"{failure}.*{advice}"):
+        RayEngine(address).workers()
+
+
 def test_a_cluster_that_is_not_there_is_for_now(engine: RayEngine):
     """In one line, with its address."""
     ray.shutdown()
@@ -172,7 +203,10 @@ def head(folder: Path, port: int) -> Iterator[dict[str, str]]:
 
 
 def test_a_cluster_is_reached_by_its_address(tmp_path: Path):
-    """By the client's port and the cluster's token: results and errors are as in this process."""
+    """By the client's port and the cluster's token: results and errors are as in this process.
+
+    Who has another token is told in one line, and computes nothing.
+    """
     port = free_port()
     with TemporaryDirectory(prefix="ray") as short, head(Path(short), port) as environment:
         for _ in range(5):
@@ -185,6 +219,16 @@ def test_a_cluster_is_reached_by_its_address(tmp_path: Path):
             )
             if "TransientError" not in done.stderr:  # what may pass, on a busy machine
                 break
+        refused = subprocess.run(
+            [sys.executable, "-c", BY_ADDRESS, f"ray://127.0.0.1:{port}"],
+            env={**environment, "RAY_AUTH_TOKEN": "f" * 64},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    *_, told = refused.stderr.splitlines()
+    assert refused.stdout == ""
+    assert "RAY_AUTH_TOKEN" in told
     assert done.stdout.splitlines() == [
         "2 [0, 1, 4, 9, 16, 25, 36]",
         "DataError the third is broken",

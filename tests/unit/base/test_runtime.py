@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bucolic.base import device, runtime
+from bucolic.base import control_groups, device
 from bucolic.base.device import choose_device
 from bucolic.base.errors import ParamsError
 from bucolic.base.runtime import Runtime, default_workers, usable_cpus
@@ -28,8 +28,8 @@ def groups(folder: Path, monkeypatch: pytest.MonkeyPatch, listed: str, **files: 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
     (folder / "self").write_text(listed)
-    monkeypatch.setattr(runtime, "CGROUP", folder / "self")
-    monkeypatch.setattr(runtime, "CGROUPS", folder)
+    monkeypatch.setattr(control_groups, "LISTED", folder / "self")
+    monkeypatch.setattr(control_groups, "MOUNT", folder)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(16)), raising=False)
 
 

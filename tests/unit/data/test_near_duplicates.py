@@ -1,7 +1,8 @@
 """Near duplicates: the same photograph in another file is found, and another picture never is."""
 
 import io
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from bucolic.data.duplicates import Placed
 from bucolic.data.near_duplicates import (
+    MOST_PROPOSED,
     PROPOSED_BITS,
     Near,
     Pixels,
@@ -136,6 +138,39 @@ def test_what_is_left_out_is_on_the_side_that_matters_less(photographs: list[Ima
     expected = {1: Near(by_id[1], by_id[2]), 3: Near(by_id[3], by_id[2])}
     assert expected | {4: Near(by_id[4], by_id[5])} == found
     assert {"train": 2, "val": 1} == count_near(found.values())
+
+
+def scenes_with_another_thing(whole: Pixels) -> Iterator[Pixels]:
+    """One scene, each time with another 5 by 5 px of it inverted."""
+    for y, x in product(range(0, 60, 4), repeat=2):
+        scene = whole.copy()
+        scene[y : y + 5, x : x + 5] = 255 - scene[y : y + 5, x : x + 5]
+        yield scene
+
+
+def test_a_copy_is_found_among_many_that_its_hash_is_nearer_to(photographs: list[Image.Image]):
+    """Were test full of one scene: a hash has signs alone, and those most alike are compared."""
+    found = 0
+    for photograph in photographs:
+        whole = seen(photograph)
+        copy = seen(CHANGES["10 px of two sides cut off"](photograph))
+        of_copy = look_at(copy).hash
+        apart = (look_at(whole).hash ^ of_copy).bit_count()
+        scenes = [
+            scene
+            for scene in scenes_with_another_thing(whole)
+            if (look_at(scene).hash ^ of_copy).bit_count() < apart
+            and not is_same_picture(scene, copy)
+        ]
+        if len(scenes) <= MOST_PROPOSED:
+            continue
+        pictures = {Placed(0, "copy", "train"): copy, Placed(999, "original", "test"): whole}
+        pictures |= {Placed(n, f"scene {n}", "test"): s for n, s in enumerate(scenes, 1)}
+        looks = [look_at(picture) for picture in pictures.values()]
+        near = find_near(list(pictures), looks, pictures.__getitem__)
+        assert near[0].kept.image_id == 999
+        found += 1
+    assert found > 8
 
 
 def test_a_copy_of_what_is_left_out_names_the_picture_that_stays(

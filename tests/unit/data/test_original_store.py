@@ -90,6 +90,34 @@ def test_a_file_that_stays_is_given_a_second_name(tmp_path: Path):
     assert CONTENT == store.read(ROW)
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_to_a_photograph_is_kept_as_the_photograph(tmp_path: Path, relative: bool):
+    """Which stays where its folder of links goes."""
+    own, shown = tmp_path / "library/1.jpg", tmp_path / "theme/1.jpg"
+    for path in (own, shown):
+        path.parent.mkdir()
+    own.write_bytes(CONTENT)
+    shown.symlink_to(Path("../library/1.jpg") if relative else own)
+    store = OriginalStore(tmp_path / "cache")
+    store.add(CONTENT, place=shown)
+    assert own.stat().st_nlink == 2
+    shown.unlink()
+    own.unlink()
+    assert CONTENT == store.read(ROW)
+
+
+def test_a_file_that_was_changed_under_its_second_name_is_kept_anew_from_elsewhere(tmp_path: Path):
+    """Though it is as long as before; another data set has it as it was."""
+    first, second = tmp_path / "1.jpg", tmp_path / "2.jpg"
+    for path in (first, second):
+        path.write_bytes(CONTENT)
+    store = OriginalStore(tmp_path / "cache")
+    store.add(CONTENT, place=first)
+    first.write_bytes(CONTENT[::-1])
+    store.add(CONTENT, place=second)
+    assert CONTENT == store.read(ROW)
+
+
 def test_a_torn_file_is_replaced_and_not_written_into(tmp_path: Path):
     """It may be the user's by another name."""
     own = tmp_path / "1.jpg"

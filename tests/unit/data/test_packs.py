@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +42,7 @@ def test_what_is_added_is_found_by_who_added_it_and_by_who_opens_it_later(
     assert pack_of(tmp_path).exists()
 
 
-def test_of_contents_of_one_name_the_newest_counts(packs: Packs, tmp_path: Path):
+def test_of_contents_of_one_name_the_last_of_the_newest_pack_counts(packs: Packs, tmp_path: Path):
     """In one pack, and over packs."""
     packs.add("name 3", b"newer")
     assert packs.find("name 3") == b"newer"
@@ -76,23 +78,65 @@ def test_a_changed_content_is_not_given(packs: Packs, tmp_path: Path):
 def test_nothing_is_appended_behind_what_a_full_disk_cut(
     packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ):
-    """The error is the disk's; what comes later goes into another pack."""
-    write = os.write
+    """The error is the disk's, and says where; what comes later goes into another pack."""
+    write, taken_bytes = os.write, 0 if fails else 50
 
     def cut(descriptor: int, record: bytes) -> int:
-        if fails:
+        nonlocal taken_bytes
+        if not taken_bytes:
             raise OSError(28, "No space left on device")
-        return write(descriptor, record[:50])
+        taken, taken_bytes = record[:taken_bytes], 0
+        return write(descriptor, taken)
 
     with monkeypatch.context() as patch:
         patch.setattr("bucolic.data.packs.os.write", cut)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=r"No space left on device: '.*\.pack'"):
             packs.add("cut", b"c" * 100)
     packs.add("behind", b"b" * 100)
     store = Packs(tmp_path / "packs")
     assert not store.holds("cut")
     assert store.find("behind") == b"b" * 100
     assert CONTENTS == {name: store.find(name) for name in CONTENTS}
+
+
+ADDING = """
+import sys
+from pathlib import Path
+from bucolic.data.packs import Packs
+packs = Packs(Path(sys.argv[1]))
+for number in range(1_000_000):
+    packs.add(f"{sys.argv[2]} {number}", f"{sys.argv[2]} {number} ".encode() * 500)
+    print(number, flush=True)
+"""
+
+
+def test_processes_add_at_once_and_one_that_is_killed_loses_no_more_than_it_was_writing(
+    tmp_path: Path,
+):
+    """What each said to have added is found, whole."""
+    asked = [sys.executable, "-c", ADDING, str(tmp_path / "packs")]
+    pipes = {"stdout": subprocess.PIPE, "text": True}
+    children = {name: subprocess.Popen([*asked, name], **pipes) for name in ("a", "b", "c")}
+    for child in children.values():
+        child.stdout.readline()
+    said = {}
+    for name, child in children.items():
+        child.kill()
+        said[name] = 1 + len(child.communicate()[0].splitlines())
+    store = Packs(tmp_path / "packs")
+    for name, count in said.items():
+        for number in range(count):
+            assert store.find(f"{name} {number}") == f"{name} {number} ".encode() * 500
+
+
+def test_many_packs_take_few_descriptors(tmp_path: Path):
+    """A store that many workers filled is read where few files may be open."""
+    for number in range(60):
+        Packs(tmp_path / "packs").add(f"{number}", bytes([number]))
+    store = Packs(tmp_path / "packs")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert [store.find(f"{number}") for number in range(60)] == [bytes([n]) for n in range(60)]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_threads_may_add_and_find_at_once(tmp_path: Path):

@@ -114,7 +114,7 @@ def test_a_turned_photograph_fits_either_size_when_decoded_scaled():
 
 
 def test_a_kept_square_is_found_and_a_torn_one_is_not(tmp_path: Path):
-    """What has lost its end is removed, so that it is made again."""
+    """What has lost its end is not held any more, so that it is made again."""
     store = kept(tmp_path, Framing(size_px=32))
     made = store.make(striped(), (96, 32), None)
     assert store.find(DIGEST, None) is None
@@ -157,6 +157,15 @@ def test_one_decode_makes_what_is_packed_and_what_is_compared(
     assert (made[0], made[-1]) == tuple(
         store.find(DIGEST, None) for store in (squares.packed, squares.compared)
     )
+
+
+def test_what_is_kept_already_is_not_kept_twice(tmp_path: Path):
+    """Pictures of another size are compared as before."""
+    for framing in (Framing(size_px=32), Framing(size_px=128)):
+        squares = Squares(tmp_path, framing)
+        squares.add(DIGEST, None, squares.make(striped(), (96, 32), None))
+    packs = [len(list(store.folder.iterdir())) for store in squares.stores]
+    assert packs == [1, 1]
 
 
 def test_a_square_of_another_making_has_another_version():

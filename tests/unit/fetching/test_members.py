@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
-from bucolic.fetching import http, members
+from bucolic.fetching import http, members, remote_zip
 from bucolic.fetching.fetch import RemoteFile
-from bucolic.fetching.http import RETRIES
+from bucolic.fetching.http import RETRIES, RefusedError, open_sealed_session
 from bucolic.fetching.members import fetch_members
 from http_server import Bucket, answering
 
@@ -28,7 +29,8 @@ LIMIT_BYTES = 1_000_000
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kilobyte at a time."""
-    monkeypatch.setattr(members, "BLOCK_BYTES", 1024)
+    for module in (members, remote_zip):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1024)
 
 
 def archive() -> bytes:
@@ -161,6 +163,45 @@ def test_nothing_is_asked_for_where_somebody_can_stand_between(
     bucket.asked.clear()
     assert fetch(remote, tmp_path / "far", SMALL) is None
     assert not bucket.asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "follows"),
+    [
+        ("https://far.example/a.zip", "https://other.example/a.zip", True),
+        ("https://far.example/a.zip", "http://far.example/a.zip", False),
+        ("https://far.example/a.zip", "http://127.0.0.1/a.zip", False),
+        ("https://far.example/a.zip", "https://localhost/a.zip", False),
+        ("http://127.0.0.1/a.zip", "http://localhost/b.zip", True),
+        ("http://127.0.0.1/a.zip", "https://far.example/a.zip", True),
+        ("http://127.0.0.1/a.zip", "http://far.example/a.zip", False),
+    ],
+)
+def test_a_redirect_is_followed_where_nobody_can_stand_between(
+    asked: str, target: str, follows: bool
+):
+    """From elsewhere none leads to this machine, whose ports are nobody else's, through a proxy."""
+    response = requests.Response()
+    response.status_code, response.url = 302, asked
+    response.headers["Location"] = target
+    with open_sealed_session(asked) as session:
+        if follows:
+            assert session.get_redirect_target(response) == target
+        else:
+            with pytest.raises(RefusedError):
+                session.get_redirect_target(response)
+
+
+def test_what_is_on_this_machine_is_asked_for_without_a_proxy(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It would stand between, in clear."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    remote = served(bucket, archive())
+    assert fetch(remote, tmp_path / "kept", SMALL) == {SMALL: FILES[SMALL]}
 
 
 def test_a_file_that_was_not_asked_for_again_is_kept(bucket: Bucket, tmp_path: Path):

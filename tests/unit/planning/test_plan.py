@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,16 @@ from bucolic.base.errors import DataError
 from bucolic.data.captions import read_captions
 from bucolic.fetching.image_store import KeptImages
 from bucolic.pipeline.params import Params, parse_params
+from bucolic.planning import operations
 from bucolic.planning import plan as planning
 from bucolic.planning.amounts import _images, amounts_of
-from bucolic.planning.operations import clip_flops, flops_per_image, phases_on_noise
+from bucolic.planning.operations import (
+    MATRIX_SIDE,
+    clip_flops,
+    flops_per_image,
+    matrix_flop_per_s,
+    phases_on_noise,
+)
 from bucolic.planning.plan import plan
 from bucolic.presets import preset_text
 
@@ -233,6 +241,13 @@ def test_archives_that_are_asked_for_are_what_is_fetched(root: Path, params: Par
 
     assert found.images_bytes == found.archives_bytes == 19_000_000_000
 
+    here = root / f".cache/archives/{'1' * 16}/a.zip"
+    here.parent.mkdir(parents=True)
+    with here.open("wb") as file:
+        file.truncate(19_000_000_000)
+    found = amounts_of(root, params.model_copy(update={"images": asked}), root / ".cache")
+    assert found.images_bytes == found.archives_bytes == 0
+
 
 def test_a_run_that_found_most_of_its_work_done_measures_no_rate(root: Path, params: Params):
     """Of 100 vectors it computed 10, in the time that it took to look for the others."""
@@ -258,6 +273,22 @@ def test_what_is_written_counts_each_original_once_and_its_squares(root: Path, p
     assert found.written_bytes(size_px=32, embed_dim=10) == 2 * 160_000 + made
 
 
+@pytest.mark.parametrize("on_one_disk", [True, False])
+def test_photographs_on_the_cache_s_own_disk_take_no_room_there(
+    root: Path, params: Params, monkeypatch: pytest.MonkeyPatch, on_one_disk: bool
+):
+    """They get a second name; elsewhere they are copied."""
+    annotate(root)
+    folder = root / "photographs"
+    folder.mkdir()
+    (root / "data/annotations").rename(folder / "annotations")
+    monkeypatch.setattr("bucolic.planning.amounts._on_one_disk", lambda *_: on_one_disk)
+    of_folder = params.dataset.model_copy(update={"root": str(folder)})
+    found = amounts_of(root, params.model_copy(update={"dataset": of_folder}), root / ".cache")
+    assert found.images == 3
+    assert found.original_bytes == (0 if on_one_disk else pytest.approx(8 * 8 * 0.54))
+
+
 def test_a_disk_too_small_is_told(root: Path, params: Params, monkeypatch: pytest.MonkeyPatch):
     """With where else the stores can lie."""
     free = type("Usage", (), {"free": 3_000_000_000})
@@ -281,3 +312,14 @@ def test_operations_of_a_picture_grow_with_its_pixels(params: Params):
 
     assert list(small) == ["autoencoder", "prior"]
     assert large["autoencoder"] == pytest.approx(4 * small["autoencoder"], rel=0.02)
+
+
+def test_the_rate_of_products_is_that_of_the_least_disturbed_reading(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Of five, the first of which something slows down."""
+    ticks_s = iter([*[1.0] * 8, *[0.25] * 1000])  # each look at the clock is this much later
+    clock = itertools.accumulate(ticks_s)
+    monkeypatch.setattr(operations, "now_s", lambda _: next(clock))
+    rate = matrix_flop_per_s("cpu", "fp32", 5.0)
+    assert rate == pytest.approx(3 / 1.25 * 2 * MATRIX_SIDE**3)

@@ -15,6 +15,7 @@ from PIL import Image
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
+from bucolic.data import shards
 from bucolic.data.coco import Caption
 from bucolic.data.shards import Sample, ShardIndex, write_index
 from bucolic.data.squares import Framing
@@ -255,3 +256,16 @@ def test_who_judges_follows_from_the_pictures_and_is_never_the_models_own_clip(r
     asked = asked_of(read_verdicts(root / "verdicts.parquet"))
     assert digest in asked["r_precision"]
     assert asked["seed"] == 0
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_pictures_on_disk_are_evaluated_alike(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where memory has no room for those of test and of train."""
+    in_memory = run(root)
+    mapped, reserve = [], shards._reserve
+    monkeypatch.setattr(shards, "free_memory_bytes", lambda: 0)
+    monkeypatch.setattr(
+        shards, "_reserve", lambda file, size, at: mapped.append(at) or reserve(file, size, at)
+    )
+    assert run(root).figures == in_memory.figures
+    assert mapped == [root / "work"] * 2

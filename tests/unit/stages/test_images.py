@@ -20,12 +20,13 @@ from bucolic.data.coco import CaptionedImage
 from bucolic.data.images import ImageRow, decode, read_index
 from bucolic.data.original_store import OriginalStore
 from bucolic.data.squares import Framing
-from bucolic.fetching import originals
+from bucolic.fetching import originals, ways
 from bucolic.fetching.archives import BrokenError, open_zip, read_member
 from bucolic.fetching.fetch import IMAGE_LIMIT_BYTES
 from bucolic.fetching.http import RETRIES, RefusedError, TooLongError
-from bucolic.fetching.originals import COCO_IMAGE_BYTES, DOUBTED_AFTER, find_ways
+from bucolic.fetching.originals import DOUBTED_AFTER
 from bucolic.fetching.source import read_source
+from bucolic.fetching.ways import COCO_IMAGE_BYTES, find_ways
 from bucolic.stages import images as images_stage
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
@@ -555,6 +556,71 @@ def test_a_kept_copy_that_broke_comes_from_the_archive_on_the_next_run(
     assert 1 == bucket.asked["/train2017.zip"]
 
 
+@pytest.fixture
+def few_of_many(
+    coco_folder: Path, selection: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A data set of an archive alone, and a theme that is a small part of it."""
+    archive = packed(bucket, coco_folder)
+    monkeypatch.setattr(ways, "COCO_IMAGE_BYTES", archive["size_bytes"] // 400)
+    return served(bucket, coco_folder, urls=[], archive=archive)
+
+
+def test_few_images_without_addresses_come_out_of_the_archive_on_its_server(
+    coco_folder: Path,
+    selection: Path,
+    bucket: Bucket,
+    few_of_many: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    """Their bytes alone, each with one question and once; rows are those of a folder."""
+    caplog.set_level("INFO")
+    _, expected, _ = get(coco_folder, selection)
+    shutil.rmtree(selection.parent / "cache")
+    summary, rows, _ = get(few_of_many, selection)
+    assert expected == rows
+    assert (40, 0) == (summary.new, summary.reused)
+    assert {"/train2017.zip"} == set(bucket.asked)
+    starts = [int(asked.removeprefix("bytes=").split("-")[0]) for asked in bucket.ranges]
+    with zipfile.ZipFile(bucket.folder / "train2017.zip") as bundle:
+        assert [1] * 40 == [starts.count(each.header_offset) for each in bundle.infolist()]
+    said = "train2017: 40 of 40 images to come: out of train2017.zip on its server, about 0.00 GB"
+    assert said in caplog.messages
+    assert not list((few_of_many.parent / "cache").rglob("*.zip"))
+    bucket.asked.clear()
+    summary, rows, _ = get(few_of_many, selection)
+    assert (expected, 40, {}) == (rows, summary.reused, dict(bucket.asked))
+
+
+def test_a_server_without_ranges_gives_the_whole_archive(
+    selection: Path, bucket: Bucket, few_of_many: Path
+):
+    """Which its digest speaks for."""
+    bucket.ignores_ranges = True
+    _, rows, _ = get(few_of_many, selection)
+    assert {"ok"} == {row.status for row in rows}
+    assert list((few_of_many.parent / "cache").rglob("*.zip"))
+
+
+def test_an_image_that_the_archive_lacks_is_a_row(
+    coco_folder: Path, selection: Path, bucket: Bucket, few_of_many: Path
+):
+    """And so is one whose bytes are not those that the list tells of."""
+    (coco_folder / f"train2017/{3:012d}.jpg").unlink()
+    archive = packed(bucket, coco_folder)
+    path = bucket.folder / "train2017.zip"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as bundle:
+        content[bundle.getinfo(f"train2017/{7:012d}.jpg").header_offset + 200] ^= 255
+    path.write_bytes(content)
+    source = json.loads((few_of_many / "source.json").read_text())
+    source["images"]["train2017"]["archive"] = archive
+    (few_of_many / "source.json").write_text(json.dumps(source))
+    _, rows, _ = get(few_of_many, selection, max_failed_share=0.1)
+    failed = {row.image_id: row.status for row in rows if row.status != "ok"}
+    assert {3: "not_found", 7: "corrupt"} == failed
+
+
 def test_a_small_theme_reads_from_an_archive_that_is_there(
     coco_folder: Path, selection: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ):
@@ -589,7 +655,7 @@ def test_a_damaged_archive_in_the_cache_is_not_fetched_for_a_handful(
     with path.open("wb") as file:
         file.truncate(archive["size_bytes"])
     bucket.asked.clear()
-    monkeypatch.setattr(originals, "COCO_IMAGE_BYTES", archive["size_bytes"] // 40)
+    monkeypatch.setattr(ways, "COCO_IMAGE_BYTES", archive["size_bytes"] // 40)
     get(root, selection)
     assert {f"/train2017/{3:012d}.jpg": 1} == dict(bucket.asked)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bucolic.base.errors import BucolicError, DataError
+from bucolic.base.errors import BucolicError, DataError, TransientError
 from bucolic.base.report import Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.embeddings import (
@@ -314,6 +314,37 @@ def test_pictures_that_memory_cannot_hold_are_read_from_disk(
     assert isinstance(on_disk.images, np.memmap)
     np.testing.assert_array_equal(in_memory.images, on_disk.images)
     assert [] == list((made / "spill").iterdir())
+
+
+def test_a_disk_that_fills_up_before_pictures_are_mapped_is_for_now(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Room is taken first: whoever writes where none is left is killed without a word."""
+    pack(made)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bucolic.data.shards.free_memory_bytes", lambda: 0)
+    monkeypatch.setattr("bucolic.data.shards.os.posix_fallocate", full)
+    with pytest.raises(TransientError, match=r"no space left at .*spill"):
+        read_split(made / "shards", "train", made / "spill")
+    assert [] == list((made / "spill").iterdir())
+
+
+def test_what_a_worker_elsewhere_left_half_written_is_no_part_of_the_result(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Were it killed on another machine, nobody here could say that it has ended."""
+    write = shard_stage.write_tar
+
+    def torn_first(path: Path, *samples: object, **about: object) -> object:
+        path.with_name(f".{path.name}.0.elsewhere-1.tmp").write_bytes(b"half")
+        return write(path, *samples, **about)
+
+    monkeypatch.setattr(shard_stage, "write_tar", torn_first)
+    pack(made)
+    assert not [path for path in (made / "shards").iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("key", ["images", "captions"])

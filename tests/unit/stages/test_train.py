@@ -237,9 +237,18 @@ def test_pictures_on_disk_train_the_same_model(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Where memory has no room for them: the same batches, and nothing is left on the disk."""
+    mapped = []
+
+    def reserve(descriptor: int, size_bytes: int, folder: Path) -> None:
+        mapped.append((size_bytes, folder))
+        os.truncate(descriptor, size_bytes)
+
     monkeypatch.setattr("bucolic.data.shards.free_memory_bytes", lambda: 0)
+    monkeypatch.setattr("bucolic.data.shards._reserve", reserve)
     again = run(shards, tmp_path)
 
+    assert mapped == [(count * 3 * 32 * 32, tmp_path / "work") for count in (20, 3)]
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.name.startswith("tmp")]
     assert read_bytes(tmp_path) == read_bytes(undisturbed[0])
     assert again == undisturbed[1]
 
