@@ -8,20 +8,16 @@ images come one by one; once it has none, and they come by archive. meadow-clip 
 """
 
 import argparse
-import hashlib
 import json
 import random
 import shutil
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from recorded import ROOT, clean_commit, record
 from scale import captions, peaks, picture, write_params
+from site_server import SiteServer, serving
 
 IMAGES = {"train2017": range(1, 20_001), "val2017": range(20_001, 20_501)}
 INSTANCES_BYTES = 20_000_000
@@ -46,48 +42,6 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves a folder, with ranges or without, and counts what it sends."""
-
-    folder: ClassVar[Path]
-    has_ranges: ClassVar[bool] = True
-    sent_bytes: ClassVar[int] = 0
-
-    def do_GET(self) -> None:
-        """Send a file, or a part of it."""
-        path = self.folder / self.path.lstrip("/")
-        if not path.is_file():
-            self.send_error(404)
-            return
-        size, asked = path.stat().st_size, self.headers.get("Range") if self.has_ranges else None
-        first, _, last = (asked or "bytes=0-").removeprefix("bytes=").partition("-")
-        start, end = int(first), min(int(last or size), size - 1) + 1
-        self.send_response(206 if asked else 200)
-        if asked:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
-        self.send_header("Content-Length", str(end - start))
-        self.end_headers()
-        with path.open("rb") as file:
-            file.seek(start)
-            self.wfile.write(file.read(end - start))
-        type(self).sent_bytes += end - start
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[ThreadingHTTPServer]:
-    """Serve a folder for the block."""
-    Handler.folder = folder
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-
-
 def make_site(site: Path) -> None:
     """Images by themselves and in archives, and the archive of annotations."""
     (site / "zips").mkdir(parents=True)
@@ -106,16 +60,16 @@ def make_site(site: Path) -> None:
             bundle.writestr(f"annotations/captions_{split}.json", captions(numbers))
 
 
-def _run(home: Path, server: ThreadingHTTPServer, fetch: str) -> dict[str, Any]:
+def _run(home: Path, server: SiteServer, fetch: str) -> dict[str, Any]:
     (home / "datasets/coco2017").mkdir(parents=True)
     source = home / "datasets/coco2017/source.json"
-    source.write_text(json.dumps(_source(Handler.folder, server.server_port)))
+    source.write_text(json.dumps(_source(server)))
     write_params(home, "coco2017", "datasets/coco2017", fetch=fetch)
-    Handler.has_ranges, Handler.sent_bytes = fetch == "files", 0
+    server.has_ranges, server.sent_bytes = fetch == "files", 0
     stages = peaks(home)
     return {
         "stages": stages,
-        "sent_mb": round(Handler.sent_bytes / 1e6, 1),
+        "sent_mb": round(server.sent_bytes / 1e6, 1),
         "disk_mb": {
             place: round(_bytes_below(home / place) / 1e6, 1)
             for place in sorted(
@@ -127,22 +81,16 @@ def _run(home: Path, server: ThreadingHTTPServer, fetch: str) -> dict[str, Any]:
     }
 
 
-def _source(site: Path, port: int) -> dict[str, Any]:
-    address = f"http://127.0.0.1:{port}"
-
-    def remote(path: str) -> dict[str, Any]:
-        content = (site / path).read_bytes()
-        about = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        return {"name": Path(path).name, "urls": [f"{address}/{path}"], **about}
-
+def _source(server: SiteServer) -> dict[str, Any]:
     images = {
         split: {
-            "urls": [f"{address}/{split}/{{file_name}}"],
-            "archive": remote(f"zips/{split}.zip"),
+            "urls": [f"{server.url}/{split}/{{file_name}}"],
+            "archive": server.described(f"zips/{split}.zip"),
         }
         for split in IMAGES
     }
-    return {"kind": "coco", "annotations": remote("annotations.zip"), "images": images}
+    annotations = server.described("annotations.zip")
+    return {"kind": "coco", "annotations": annotations, "images": images}
 
 
 def _bytes_below(place: Path) -> int:

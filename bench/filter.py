@@ -30,7 +30,7 @@ from bucolic.stages.filter import FilterConfig, select_images
 config = FilterConfig.model_validate_json(sys.argv[3])
 out = Path(sys.argv[2])
 summary = select_images(Path(sys.argv[1]), out, out.with_name("attribution"), config=config)
-print(json.dumps(summary.figures["selected"]))
+print(json.dumps({"selected": summary.figures["selected"]}))
 """
 PEER = """
 import json, re, sys
@@ -40,7 +40,7 @@ with redirect_stdout(sys.stderr):
     coco = COCO(sys.argv[1])
 pattern = re.compile(sys.argv[2], re.IGNORECASE)
 found = {a["image_id"] for a in coco.anns.values() if pattern.search(a["caption"])}
-print(json.dumps(len(found)))
+print(json.dumps({"selected": len(found)}))
 """
 
 
@@ -85,7 +85,7 @@ def _tiled(source: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def _compared(runs: dict[str, Any], requirement: str, captions: int) -> dict[str, Any]:
-    selected = {name: of_tool[0].said for name, of_tool in runs.items()}
+    selected = {name: of_tool[0].said["selected"] for name, of_tool in runs.items()}
     if len(set(selected.values())) > 1:
         sys.exit(f"the two select different images: {selected}")
     ours, peer = summary(runs["ours"]), summary(runs["peer"])

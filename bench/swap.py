@@ -9,17 +9,13 @@ theme, are counted on their own.
 """
 
 import argparse
-import hashlib
 import io
 import json
 import os
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +29,7 @@ from bucolic.pipeline.params import Params, parse_params
 from bucolic.presets import preset_text
 from recorded import ROOT, clean_commit, record
 from scratch import OF_DATA
+from site_server import SiteServer, serving
 
 WORDS = ("cow", "sheep", "horse", "fence", "street", "boat")
 THEMES = (("cow", "sheep"), ("cow", "sheep", "fence"))
@@ -63,22 +60,11 @@ def served(home: Path, images: int) -> Iterator[Path]:
     root.mkdir(parents=True)
     for number in range(1, images + 1):
         (site / f"train2017/{number:012d}.jpg").write_bytes(_noise(number))
-    archive = site / "annotations.zip"
-    with zipfile.ZipFile(archive, "w") as bundle:
+    with zipfile.ZipFile(site / "annotations.zip", "w") as bundle:
         bundle.writestr("annotations/captions_train2017.json", json.dumps(_captions(images)))
-    handler = partial(_Quiet, directory=str(site))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (root / "source.json").write_text(json.dumps(_source(archive, server.server_port)))
-    try:
+    with serving(site) as server:
+        (root / "source.json").write_text(json.dumps(_source(server)))
         yield site
-    finally:
-        server.shutdown()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 def _noise(number: int) -> bytes:
@@ -106,17 +92,11 @@ def _captions(images: int) -> dict[str, Any]:
     }
 
 
-def _source(archive: Path, port: int) -> dict[str, Any]:
-    address, content = f"http://127.0.0.1:{port}", archive.read_bytes()
+def _source(server: SiteServer) -> dict[str, Any]:
     return {
         "kind": "coco",
-        "annotations": {
-            "name": archive.name,
-            "urls": [f"{address}/{archive.name}"],
-            "size_bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        },
-        "images": {"train2017": {"urls": [f"{address}/train2017/{{file_name}}"]}},
+        "annotations": server.described("annotations.zip"),
+        "images": {"train2017": {"urls": [f"{server.url}/train2017/{{file_name}}"]}},
     }
 
 

@@ -79,14 +79,23 @@ class RemoteZip:
 
 
 def open_remote_zip(remote: RemoteFile, connections: int = 1) -> RemoteZip | None:
-    """The archive at the first address that serves parts of it; None where none does."""
+    """The archive at the first address that serves parts of it; None where none does.
+
+    Raises:
+        AwayError: one failed in a way that may pass, and none serves them.
+    """
+    away: AwayError | None = None
     for url in filter(is_sealed, remote.urls):
         session = open_sealed_session(url, connections)
         try:
             return RemoteZip(session, url, remote)
-        except (DataError, AwayError, *OPENING_ERRORS) as odd:
-            session.close()
+        except AwayError as error:
+            away = error
+        except (DataError, *OPENING_ERRORS) as odd:
             logger.info("%s: not in parts (%s)", url, odd)
+        session.close()
+    if away:
+        raise away
     return None
 
 

@@ -127,7 +127,7 @@ def find_ways(
 
     Raises:
         DataError: the source has no images of a split, or an archive is not what it promises.
-        TransientError: an archive could not be fetched now.
+        TransientError: an archive could not be fetched, or asked for parts, now.
     """
     if isinstance(source, FolderSource):
         return Ways(source, cache)
@@ -141,9 +141,9 @@ def find_ways(
             continue
         if transfer.in_parts and open_remote_zip(archive):
             in_parts[transfer.split] = archive
-            continue
-        folder = archive_folder(cache, archive)
-        archives[transfer.split] = transfer.here or fetch_file(open_session(), archive, folder)
+        else:
+            folder = archive_folder(cache, archive)
+            archives[transfer.split] = transfer.here or fetch_file(open_session(), archive, folder)
     one_by_one = [transfer for transfer in transfers if transfer.split not in archives]
     guessed_bytes = sum(each.size_bytes for each in one_by_one)
     if said := lack_of_space(cache, guessed_bytes, "what is to be fetched, as a guess,"):

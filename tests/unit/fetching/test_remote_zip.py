@@ -146,6 +146,15 @@ def test_an_archive_that_is_another_by_now_is_for_now(bucket: Bucket):
         found.read(member(found, 3), LIMIT_BYTES)
 
 
+def test_a_server_that_is_away_is_for_now(bucket: Bucket):
+    """It may have ranges later, and all of the archive may be large."""
+    remote = served(bucket, archive())
+    bucket.busy["/a.zip"] = RETRIES + 1
+    with pytest.raises(AwayError, match="503"):
+        open_remote_zip(remote)
+    assert open_remote_zip(remote) is not None
+
+
 def test_what_is_odd_is_left_to_the_whole_archive(bucket: Bucket, tmp_path: Path):
     """No ranges, another size, no archive, an address where somebody can stand between."""
     content = archive()

@@ -15,7 +15,6 @@ import importlib.metadata
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from torch.nn import functional
 from torchvision.transforms import Compose, ToTensor
 
 from bucolic.base.device import choose_precision
+from bucolic.base.engine import chunked
 from bucolic.seeing.clip.checkpoint import loading_error, weights_digest, weights_of
 from bucolic.seeing.clip.config import ClipConfig
 from bucolic.seeing.clip.shipped import SHIPPED, TRAINED_ON, register
@@ -74,7 +74,7 @@ class Towers:
         """
         parts = [
             self._padded(self.model.encode_image, torch.stack(batch), IMAGE_ROWS)
-            for batch in _batched(pixels, IMAGE_ROWS)
+            for batch in chunked(pixels, IMAGE_ROWS)
         ]
         return np.concatenate(parts) if parts else self._nothing()
 
@@ -241,12 +241,6 @@ def _cut_to(model: Any, length: int) -> Any:
     positions = model.positional_embedding[:length]
     view.positional_embedding = nn.Parameter(positions, requires_grad=False)
     return view
-
-
-def _batched(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    source = iter(items)
-    while batch := list(islice(source, size)):
-        yield batch
 
 
 def _batches(items: Any, size: int) -> Iterator[Any]:
