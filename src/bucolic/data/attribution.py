@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bucolic.base.files import replacing, write_text
+from bucolic.base.files import replacing
 from bucolic.data.captions import Licence
 from bucolic.data.tables import write_table
 
@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
     metadata={"bucolic.format": "attribution", "bucolic.version": VERSION},
 )
 UNTOLD = Licence("", "")
+ROWS_AT_ONCE = 8192  # as Python's own objects
 # Flickr names a file by its photograph's number, and finds the page by that alone.
 _FLICKR_FILE = re.compile(r"https?://[^/]*static\.?flickr\.com/.*/(\d+)_[^/]*", re.IGNORECASE)
 
@@ -50,17 +51,25 @@ def write_attribution(folder: Path, images: pa.Table, licences: Mapping[int, Lic
         images: columns of data/captions.py, ordered by image id.
         licences: what the ids mean.
     """
-    rows = [_row(record, licences) for record in images.to_pylist()]
+    table = pa.Table.from_batches(
+        [_told(batch, licences) for batch in images.to_batches(max_chunksize=ROWS_AT_ONCE)], SCHEMA
+    )
     with replacing(folder) as temporary:
         temporary.mkdir()
-        write_table(temporary / "images.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
-        write_text(temporary / "ATTRIBUTION.md", "\n".join([*_page(rows), ""]))
+        write_table(temporary / "images.parquet", table)
+        with (temporary / "ATTRIBUTION.md").open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in _page(table))
 
 
 def page_of(flickr_url: str) -> str:
     """Flickr's page of a photograph, from the address of its file; empty where that is another."""
     found = _FLICKR_FILE.fullmatch(flickr_url)
     return f"https://www.flickr.com/photo.gne?id={found[1]}" if found else ""
+
+
+def _told(images: pa.RecordBatch, licences: Mapping[int, Licence]) -> pa.RecordBatch:
+    rows = [_row(record, licences) for record in images.to_pylist()]
+    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
 
 
 def _row(record: Mapping[str, Any], licences: Mapping[int, Licence]) -> dict[str, Any]:
@@ -72,18 +81,23 @@ def _row(record: Mapping[str, Any], licences: Mapping[int, Licence]) -> dict[str
     }
 
 
-def _page(rows: list[dict[str, Any]]) -> Iterator[str]:
-    yield f"# Attribution of {len(rows)} images"
+def _page(table: pa.Table) -> Iterator[str]:
+    yield f"# Attribution of {len(table)} images"
     yield ""
     yield "Each photograph belongs to its author, whom its page names. The licence says what may be"
     yield "done with it; captions and other annotations of COCO are CC BY 4.0."
     yield ""
     yield "| image | licence | page |"
     yield "|---|---|---|"
-    for row in rows:
+    for row in _rows(table):
         name = _cell(row["licence_name"] or ("" if row["licence"] is None else str(row["licence"])))
         licence = f"[{name}]({row['licence_url']})" if row["licence_url"] else name or "not stated"
         yield f"| {_cell(row['file_name'])} | {licence} | {row['page'] or row['flickr_url']} |"
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 def _cell(text: str) -> str:

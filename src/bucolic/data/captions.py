@@ -5,7 +5,7 @@ percent of them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, NotRequired
@@ -34,6 +34,7 @@ from bucolic.data.records import (
     open_document,
     require_unique,
 )
+from bucolic.data.tables import exact_memory, in_one_piece
 
 LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
 IMAGES = pa.schema(
@@ -119,15 +120,28 @@ class CaptionedImages:
         captions = captions.set_column(place, "image_row", rows)
         return replace(self, images=self.images.take(kept), captions=captions)
 
-    def captions_of(self, rows: np.ndarray) -> pa.ListArray:
-        """The captions of the images at some rows, ascending: of each (id, text), by id."""
+    def captions_by_image(self, rows: np.ndarray) -> Callable[[slice], pa.ListArray]:
+        """What gives the captions of the images at some of these rows, which ascend.
+
+        Of each image (id, text), by id.
+        """
         of_image = self.captions["image_row"].to_numpy()
-        found = self.captions.filter(pa.array(np.isin(of_image, rows)))
-        found = found.sort_by([("image_row", "ascending"), ("caption_id", "ascending")])
-        ends = np.searchsorted(found["image_row"].to_numpy(), rows, side="right")
-        columns = [found[name].combine_chunks() for name in ("caption_id", "text")]
-        pairs = pa.StructArray.from_arrays(columns, ["caption_id", "text"])
-        return pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), pairs)
+        columns = in_one_piece(self.captions)
+        ids, texts = (columns[name].chunk(0) for name in ("caption_id", "text"))
+        order = np.lexsort((ids.to_numpy(), of_image))
+        starts, ends = (np.searchsorted(of_image[order], rows, side) for side in ("left", "right"))
+
+        def of(at: slice) -> pa.ListArray:
+            counts = ends[at] - starts[at]
+            places = np.concatenate(
+                [np.empty(0, int), *map(np.arange, starts[at].tolist(), ends[at].tolist())]
+            )
+            found = [column.take(pa.array(order[places])) for column in (ids, texts)]
+            pairs = pa.StructArray.from_arrays(found, ["caption_id", "text"])
+            offsets = np.append(0, counts.cumsum())
+            return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs)
+
+        return of
 
 
 def read_captions(folder: Path) -> CaptionedImages:
@@ -135,12 +149,14 @@ def read_captions(folder: Path) -> CaptionedImages:
     splits = present_splits(folder)
     if not splits:
         raise DataError(f"{folder} holds no captions files: run the annotations stage (dvc repro)")
-    return captioned_images(
+    read = captioned_images(
         open_document(annotation_file(folder, "captions", split), "captions", split)
         for split in splits
     )
+    return replace(read, captions=in_one_piece(read.captions))
 
 
+@exact_memory()
 def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
     """Join images and captions of all source splits; each document is let go before the next.
 
@@ -172,6 +188,7 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
 def _joined(document: Document, left_out: Counter[str]) -> tuple[pa.Table, pa.Table]:
     """Images that have captions, and captions that have an image; the others are counted alone."""
     captions = _captions_of(document, left_out)
+    pa.default_memory_pool().release_unused()  # of the records that they were
     images = _images_of(document)
     image_ids, of_captions = images["image_id"].to_numpy(), captions["image_id"].to_numpy()
     captioned, shown = np.isin(image_ids, of_captions), np.isin(of_captions, image_ids)

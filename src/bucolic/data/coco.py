@@ -22,7 +22,7 @@ Kind = Literal["captions", "instances", "attributes"]
 KINDS: tuple[Kind, ...] = ("captions", "instances", "attributes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caption:
     """One caption; stray whitespace and newlines inside COCO's texts are collapsed."""
 
@@ -30,7 +30,7 @@ class Caption:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CaptionedImage:
     """One image record with all its captions, ordered by caption id.
 

@@ -12,17 +12,20 @@ where the vectors come from. Vectors of different towers must never meet, so rea
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bucolic.base.errors import DataError
-from bucolic.data.tables import read_table, write_table
+from bucolic.data.tables import ROWS_PER_GROUP, read_table, write_table
 
 VERSION = "1"
+GROUPS_HELD = 2  # of rows, by who reads some at a time
 Vectors = NDArray[np.float32]
 # Not the precision: embed refuses vectors that differ by it, see stages/embed.py.
 SAME_TOWERS = ("model", "weights_sha256", "preprocessing", "embed_dim")
@@ -43,7 +46,7 @@ class CaptionEmbeddings:
 
     caption_ids: NDArray[np.int64]
     image_ids: NDArray[np.int64]
-    texts: tuple[str, ...]
+    texts: Sequence[str]
     vectors: Vectors
 
 
@@ -93,6 +96,50 @@ def read_embeddings(folder: Path) -> tuple[ImageEmbeddings, CaptionEmbeddings, d
     )
 
 
+class StoredEmbeddings:
+    """One of the two files, whose rows are read as they are asked for.
+
+    Attributes:
+        clip: where the vectors come from.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            DataError: it is missing, or of another format.
+        """
+        self._path = path
+        table = read_table(path, "embeddings", VERSION, without=("vector", "text", "sha256"))
+        self.clip = _clip_of(table)
+        self._ids: dict[str, NDArray[np.int64]] = {
+            name: table[name].to_numpy() for name in table.column_names
+        }
+        self._group = lru_cache(GROUPS_HELD)(self._read_group)
+
+    def ids(self, name: str) -> NDArray[np.int64]:
+        """A column of ids, int64 [n]."""
+        return self._ids[name]
+
+    def digests(self) -> list[str]:
+        """Of the image files, in the order of the rows."""
+        found: list[str] = pq.read_table(self._path, columns=["sha256"])["sha256"].to_pylist()
+        return found
+
+    def at(self, places: NDArray[np.int64]) -> pa.Table:
+        """The rows at some places, which ascend; a few thousand about them are read."""
+        groups = places // ROWS_PER_GROUP
+        parts = [
+            self._group(int(number)).take(pa.array(places[groups == number] % ROWS_PER_GROUP))
+            for number in np.unique(groups)
+        ]
+        return pa.concat_tables(parts) if parts else self._group(0).slice(0, 0)
+
+    def _read_group(self, number: int) -> pa.Table:
+        with pq.ParquetFile(self._path) as file:
+            return file.read_row_group(number)
+
+
 def check_same_towers(expected: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
     """Raise DataError, naming `where`, unless both provenances are of the same CLIP towers."""
     for key in SAME_TOWERS:
@@ -111,8 +158,13 @@ def to_arrow(vectors: Vectors) -> pa.FixedSizeListArray:
 
 def to_numpy(column: pa.ChunkedArray) -> Vectors:
     """An Arrow column of fixed-size lists as float32 [n, e]."""
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float32).reshape(len(column), column.type.list_size)
+    vectors = np.empty((len(column), column.type.list_size), np.float32)
+    start = 0
+    for chunk in column.chunks:  # all at once, they would be held a third time
+        flat = chunk.flatten().to_numpy()
+        vectors[start : start + len(chunk)] = flat.reshape(-1, vectors.shape[1])
+        start += len(chunk)
+    return vectors
 
 
 def _write(path: Path, columns: dict[str, pa.Array], clip: Mapping[str, Any]) -> None:
@@ -127,7 +179,12 @@ def _write(path: Path, columns: dict[str, pa.Array], clip: Mapping[str, Any]) ->
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     table = read_table(path, "embeddings", VERSION)
-    return table, json.loads(table.schema.metadata[b"bucolic.clip"])
+    return table, _clip_of(table)
+
+
+def _clip_of(table: pa.Table) -> dict[str, Any]:
+    clip: dict[str, Any] = json.loads(table.schema.metadata[b"bucolic.clip"])
+    return clip
 
 
 def _short(value: object) -> str:

@@ -43,7 +43,7 @@ from bucolic.data.display import (
     show,
     stored_size,
 )
-from bucolic.data.tables import read_table, write_table
+from bucolic.data.tables import ROWS_PER_GROUP, read_table, write_records
 
 VERSION = "3"
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -61,7 +61,7 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRow:
     """One row of the index."""
 
@@ -159,14 +159,15 @@ def decoded(content: bytes, make: Make[Made], decode_px: int | None = None) -> M
 
 def write_index(folder: Path, rows: Iterable[ImageRow]) -> None:
     """Write index.parquet, ordered by image id."""
-    records = [asdict(row) for row in sorted(rows, key=lambda row: row.image_id)]
-    write_table(folder / "index.parquet", pa.Table.from_pylist(records, schema=SCHEMA))
+    ordered = sorted(rows, key=lambda row: row.image_id)
+    write_records(folder / "index.parquet", SCHEMA, map(asdict, ordered))
 
 
 def read_index(folder: Path) -> list[ImageRow]:
     """Read index.parquet; DataError where it is missing, of another format, or edited."""
     table = read_table(folder / "index.parquet", "images", VERSION)
-    rows = [ImageRow(**record) for record in table.to_pylist()]
+    batches = table.to_batches(max_chunksize=ROWS_PER_GROUP)
+    rows = [ImageRow(**record) for batch in batches for record in batch.to_pylist()]
     if strange := [r for r in rows if not (r.sha256 is None or SHA256.fullmatch(r.sha256))]:
         raise DataError(
             f"{folder / 'index.parquet'}: image {strange[0].image_id}: {strange[0].sha256!r} is no "

@@ -6,7 +6,7 @@ stands beside the lists is parsed. Whoever reads the records parses some thousan
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from mmap import MADV_DONTNEED, mmap
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from bucolic.base.engine import chunked
 from bucolic.base.errors import DataError
 
 PACKED = {
@@ -40,19 +41,50 @@ class CutFile:
     head: Any
     lists: Mapping[str, msgspec.Raw | bytes]
 
-    def records(self, key: str) -> Sequence[msgspec.Raw | bytes]:
-        """The records of a list, each as JSON in UTF-8, without a copy where that can be."""
+    def count(self, key: str) -> int:
+        """How many records a list has."""
+        count = len(records_of(self.lists[key]))
+        self.forget()
+        return count
+
+    def batches(self, key: str, size: int) -> Iterator[bytes]:
+        """The records of a list, `size` at once, as a list of JSON in UTF-8.
+
+        Of the file no more is in memory than a batch, but while ends of records are looked for.
+        """
+        part = self.lists[key]
         try:
-            return msgspec.json.decode(self.lists[key], type=list[msgspec.Raw])
+            spans = _spans(part, size)
         except msgspec.DecodeError:  # a number that json takes and the standard does not
-            return [json.dumps(record).encode() for record in json.loads(bytes(self.lists[key]))]
-        finally:
+            for batch in chunked(json.loads(bytes(part)), size):
+                yield json.dumps(batch).encode()
+            return
+        for start, end in spans:
             self.forget()
+            yield b"[" + bytes(memoryview(part)[start:end]) + b"]"
 
     def forget(self) -> None:
         """Hand back the memory of what has been read of a mapped file; the file has it still."""
         if isinstance(self.content, mmap):
             self.content.madvise(MADV_DONTNEED)
+
+
+def records_of(part: msgspec.Raw | bytes) -> Sequence[msgspec.Raw | bytes]:
+    """The records of a list of JSON, each as JSON in UTF-8, without a copy where that can be."""
+    try:
+        return msgspec.json.decode(part, type=list[msgspec.Raw])
+    except msgspec.DecodeError:  # as above
+        return [json.dumps(record).encode() for record in json.loads(bytes(part))]
+
+
+def _spans(part: msgspec.Raw | bytes, size: int) -> list[tuple[int, int]]:
+    """Where each batch of a list's records begins and ends, in bytes."""
+    records: list[msgspec.Raw] = msgspec.json.decode(part, type=list[msgspec.Raw])
+    base, batches = _address(part), chunked(records, size)
+    return [
+        (_address(first) - base, _address(last) - base + len(memoryview(last)))
+        for first, *_, last in ((*batch[:1], *batch[-1:]) for batch in batches)
+    ]
 
 
 def read_json(path: Path) -> Any:

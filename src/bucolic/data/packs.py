@@ -15,20 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 from bucolic.base.files import this_process
 
 HEAD = struct.Struct(">HI32s")
-
-
-class _Place(NamedTuple):
-    """Where a record's name begins, and how long name and content are."""
-
-    pack: Path
-    start: int
-    name_size: int
-    content_size: int
+LONGEST_PACK_BYTES = 1 << 48  # no file system has longer ones
 
 
 class Packs:
@@ -40,8 +31,10 @@ class Packs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = Lock()
-        self._places: dict[str, _Place] | None = None
-        self._own: tuple[Path, int, int] | None = None  # pack, descriptor, length
+        self._packs: list[Path] = []
+        # Number of its pack, and the place in it: one number, since there are many.
+        self._places: dict[str, int] | None = None
+        self._own: tuple[int, int, int] | None = None  # number, descriptor, length
 
     def __reduce__(self) -> tuple[type["Packs"], tuple[Path]]:
         """By its folder: each process opens it for itself."""
@@ -60,45 +53,56 @@ class Packs:
         place = self._known().get(name)
         if place is None:
             return None
-        size = HEAD.size + place.name_size + place.content_size
-        with place.pack.open("rb", buffering=0) as file:
-            file.seek(place.start)
-            whole = file.read(size) or b""
-        digest = HEAD.unpack_from(whole)[2] if len(whole) == size else None
-        body = whole[HEAD.size :]
-        if digest == hashlib.sha256(body).digest():
-            return body[place.name_size :]
-        self._known().pop(name, None)
-        return None
+        content = self._content(*divmod(place, LONGEST_PACK_BYTES))
+        if content is None:
+            self._known().pop(name, None)
+        return content
 
     def add(self, name: str, content: bytes) -> None:
         """Keep a content."""
         body = name.encode() + content
-        sizes = len(body) - len(content), len(content)
-        record = HEAD.pack(*sizes, hashlib.sha256(body).digest()) + body
+        name_size = len(body) - len(content)
+        record = HEAD.pack(name_size, len(content), hashlib.sha256(body).digest()) + body
         places = self._known()
         with self._lock:
-            pack, descriptor, start = self._own or self._new_pack()
+            number, descriptor, start = self._own or self._new_pack()
             self._own = None  # nothing is appended behind half a record
             try:
                 _write_all(descriptor, record)
             except OSError as error:
                 os.close(descriptor)
-                raise OSError(error.errno, error.strerror, str(pack)) from None
-            self._own = pack, descriptor, start + len(record)
-        places[name] = _Place(pack, start, *sizes)
+                raise OSError(error.errno, error.strerror, str(self._packs[number])) from None
+            self._own = number, descriptor, start + len(record)
+        places[name] = number * LONGEST_PACK_BYTES + start
 
-    def _new_pack(self) -> tuple[Path, int, int]:
+    def _content(self, number: int, start: int) -> bytes | None:
+        """That of the record which begins there; None where it is not whole."""
+        with self._packs[number].open("rb") as file:
+            file.seek(start)
+            head = file.read(HEAD.size)
+            if len(head) < HEAD.size:
+                return None
+            name_size, content_size, digest = HEAD.unpack(head)
+            body = file.read(name_size + content_size)
+        return body[name_size:] if digest == hashlib.sha256(body).digest() else None
+
+    def _new_pack(self) -> tuple[int, int, int]:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{time.time_ns():020d}-{this_process()}.pack"
-        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), 0
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._packs.append(path)
+        return len(self._packs) - 1, descriptor, 0
 
-    def _known(self) -> dict[str, _Place]:
+    def _known(self) -> dict[str, int]:
         """Where each name is; looked for once."""
         with self._lock:
             if self._places is None:
-                packs = sorted(self._folder.glob("*.pack"))
-                self._places = {name: place for pack in packs for name, place in _records(pack)}
+                self._packs = sorted(self._folder.glob("*.pack"))
+                self._places = {
+                    name: number * LONGEST_PACK_BYTES + start
+                    for number, pack in enumerate(self._packs)
+                    for name, start in _records(pack)
+                }
             return self._places
 
 
@@ -109,8 +113,8 @@ def _write_all(descriptor: int, record: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _records(pack: Path) -> Iterator[tuple[str, _Place]]:
-    """Names and places of a pack's records; contents are not looked at."""
+def _records(pack: Path) -> Iterator[tuple[str, int]]:
+    """Names of a pack's records, and where they begin; contents are not looked at."""
     with pack.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = 0
@@ -120,6 +124,6 @@ def _records(pack: Path) -> Iterator[tuple[str, _Place]]:
             end = start + HEAD.size + name_size + content_size
             if end > size:
                 return
-            yield name.decode(errors="replace"), _Place(pack, start, name_size, content_size)
+            yield name.decode(errors="replace"), start
             file.seek(end)
             start = end

@@ -6,7 +6,7 @@ numbers or to say which record it is.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from bucolic.base.errors import DataError
 from bucolic.data.coco import Kind, SourceSplit
-from bucolic.data.json_file import CutFile, cut_json, parse_json
+from bucolic.data.json_file import CutFile, cut_json, parse_json, records_of
 from bucolic.data.names import FileName
 
 BATCH = 8192
@@ -86,29 +86,25 @@ def batches(
     """
     if part not in document.file.lists:
         raise document.error(f"it holds no list {part!r}: check dataset.root in params.yaml")
-    cut = document.file.records(part)
-    for start in range(0, len(cut), BATCH):
-        batch = cut[start : start + BATCH]
-        joined = b"[" + b",".join(batch) + b"]"
-        document.file.forget()
+    for number, batch in enumerate(document.file.batches(part, BATCH)):
         if document.is_new:
-            parse_json(joined, document.told)
+            parse_json(batch, document.told)
         try:
-            yield records.validate_json(joined)
+            yield records.validate_json(batch)
         except ValidationError:
-            yield _carefully(document, part, start, batch, records)
+            yield _carefully(document, part, number * BATCH, batch, records)
 
 
 def _carefully(
     document: Document,
     part: str,
     start: int,
-    batch: Sequence[Any],
+    batch: bytes,
     records: TypeAdapter[list[Record]],
 ) -> list[Record]:
     """The records of a batch that begins at `start`, each by itself."""
     found: list[Record] = []
-    for place, record in enumerate(batch, start):
+    for place, record in enumerate(records_of(batch), start):
         content = parse_json(bytes(record), document.told)
         try:
             found += _validated(records, content)

@@ -18,21 +18,26 @@ One row an image, ordered by image id; format version 2 in the schema metadata:
 A subject's centre is in pixels of the annotated size, and null where no instance is known.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from sys import intern
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from bucolic.base.errors import DataError
 from bucolic.data.captions import IMAGES
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import SplitName
 from bucolic.data.squares import Subject
-from bucolic.data.tables import read_table, write_table
+from bucolic.data.tables import ROWS_PER_GROUP, read_table, write_tables
 
 VERSION = "2"
+ROWS_AT_ONCE = 1024  # as Python's own objects, which take ten times as much
 SCHEMA = pa.schema(
     [
         IMAGES.field("image_id"),
@@ -47,7 +52,7 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SelectedImage:
     """One row of the selection."""
 
@@ -57,10 +62,49 @@ class SelectedImage:
     subject: Subject | None = None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What the selection says of some of its images, as columns: objects would take far more.
+
+    Attributes:
+        splits: by image id.
+        subjects: likewise, where they are known.
+        image_ids: of each caption, int64 [m], ordered by it and then by the caption's id.
+        caption_ids: int64 [m].
+        texts: m of them, or none where they are not asked for.
+    """
+
+    splits: dict[int, SplitName]
+    subjects: dict[int, Subject]
+    image_ids: NDArray[np.int64]
+    caption_ids: NDArray[np.int64]
+    texts: list[str]
+
+
+def read_chosen(path: Path, images: Collection[int], *, with_texts: bool = False) -> Chosen:
+    """Read what the selection says of the images with these ids; see `iterate_selection`."""
+    splits, subjects = dict[int, SplitName](), dict[int, Subject]()
+    image_ids, caption_ids, texts = array("q"), array("q"), list[str]()
+    for row in iterate_selection(path, without=("keywords",)):
+        number = row.image.image_id
+        if number not in images:
+            continue
+        splits[number] = row.split
+        if row.subject is not None:
+            subjects[number] = row.subject
+        for caption in row.image.captions:
+            image_ids.append(number)
+            caption_ids.append(caption.caption_id)
+            if with_texts:
+                texts.append(caption.text)
+    of_image, ids = (np.array(column, np.int64) for column in (image_ids, caption_ids))
+    return Chosen(splits, subjects, of_image, ids, texts)
+
+
 def write_selection(
     path: Path,
     images: pa.Table,
-    captions: pa.ListArray,
+    captions_of: Callable[[slice], pa.ListArray],
     splits: Sequence[SplitName],
     keywords: Sequence[Sequence[str]],
     subjects: Sequence[Subject | None],
@@ -70,33 +114,56 @@ def write_selection(
     Args:
         path: where to.
         images: columns of data/captions.py, ordered by image id.
-        captions: for each image the list of (caption_id, text).
+        captions_of: of the images at some places, for each the list of (caption_id, text).
         splits: for each image.
         keywords: for each image, sorted.
         subjects: for each image, where one is known.
     """
-    columns = {name: images[name] for name in images.column_names}
-    columns |= {"split": splits, "captions": captions, "keywords": keywords}
-    columns |= {
-        f"subject_{axis}": [subject and getattr(subject, axis) for subject in subjects]
-        for axis in ("x", "y")
-    }
-    write_table(path, pa.table(columns, schema=SCHEMA))
+
+    def part(at: slice) -> pa.Table:
+        columns = {name: images[name][at] for name in images.column_names}
+        columns |= {"split": splits[at], "captions": captions_of(at), "keywords": keywords[at]}
+        for axis in ("x", "y"):
+            columns[f"subject_{axis}"] = [
+                subject and getattr(subject, axis) for subject in subjects[at]
+            ]
+        return pa.table(columns, schema=SCHEMA)
+
+    starts = range(0, max(len(images), 1), ROWS_PER_GROUP)
+    parts = (part(slice(start, start + ROWS_PER_GROUP)) for start in starts)
+    write_tables(path, SCHEMA, parts)
 
 
-def read_selection(path: Path) -> list[SelectedImage]:
-    """Read the selection; DataError where the file is missing, of another format, or edited."""
-    table = read_table(path, "selection", VERSION)
-    try:
-        return [_selected(record) for record in table.to_pylist()]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: {error}: run the filter stage again") from None
+def read_selection(path: Path, *, without: Collection[str] = ()) -> list[SelectedImage]:
+    """The selection as a list; see `iterate_selection`."""
+    return list(iterate_selection(path, without=without))
+
+
+def iterate_selection(path: Path, *, without: Collection[str] = ()) -> Iterator[SelectedImage]:
+    """Read the selection row by row.
+
+    Args:
+        path: the file.
+        without: of "captions" and "keywords", what is not looked at and left empty.
+
+    Raises:
+        DataError: the file is missing, of another format, or edited.
+    """
+    table = read_table(path, "selection", VERSION, without=without)
+    for rows in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        for record in rows.to_pylist():
+            try:
+                yield _selected(dict.fromkeys(without, ()) | record)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{path}: {error}: run the filter stage again") from None
 
 
 def _selected(record: dict[str, Any]) -> SelectedImage:
     captions = tuple(Caption(**caption) for caption in record.pop("captions"))
-    split, keywords = record.pop("split"), tuple(record.pop("keywords"))
+    split = cast("SplitName", intern(record.pop("split")))
+    keywords = tuple(record.pop("keywords"))
     x, y = record.pop("subject_x"), record.pop("subject_y")
+    record["source_split"] = intern(record["source_split"])  # once, and not in every row
     image = CaptionedImage(**record, captions=captions)
     return SelectedImage(image, split, keywords, _subject(x, y, image))
 

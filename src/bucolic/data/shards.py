@@ -46,7 +46,7 @@ from bucolic.base.space import free_memory_bytes, require_space
 from bucolic.data.coco import Caption
 from bucolic.data.embeddings import Vectors
 from bucolic.data.split import SplitName
-from bucolic.data.tables import read_table, write_table
+from bucolic.data.tables import read_table, write_records
 
 VERSION = 1
 MEMBERS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # by format, what WebDataset decodes
@@ -84,7 +84,7 @@ class Written:
     captions: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShardRow:
     """What became of one image; see the module's docstring."""
 
@@ -180,8 +180,8 @@ def write_index(folder: Path, index: ShardIndex) -> None:
 
 def write_rows(folder: Path, rows: Iterable[ShardRow]) -> None:
     """Write rows.parquet, ordered by image id."""
-    records = [asdict(row) for row in sorted(rows, key=lambda row: row.image_id)]
-    write_table(folder / "rows.parquet", pa.Table.from_pylist(records, schema=ROWS_SCHEMA))
+    ordered = sorted(rows, key=lambda row: row.image_id)
+    write_records(folder / "rows.parquet", ROWS_SCHEMA, map(asdict, ordered))
 
 
 def read_rows(folder: Path) -> list[ShardRow]:

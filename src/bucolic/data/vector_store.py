@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from bucolic.base.errors import DataError, as_transient
 from bucolic.base.files import fingerprint
@@ -31,17 +31,6 @@ class VectorStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    def find(self, keys: Sequence[str]) -> dict[str, Vectors]:
-        """The stored vectors, float32 [e] each, of those keys that are there."""
-        wanted = pa.array(sorted(set(keys)), pa.string())
-        found: dict[str, Vectors] = {}
-        for path in sorted(self._folder.glob("part-*.parquet")):
-            table = self._read(path)
-            if table is not None:
-                table = table.filter(pc.is_in(table["key"], value_set=wanted))
-                found.update(zip(table["key"].to_pylist(), to_numpy(table["vector"]), strict=True))
-        return found
 
     def add(self, keys: Sequence[str], vectors: Vectors) -> None:
         """Add one part: as many keys as rows of the float32 [n, e] vectors."""
@@ -67,27 +56,61 @@ class VectorStore:
         Returns:
             The vectors, float32 [n, e], and how many were computed.
         """
-        found = self.find(keys)
-        first = {key: place for place, key in reversed(list(enumerate(keys)))}
-        missing = order(sorted(place for key, place in first.items() if key not in found))
+        if not keys:
+            return next(compute([[]])), 0
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        rows = np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
+        _, firsts = np.unique(rows, return_index=True)
+        found = _Gathered(len(numbers))
+        for kept, vectors in self._parts():
+            known = [place for place, key in enumerate(kept) if key in numbers]
+            found.put([numbers[kept[place]] for place in known], vectors[known])
+        missing = order(firsts[~found.there].tolist())
         parts = [missing[at : at + ITEMS_PER_PART] for at in range(0, len(missing), ITEMS_PER_PART)]
         progress = Progress("embedded", len(missing))
         for places, vectors in zip(parts, compute(parts), strict=True):
-            part_keys = [keys[place] for place in places]
-            self.add(part_keys, vectors)
-            found.update(zip(part_keys, vectors, strict=True))
+            self.add([keys[place] for place in places], vectors)
+            found.put(rows[places], vectors)
             progress.add(len(places))
         progress.close()
-        if not keys:
-            return next(compute([[]])), 0
-        return np.stack([found[key] for key in keys]), len(missing)
+        return found.at(rows), len(missing)
 
-    @staticmethod
-    def _read(path: Path) -> pa.Table | None:
-        try:
-            return read_table(path, "vectors", VERSION)
-        except (DataError, OSError) as error:
-            if passing := as_transient(error, str(path)):
-                raise passing from None
-            logger.warning("left out of the embedding store: %s", error)
-            return None
+    def _parts(self) -> Iterator[tuple[list[str], Vectors]]:
+        """Keys and vectors of each part that can be read."""
+        yield from filter(None, map(_read_part, sorted(self._folder.glob("part-*.parquet"))))
+
+
+def _read_part(path: Path) -> tuple[list[str], Vectors] | None:
+    try:
+        table = read_table(path, "vectors", VERSION)
+    except (DataError, OSError) as error:
+        if passing := as_transient(error, str(path)):
+            raise passing from None
+        logger.warning("left out of the embedding store: %s", error)
+        return None
+    return table["key"].to_pylist(), to_numpy(table["vector"])
+
+
+class _Gathered:
+    """Vectors by number, each once in memory.
+
+    Attributes:
+        there: bool [n], which of them were put.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.there = np.zeros(count, bool)
+        self._vectors: Vectors | None = None
+
+    def put(self, numbers: Sequence[int] | NDArray[np.int64], vectors: Vectors) -> None:
+        """Take vectors float32 [k, e] of these numbers."""
+        if self._vectors is None:  # how wide they are is known by now
+            self._vectors = np.empty((len(self.there), vectors.shape[1]), np.float32)
+        self._vectors[numbers] = vectors
+        self.there[numbers] = True
+
+    def at(self, rows: NDArray[np.int64]) -> Vectors:
+        """Float32 [r, e]: the vector of each of these numbers, all of which are among them."""
+        assert self._vectors is not None
+        # As many are all of them, in the order in which they were numbered.
+        return self._vectors if len(rows) == len(self.there) else self._vectors[rows]

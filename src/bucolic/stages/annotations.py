@@ -185,5 +185,5 @@ def _copied(files: Iterable[_File], folder: Path, counts: dict[str, int]) -> Ite
         elif file.kind == "attributes":
             attributes_of(document)
         has_records = "annotations" in document.file.lists
-        counts[path.name] = len(document.file.records("annotations")) if has_records else 0
+        counts[path.name] = document.file.count("annotations") if has_records else 0
         yield document

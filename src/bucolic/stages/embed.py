@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from bucolic.base.errors import ParamsError
 from bucolic.base.files import fingerprint, replacing
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
-from bucolic.data.coco import Caption
 from bucolic.data.display import VERSION as DISPLAY_VERSION
 from bucolic.data.embeddings import (
     SAME_TOWERS,
@@ -27,7 +26,7 @@ from bucolic.data.embeddings import (
 )
 from bucolic.data.images import ImageRow, decoded, read_index
 from bucolic.data.original_store import OriginalStore
-from bucolic.data.selection import SelectedImage, read_selection
+from bucolic.data.selection import Chosen, read_chosen
 from bucolic.data.squares import Cropping, Subject
 from bucolic.data.vector_store import VectorStore
 from bucolic.seeing.clip.config import ClipConfig
@@ -76,13 +75,13 @@ def embed(
     towers = load_towers(clip, runtime.engine.device_of(choose_device(runtime.device)))
     folder = fingerprint([towers.provenance[key] for key in STORE_KEY])
     store = runtime.cache / "embeddings" / folder
-    chosen = {row.image.image_id: row for row in read_selection(selection)}
-    pictures = _pictures(images, chosen, shard)
+    rows = [row for row in read_index(images) if row.status == "ok"]
+    chosen = read_chosen(selection, {row.image_id for row in rows}, with_texts=True)
+    pictures = [_Picture(row, chosen.subjects.get(row.image_id), shard) for row in rows]
     image_rows, new_images = _embed_images(pictures, towers, store, runtime)
-    captions = _captions_of(chosen, image_rows.image_ids.tolist())
     with products_in("fp32"):
-        cosine = _cosine_to_fp32(pictures, captions, towers, runtime)
-    caption_rows, new_captions = _embed_captions(captions, towers, store, runtime)
+        cosine = _cosine_to_fp32(pictures, chosen.texts, towers, runtime)
+    caption_rows, new_captions = _embed_captions(chosen, towers, store, runtime)
     with replacing(out) as partial:
         partial.mkdir()
         write_images(partial / "images.parquet", image_rows, towers.provenance)
@@ -94,7 +93,7 @@ def embed(
     return replace(summary, details=details, engine=runtime.engine.name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """What the towers see of one original.
 
@@ -119,15 +118,6 @@ class _Picture:
             originals.read(self.row),
             lambda picture, _: towers.preprocess(self.cropping.cut(picture, self.subject)),
         )
-
-
-def _pictures(
-    folder: Path, chosen: Mapping[int, SelectedImage], cropping: Cropping
-) -> list[_Picture]:
-    """Those of the images that are ok, in the order of their ids."""
-    subjects = {number: row.subject for number, row in chosen.items()}
-    rows = [row for row in read_index(folder) if row.status == "ok"]
-    return [_Picture(row, subjects.get(row.image_id), cropping) for row in rows]
 
 
 def _embed_images(
@@ -197,7 +187,7 @@ def _seen(pictures: Sequence[_Picture], towers: "Towers", cache: Path, workers: 
 
 def _cosine_to_fp32(
     pictures: Sequence[_Picture],
-    captions: Sequence[tuple[int, Caption]],
+    texts: Sequence[str],
     towers: "Towers",
     runtime: Runtime,
 ) -> float | None:
@@ -209,9 +199,11 @@ def _cosine_to_fp32(
     if towers.provenance["precision"] == "fp32":
         return None
     compared = pictures[:COMPARED]
-    texts = [caption.text for _, caption in captions[:COMPARED]]
     in_bf16, in_fp32 = (
-        _unit(_seen(compared, made, runtime.cache, runtime.workers), made.embed_texts(texts))
+        _unit(
+            _seen(compared, made, runtime.cache, runtime.workers),
+            made.embed_texts(texts[:COMPARED]),
+        )
         for made in (towers, towers.in_precision("fp32"))
     )
     cosine = float((in_bf16 * in_fp32).sum(axis=1).min(initial=1.0))
@@ -229,18 +221,10 @@ def _unit(*vectors: Vectors) -> Vectors:
     return unit
 
 
-def _captions_of(
-    chosen: Mapping[int, SelectedImage], image_ids: Sequence[int]
-) -> list[tuple[int, Caption]]:
-    """The captions of those images, each with its image's id."""
-    images = [chosen[number].image for number in image_ids if number in chosen]
-    return [(image.image_id, caption) for image in images for caption in image.captions]
-
-
 def _embed_captions(
-    captions: Sequence[tuple[int, Caption]], towers: "Towers", store: Path, runtime: Runtime
+    chosen: Chosen, towers: "Towers", store: Path, runtime: Runtime
 ) -> tuple[CaptionEmbeddings, int]:
-    texts = tuple(caption.text for _, caption in captions)
+    texts = chosen.texts
     keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
     def compute(parts: Iterable[list[int]]) -> Iterator[Vectors]:
@@ -253,9 +237,7 @@ def _embed_captions(
         return [places[place] for place in np.argsort(lengths, kind="stable")]
 
     vectors, new = VectorStore(store / "captions").complete(keys, compute, by_length)
-    caption_ids = np.array([caption.caption_id for _, caption in captions], np.int64)
-    image_ids = np.array([image_id for image_id, _ in captions], np.int64)
-    return CaptionEmbeddings(caption_ids, image_ids, texts, vectors), new
+    return CaptionEmbeddings(chosen.caption_ids, chosen.image_ids, texts, vectors), new
 
 
 def _summarise(images: int, captions: int, new: int, towers: "Towers") -> Summary:

@@ -82,6 +82,7 @@ class FilterConfig(Section):
         return self
 
 
+@exact_memory()
 def select_images(
     annotations: Path,
     out: Path,
@@ -103,25 +104,25 @@ def select_images(
         DataError: the annotations cannot be used, or the theme leaves a split without any image;
             the message gives the counts.
     """
-    with exact_memory():
-        read = read_captions(annotations)
+    read = read_captions(annotations)
     junk = junk_in(read.captions["text"])
     if config.drop_junk_captions:
         read = read.without(junk)
     shown = shown_categories(annotations, config)
     why, theme = themed(read, shown.images, config)
     rows = licensed(read, theme, config)
-    images, captions = read.images.take(rows), read.captions_of(rows)
+    images = read.images.take(rows)
     splits = _splits_of(images, config, held_out="val2017" in present_splits(annotations))
     _require_every_split(Counter(splits), config)
     subjects = _subjects(images, shown.boxes)
-    write_selection(out, images, captions, splits, _keywords_of(rows, why), subjects)
+    keywords, captions_of = _keywords_of(rows, why), read.captions_by_image(rows)
+    write_selection(out, images, captions_of, splits, keywords, subjects)
     write_attribution(attribution, images, read.licences)
     figures = {
         "considered": len(read.images),
         "selected": len(images),
         "splits": {name: splits.count(name) for name in SPLITS},
-        "captions": len(captions.values),
+        "captions": int(np.isin(read.captions["image_row"].to_numpy(), rows).sum()),
         "junk_captions": len(junk),
     }
     details = {

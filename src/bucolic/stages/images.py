@@ -80,7 +80,7 @@ def get_images(
         TransientError: images could not be fetched now, also on a second try; all others were,
             and are kept.
     """
-    chosen = read_selection(selection)
+    chosen = read_selection(selection, without=("captions", "keywords"))
     images = [row.image for row in chosen]
     source = read_source(root)
     if isinstance(source, MeadowSource):
@@ -136,7 +136,7 @@ class _Keeper:
         self._originals.sweep()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Outcome:
     """What became of one image.
 

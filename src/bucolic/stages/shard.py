@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,18 @@ from bucolic.base.runtime import Runtime
 from bucolic.data.coco import Caption
 from bucolic.data.duplicates import Placed
 from bucolic.data.embeddings import (
-    CaptionEmbeddings,
-    ImageEmbeddings,
+    StoredEmbeddings,
     Vectors,
-    read_embeddings,
+    check_same_towers,
     rows_of,
+    to_numpy,
 )
 from bucolic.data.images import ImageRow, decoded
 from bucolic.data.images import read_index as read_images
 from bucolic.data.near_duplicates import Look, Pixels, looks_at
 from bucolic.data.original_store import OriginalStore
 from bucolic.data.repeats import Accounts, Pictures, account_for, require_apart
-from bucolic.data.selection import SelectedImage, read_selection
+from bucolic.data.selection import Chosen, read_chosen
 from bucolic.data.shards import (
     Sample,
     ShardIndex,
@@ -85,15 +86,13 @@ def shard(
         DataError: an input is missing, of another format, or made with different towers; or a
             split has no image, or none that is not a copy.
     """
-    image_vectors, captions, clip = read_embeddings(embeddings)
-    chosen = {row.image.image_id: row for row in read_selection(selection)}
-    subjects = {number: row.subject for number, row in chosen.items()}
-    threads = runtime.engine.threads(runtime.workers)
-    pictures = _Pictures(config, runtime.cache, subjects, threads)
-    joined = _Joined(image_vectors, captions)
+    joined = _Joined(embeddings)
     good = [row for row in read_images(images) if row.status == "ok"]
-    _require_one_selection(good, chosen, image_vectors, captions)
-    placed = [Placed(row.image_id, str(row.sha256), chosen[row.image_id].split) for row in good]
+    chosen = read_chosen(selection, {row.image_id for row in good})
+    joined.require_same(good, chosen)
+    threads = runtime.engine.threads(runtime.workers)
+    pictures = _Pictures(config, runtime.cache, chosen.subjects, threads)
+    placed = [Placed(row.image_id, str(row.sha256), chosen.splits[row.image_id]) for row in good]
     compared = _compared(good, pictures, runtime.engine)
     accounts = account_for(placed, compared)
     with replacing(out) as folder:
@@ -107,7 +106,7 @@ def shard(
             entries[name] = _packed(tars, len(rows), pictures, runtime.engine)
         for torn in folder.glob(".*.tmp"):  # of workers that were killed: none writes any more
             torn.unlink()
-        write_index(folder, ShardIndex(config.size_px, clip, entries))
+        write_index(folder, ShardIndex(config.size_px, joined.clip, entries))
         write_rows(folder, accounts.rows)
         require_apart(_in_tars(folder, entries, placed), compared)
     return replace(_summarise(entries, accounts), engine=runtime.engine.name)
@@ -132,28 +131,6 @@ def _summarise(entries: Mapping[str, dict[str, Any]], accounts: Accounts) -> Sum
     return Summary(Rows(into, out, into - out), figures, details=accounts.details)
 
 
-def _require_one_selection(
-    rows: Sequence[ImageRow],
-    chosen: Mapping[int, SelectedImage],
-    images: ImageEmbeddings,
-    captions: CaptionEmbeddings,
-) -> None:
-    """Images, embeddings and selection must be of the same files and captions, not just ids."""
-    expected = [
-        (row.image_id, caption.caption_id)
-        for row in rows
-        for caption in (chosen[row.image_id].image.captions if row.image_id in chosen else ())
-    ]
-    found = list(zip(captions.image_ids.tolist(), captions.caption_ids.tolist(), strict=True))
-    files = {(row.image_id, row.sha256) for row in rows}
-    embedded = set(zip(images.image_ids.tolist(), images.sha256, strict=True))
-    if files != embedded or expected != found or not files:
-        raise DataError(
-            "data/selection.parquet, data/images and data/embeddings are not of the same images "
-            "and captions: run dvc repro"
-        )
-
-
 class _Pictures:
     """The square of each image: as the images stage kept it, else made of its original."""
 
@@ -161,7 +138,7 @@ class _Pictures:
         self,
         framing: Framing,
         cache: Path,
-        subjects: Mapping[int, Subject | None],
+        subjects: Mapping[int, Subject],
         threads: int,
     ) -> None:
         self.format = framing.format
@@ -187,7 +164,7 @@ class _Pictures:
         return self._square(self._squares.packed, row)
 
     def _square(self, store: SquareStore, row: ImageRow) -> bytes:
-        digest, subject = str(row.sha256), self._subjects[row.image_id]
+        digest, subject = str(row.sha256), self._subjects.get(row.image_id)
         if (kept := store.find(digest, subject)) is not None:
             return kept
         make = partial(self._squares.make, subject=subject)
@@ -261,23 +238,47 @@ def _packed(
 
 
 class _Joined:
-    """Vectors and captions of images, which belong together by id."""
+    """Vectors and captions of images, which belong together by id, read for some at a time."""
 
-    def __init__(self, images: ImageEmbeddings, captions: CaptionEmbeddings) -> None:
-        self._images, self._captions = images, captions
+    def __init__(self, folder: Path) -> None:
+        self._images = StoredEmbeddings(folder / "images.parquet")
+        self._captions = StoredEmbeddings(folder / "captions.parquet")
+        self.clip = self._images.clip
+        check_same_towers(self.clip, self._captions.clip, f"{folder}/captions.parquet")
+
+    def require_same(self, rows: Sequence[ImageRow], chosen: Chosen) -> None:
+        """Images, embeddings and selection must be of the same files and captions, not just ids.
+
+        Raises:
+            DataError: they are not.
+        """
+        embedded = zip(self._images.ids("image_id").tolist(), self._images.digests(), strict=True)
+        if (
+            not rows
+            or [(row.image_id, row.sha256) for row in rows] != list(embedded)
+            or not np.array_equal(self._captions.ids("image_id"), chosen.image_ids)
+            or not np.array_equal(self._captions.ids("caption_id"), chosen.caption_ids)
+            or len(chosen.splits) != len(rows)
+        ):
+            raise DataError(
+                "data/selection.parquet, data/images and data/embeddings are not of the same "
+                "images and captions: run dvc repro"
+            )
 
     def of(self, rows: Sequence[ImageRow]) -> list[_Belongings]:
-        """What belongs to each image."""
+        """What belongs to each image; ids ascend."""
         ids = np.array([row.image_id for row in rows], np.int64)
-        vectors = self._images.vectors[rows_of(self._images.image_ids, ids)]
-        firsts = np.searchsorted(self._captions.image_ids, ids, side="left")
-        lasts = np.searchsorted(self._captions.image_ids, ids, side="right")
-        places = [slice(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True)]
+        images = self._images.at(rows_of(self._images.ids("image_id"), ids))
+        of_image = self._captions.ids("image_id")
+        firsts, lasts = (np.searchsorted(of_image, ids, side) for side in ("left", "right"))
+        ranges = map(np.arange, firsts.tolist(), lasts.tolist())
+        captions = self._captions.at(np.concatenate([np.empty(0, np.int64), *ranges]))
+        texts = zip(captions["caption_id"].to_pylist(), captions["text"].to_pylist(), strict=True)
+        told = list(starmap(Caption, texts))
+        vectors = to_numpy(captions["vector"])
+        ends = (lasts - firsts).cumsum()
+        places = [slice(int(a), int(b)) for a, b in zip(ends - (lasts - firsts), ends, strict=True)]
         return [
-            _Belongings(self._captions_at(at), vector, self._captions.vectors[at])
-            for vector, at in zip(vectors, places, strict=True)
+            _Belongings(tuple(told[at]), vector, vectors[at])
+            for vector, at in zip(to_numpy(images["vector"]), places, strict=True)
         ]
-
-    def _captions_at(self, places: slice) -> tuple[Caption, ...]:
-        ids, texts = self._captions.caption_ids[places], self._captions.texts[places]
-        return tuple(Caption(int(i), text) for i, text in zip(ids, texts, strict=True))

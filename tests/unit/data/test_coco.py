@@ -50,7 +50,7 @@ def changed(folder: Path, change: Any) -> Path:
 
 def images_in(read: CaptionedImages) -> list[CaptionedImage]:
     """What was read, as objects."""
-    captions = read.captions_of(np.arange(len(read.images))).to_pylist()
+    captions = read.captions_by_image(np.arange(len(read.images)))(slice(None)).to_pylist()
     return [
         CaptionedImage(**record, captions=tuple(Caption(**caption) for caption in of_image))
         for record, of_image in zip(read.images.to_pylist(), captions, strict=True)

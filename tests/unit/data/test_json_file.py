@@ -19,7 +19,10 @@ KEYS = ("images", "annotations", "categories")
 def records(content: bytes | mmap) -> tuple[object, dict[str, list[object]]]:
     """The head and, parsed, the records of a cut file."""
     file = cut_json(content, KEYS, "f.json")
-    return file.head, {k: [json.loads(bytes(r)) for r in file.records(k)] for k in file.lists}
+    return file.head, {
+        key: [record for batch in file.batches(key, 2) for record in json.loads(batch)]
+        for key in file.lists
+    }
 
 
 @pytest.mark.parametrize("indent", [None, 3])
