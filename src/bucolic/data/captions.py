@@ -34,7 +34,7 @@ from bucolic.data.records import (
     open_document,
     require_unique,
 )
-from bucolic.data.tables import exact_memory, in_one_piece
+from bucolic.data.tables import exact_memory, give_back_memory, in_one_piece
 
 LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
 IMAGES = pa.schema(
@@ -100,7 +100,7 @@ class CaptionedImages:
 
     Attributes:
         images: columns IMAGES, a row an image, ordered by image id.
-        captions: caption_id int64, image_row int64 (a row of `images`), text string; in no order.
+        captions: caption_id int64, image_row int32 (a row of `images`), text string; in no order.
             Stray whitespace and newlines inside texts are collapsed.
         licences: name and address of each licence, by the id that images have it by.
         left_out: how much stands in the files and is of no use, under the names of LEFT_OUT.
@@ -115,9 +115,9 @@ class CaptionedImages:
         """The same without the captions at some places, and without images that had no other."""
         captions = self.captions.filter(_all_but(places, len(self.captions)))
         kept = np.unique(captions["image_row"].to_numpy())
-        rows = pa.array(np.searchsorted(kept, captions["image_row"].to_numpy()))
+        rows = np.searchsorted(kept, captions["image_row"].to_numpy()).astype(np.int32)
         place = captions.schema.get_field_index("image_row")
-        captions = captions.set_column(place, "image_row", rows)
+        captions = captions.set_column(place, "image_row", pa.array(rows))
         return replace(self, images=self.images.take(kept), captions=captions)
 
     def captions_by_image(self, rows: np.ndarray) -> Callable[[slice], pa.ListArray]:
@@ -128,7 +128,7 @@ class CaptionedImages:
         of_image = self.captions["image_row"].to_numpy()
         columns = in_one_piece(self.captions)
         ids, texts = (columns[name].chunk(0) for name in ("caption_id", "text"))
-        order = np.lexsort((ids.to_numpy(), of_image))
+        order = np.lexsort((ids.to_numpy(), of_image)).astype(np.int32)
         starts, ends = (np.searchsorted(of_image[order], rows, side) for side in ("left", "right"))
 
         def of(at: slice) -> pa.ListArray:
@@ -153,7 +153,9 @@ def read_captions(folder: Path) -> CaptionedImages:
         open_document(annotation_file(folder, "captions", split), "captions", split)
         for split in splits
     )
-    return replace(read, captions=in_one_piece(read.captions))
+    read = replace(read, captions=in_one_piece(read.captions))
+    give_back_memory()  # of the pieces
+    return read
 
 
 @exact_memory()
@@ -180,7 +182,7 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
     ids = images["image_id"].to_numpy()
     if (ids[1:] < ids[:-1]).any():
         images = images.sort_by("image_id")
-    rows = np.searchsorted(np.sort(ids), captions["image_id"].to_numpy())
+    rows = np.searchsorted(np.sort(ids), captions["image_id"].to_numpy()).astype(np.int32)
     captions = captions.drop(["image_id"]).append_column("image_row", pa.array(rows))
     return CaptionedImages(images, captions, licences, left_out)
 
@@ -188,7 +190,7 @@ def captioned_images(documents: Iterable[Document]) -> CaptionedImages:
 def _joined(document: Document, left_out: Counter[str]) -> tuple[pa.Table, pa.Table]:
     """Images that have captions, and captions that have an image; the others are counted alone."""
     captions = _captions_of(document, left_out)
-    pa.default_memory_pool().release_unused()  # of the records that they were
+    give_back_memory()  # of the records that they were
     images = _images_of(document)
     image_ids, of_captions = images["image_id"].to_numpy(), captions["image_id"].to_numpy()
     captioned, shown = np.isin(image_ids, of_captions), np.isin(of_captions, image_ids)

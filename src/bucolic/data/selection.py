@@ -106,7 +106,7 @@ def write_selection(
     images: pa.Table,
     captions_of: Callable[[slice], pa.ListArray],
     splits: Sequence[SplitName],
-    keywords: Sequence[Sequence[str]],
+    keywords: pa.ListArray,
     subjects: Sequence[Subject | None],
 ) -> None:
     """Write the selection.

@@ -22,23 +22,25 @@ def exact_memory() -> Iterator[None]:
     Arrow's own allocator holds half as much again where a table is made of many small ones, and is
     no faster there.
     """
-    former, system = pa.default_memory_pool(), pa.system_memory_pool()
-    pa.set_memory_pool(system)
+    former = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
     try:
         yield
     finally:
+        give_back_memory()
         pa.set_memory_pool(former)
-        system.release_unused()
+
+
+def give_back_memory() -> None:
+    """Hand to the system what is allocated and in no use: else a later step adds to it."""
+    pa.default_memory_pool().release_unused()
 
 
 def in_one_piece(table: pa.Table) -> pa.Table:
     """The same table, its chunks joined: who takes rows of many joins them first, each time."""
     if all(column.num_chunks == 1 for column in table.columns):
         return table
-    joined = table.combine_chunks()
-    del table
-    pa.default_memory_pool().release_unused()
-    return joined
+    return table.combine_chunks()
 
 
 def write_table(path: Path, table: pa.Table, *, vectors: tuple[str, ...] = ()) -> None:

@@ -23,7 +23,7 @@ from bucolic.data.keyword_search import find_words, junk_in, part_of_other_words
 from bucolic.data.selection import write_selection
 from bucolic.data.split import SPLITS, SplitName, assign_split
 from bucolic.data.squares import Subject
-from bucolic.data.tables import exact_memory
+from bucolic.data.tables import exact_memory, give_back_memory
 
 WORDS_LISTED = 20  # in the record, of those that hold a keyword and are another
 
@@ -111,6 +111,7 @@ def select_images(
     shown = shown_categories(annotations, config)
     why, theme = themed(read, shown.images, config)
     rows = licensed(read, theme, config)
+    give_back_memory()  # of the search
     images = read.images.take(rows)
     splits = _splits_of(images, config, held_out="val2017" in present_splits(annotations))
     _require_every_split(Counter(splits), config)
@@ -243,13 +244,16 @@ def licensed(read: CaptionedImages, rows: np.ndarray, config: FilterConfig) -> n
     return rows[allowed | (not config.licences)]
 
 
-def _keywords_of(rows: np.ndarray, why: Mapping[str, np.ndarray]) -> list[list[str]]:
+def _keywords_of(rows: np.ndarray, why: Mapping[str, np.ndarray]) -> pa.ListArray:
     """The keywords and categories that choose the image of each row, sorted."""
-    found: list[list[str]] = [[] for _ in rows]
-    for word in sorted(why):
-        for place in np.flatnonzero(np.isin(rows, why[word])):
-            found[place].append(word)
-    return found
+    words = sorted(why)
+    chosen_by = [np.flatnonzero(np.isin(rows, why[word])) for word in words]
+    places = np.concatenate(chosen_by)
+    numbers = np.repeat(np.arange(len(words)), [len(found) for found in chosen_by])
+    ends = np.bincount(places, minlength=len(rows)).cumsum()
+    in_order = numbers[np.argsort(places, kind="stable")]
+    offsets = pa.array(np.append(0, ends), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(words).take(pa.array(in_order)))
 
 
 def _splits_of(images: pa.Table, config: FilterConfig, *, held_out: bool) -> list[SplitName]:

@@ -81,13 +81,12 @@ def get_images(
             and are kept.
     """
     chosen = read_selection(selection, without=("captions", "keywords"))
-    images = [row.image for row in chosen]
     source = read_source(root)
     if isinstance(source, MeadowSource):
         from bucolic.meadow import archive
 
         source = archive.draw(source, runtime.cache / "meadow", runtime.workers)
-    ways = find_ways(source, images, runtime.cache, config.fetch)
+    ways = find_ways(source, [row.image for row in chosen], runtime.cache, config.fetch)
     keeper = _Keeper(OriginalStore(runtime.cache), Squares(runtime.cache, shard))
     keeper.sweep()
     workers, threads = runtime.engine.workers(), runtime.engine.threads(runtime.workers)
@@ -143,11 +142,13 @@ class _Outcome:
     Attributes:
         row: of the image that came or failed for good.
         late: what kept it from being fetched now, where there is no row.
+        again: the image, to be asked for once more, where it is late.
         fetched: whether it came over the network; None where none does.
     """
 
     row: ImageRow | None = None
     late: AwayError | None = None
+    again: SelectedImage | None = None
     fetched: bool | None = None
 
 
@@ -184,7 +185,7 @@ class _Reader:
         try:
             row = self._row_of(chosen)
         except AwayError as error:
-            return _Outcome(late=error)
+            return _Outcome(late=error, again=chosen)
         return _Outcome(row, fetched=self._originals.was_fetched(chosen.image))
 
     def _row_of(self, chosen: SelectedImage) -> ImageRow:
@@ -207,26 +208,35 @@ class _Reader:
 
 
 def _read_all(
-    chosen: Sequence[SelectedImage], open_reader: _Opener, engine: Engine, workers: int
+    chosen: list[SelectedImage], open_reader: _Opener, engine: Engine, workers: int
 ) -> list[_Outcome]:
     """What became of each image, in their order; what was late is asked for once more at the end.
+
+    The list is emptied on the way.
 
     Raises:
         TransientError: images were late both times.
     """
     read = partial(engine.map, open_reader, chunk=IMAGES_AT_ONCE, most=workers)
-    results = read(chosen)
-    outcomes = list(Progress("images fetched and checked", len(chosen)).over(results))
+    progress = Progress("images fetched and checked", len(chosen))
+    outcomes = list(progress.over(read(_let_go(chosen))))
     late = [place for place, outcome in enumerate(outcomes) if outcome.late]
     if late:
         logger.warning("%d images did not come: trying them again", len(late))
         time.sleep(PAUSE_S)
         # By new readers, which hold nothing against a server.
-        again = read([chosen[place] for place in late])
+        again = read([each.again for each in outcomes if each.again is not None])
         for place, outcome in zip(late, again, strict=True):
             outcomes[place] = outcome
     _require_all(outcomes)
     return outcomes
+
+
+def _let_go(chosen: list[SelectedImage]) -> Iterator[SelectedImage]:
+    """The images in their order, each held no longer than it is worked on."""
+    chosen.reverse()
+    while chosen:
+        yield chosen.pop()
 
 
 def _require_all(outcomes: Sequence[_Outcome]) -> None:
