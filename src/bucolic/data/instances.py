@@ -47,6 +47,7 @@ class _InstanceRecord(TypedDict):
     # Looked at where a param asks for them alone: what is amiss there harms no other theme.
     area: NotRequired[Any]
     bbox: NotRequired[Any]
+    iscrowd: NotRequired[Any]
 
 
 _CATEGORIES, _INSTANCES = TypeAdapter(list[_CategoryRecord]), TypeAdapter(list[_InstanceRecord])
@@ -67,7 +68,8 @@ class Shown:
 
     Attributes:
         images: for each category the ids of the images that show an instance of it.
-        boxes: for each of those images where its instances are, as far as they say so.
+        boxes: for each of those images where its instances are, as far as they say so; of crowds
+            where nothing else is.
     """
 
     images: dict[str, set[int]]
@@ -108,8 +110,7 @@ def shown_instances(folder: Path, names: Collection[str], *, min_area: float = 0
         for number in asked:
             found[plain(categories[number])].update(index.catToImgs[number])
         for image_id, instances in index.imgToAnns.items():
-            boxes = (_box(instance.get("bbox")) for instance in instances)
-            boxes_of[image_id] += [box for box in boxes if box]
+            boxes_of[image_id] += _boxes(instances)
     _require_known(names, known)
     return Shown({name: found[plain(name)] for name in names}, boxes_of)
 
@@ -134,6 +135,16 @@ def _around(boxes: Sequence[Box]) -> Box:
     right = max(box.left + box.width for box in boxes)
     bottom = max(box.top + box.height for box in boxes)
     return Box(left, top, right - left, bottom - top)
+
+
+def _boxes(instances: Sequence[Mapping[str, Any]]) -> list[Box]:
+    """Where the instances are; a crowd's box holds what is between its members, and comes second.
+
+    COCO marks as a crowd what its annotators did not tell apart.
+    """
+    alone = [instance for instance in instances if not instance.get("iscrowd")]
+    found = (_box(instance.get("bbox")) for instance in alone or instances)
+    return [box for box in found if box]
 
 
 def _box(found: object) -> Box | None:

@@ -11,7 +11,7 @@ from bucolic.base.errors import DataError
 from bucolic.data.attributes import read_attributes
 from bucolic.data.captions import CaptionedImages, read_captions
 from bucolic.data.coco import Caption, CaptionedImage
-from bucolic.data.instances import shown_instances
+from bucolic.data.instances import Box, shown_instances
 
 WRONG = [
     ("images", "id", "7", 'images[6].id: Input should be a valid integer, not "7"'),
@@ -306,3 +306,16 @@ def test_what_no_float_can_hold_is_no_place_and_no_area(coco_folder: Path, value
     assert shown_instances(path.parent, ["cow"]).boxes == {1: []}
     with pytest.raises(DataError, match=r"annotations\[0\].* which filter.min_area needs"):
         shown_instances(path.parent, ["cow"], min_area=1)
+
+
+@pytest.mark.parametrize(("single", "expected"), [(True, [4, 5, 6, 7]), (False, [0, 0, 90, 80])])
+def test_a_crowd_hides_no_single_instance(coco_folder: Path, single: bool, expected: list[int]):
+    """Its box holds what is between its members: it counts where there is nothing else."""
+    path = instances(coco_folder, "train2017", (1, 21), (1, 21)) / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= {"bbox": [4, 5, 6, 7], "iscrowd": int(not single)}
+    content["annotations"][1] |= {"bbox": [0, 0, 90, 80], "iscrowd": 1}
+    if not single:
+        del content["annotations"][0]
+    path.write_text(json.dumps(content))
+    assert shown_instances(path.parent, ["cow"]).boxes == {1: [Box(*expected)]}
