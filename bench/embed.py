@@ -76,7 +76,7 @@ clip = ClipConfig(model=model, pretrained=weights, pretrained_sha256=sha256, pre
 towers = load_towers(clip, "cpu")
 originals = OriginalStore(home / "cache")
 rows = [row for row in read_index(home / "images") if row.status == "ok"]
-pixels = [towers.preprocess(decode(originals.read(row))) for row in rows]
+pixels = [towers.preprocess(decode(originals.read(row.image_id, str(row.sha256)))) for row in rows]
 _, captions, _ = read_embeddings(home / f"vectors-{precision}")
 texts = sorted(set(captions.texts))
 texts = [texts[place] for place in towers.text_lengths(texts).argsort(kind="stable")]

@@ -1,5 +1,6 @@
 """A local HTTP server with the habits of COCO's bucket: ranges, 404, 503, broken transfers."""
 
+import hashlib
 import os
 import ssl
 import threading
@@ -16,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from bucolic.fetching.fetch import RemoteFile
 
 Habit = Callable[[BaseHTTPRequestHandler], None]
 
@@ -60,6 +63,13 @@ def serving(folder: Path) -> Iterator[Bucket]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def served(bucket: Bucket, content: bytes, **changes: object) -> RemoteFile:
+    """Put an archive on the server and describe it."""
+    (bucket.folder / "a.zip").write_bytes(content)
+    known = {"name": "a.zip", "urls": (f"{bucket.url}/a.zip",), "size_bytes": len(content)}
+    return RemoteFile(**{**known, "sha256": hashlib.sha256(content).hexdigest(), **changes})
 
 
 def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:

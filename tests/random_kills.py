@@ -42,7 +42,6 @@ PARAMS = {
     ("train", "prior_images"): 320,
     ("evaluate", "prompts"): 8,
 }
-OUTS = 3  # of each stage: its result, its report and its record
 STORES = {
     "annotations": (".cache/meadow", ".cache/archives"),
     "images": (".cache/originals", ".cache/squares"),
@@ -150,7 +149,9 @@ def start(project: Project, stage: str) -> subprocess.Popen[str]:
 def mend_dvc(project: Project, lock: bytes, stage: str) -> bool:
     """Do what README says where DVC was killed while it wrote one of its own files, in place."""
     path, rwlock = project.root / "dvc.lock", project.root / ".dvc/tmp/rwlock"
-    lock_is_torn = breaks_off(path) or lacks_entries(path, lock, stage)
+    entry = YAML(typ="safe").load(project.root / "dvc.yaml")["stages"][stage]
+    outs = sum(len(entry.get(kind, ())) for kind in ("outs", "metrics", "plots"))
+    lock_is_torn = breaks_off(path) or lacks_entries(path, lock, stage, outs)
     rwlock_is_torn = rwlock.exists() and breaks_off(rwlock)
     if lock_is_torn:
         path.write_bytes(lock)  # git checkout dvc.lock
@@ -167,12 +168,15 @@ def breaks_off(path: Path) -> bool:
         return True
 
 
-def lacks_entries(path: Path, before: bytes, stage: str) -> bool:
-    """Whether dvc.lock breaks off where what is left is still YAML: DVC changes one entry alone."""
+def lacks_entries(path: Path, before: bytes, stage: str, outs: int) -> bool:
+    """Whether dvc.lock breaks off where what is left is still YAML: DVC changes one entry alone.
+
+    A whole entry has so many outs.
+    """
     then = YAML(typ="safe").load(before)["stages"]
     try:
         now = YAML(typ="safe").load(path)["stages"]
-        has_own = stage not in now or len([out["md5"] for out in now[stage]["outs"]]) == OUTS
+        has_own = stage not in now or len([out["md5"] for out in now[stage]["outs"]]) == outs
     except (KeyError, TypeError):
         return True
     others = (now.keys() | then.keys()) - {stage}

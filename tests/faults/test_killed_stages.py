@@ -268,7 +268,7 @@ def unpacked_originals(project: Project, folder: Path) -> Path:
         image = chosen[row.image_id]
         path = folder / image.source_split / image.file_name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(store.read(row))
+        path.write_bytes(store.read(row.image_id, str(row.sha256)))
     return folder
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from bucolic.base.files import replacing
 from bucolic.data.captions import Licence
-from bucolic.data.tables import write_table
+from bucolic.data.tables import iterate_rows, write_table
 
 VERSION = "1"
 SCHEMA = pa.schema(
@@ -89,15 +89,10 @@ def _page(table: pa.Table) -> Iterator[str]:
     yield ""
     yield "| image | licence | page |"
     yield "|---|---|---|"
-    for row in _rows(table):
+    for row in iterate_rows(table):
         name = _cell(row["licence_name"] or ("" if row["licence"] is None else str(row["licence"])))
         licence = f"[{name}]({row['licence_url']})" if row["licence_url"] else name or "not stated"
         yield f"| {_cell(row['file_name'])} | {licence} | {row['page'] or row['flickr_url']} |"
-
-
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        yield from batch.to_pylist()
 
 
 def _cell(text: str) -> str:

@@ -3,9 +3,10 @@
 Splits never move: a copy is left out, and is told, where its file is in a split that matters more.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from bucolic.data.split import SplitName
@@ -37,12 +38,10 @@ class Copy:
 
 def find_copies(images: Iterable[Placed]) -> dict[int, Copy]:
     """Find, by id, every copy of an image's file; the order of the images does not matter."""
-    by_file: defaultdict[str, list[Placed]] = defaultdict(list)
-    for image in images:
-        by_file[image.sha256].append(image)
     copies: dict[int, Copy] = {}
-    for group in by_file.values():
-        first, *others = sorted(group, key=lambda image: (KEEPERS.index(image.split), image))
+    by_file = sorted(images, key=lambda i: (i.sha256, KEEPERS.index(i.split), i.image_id))
+    for _, group in groupby(by_file, key=lambda image: image.sha256):
+        first, *others = group
         copies |= {image.image_id: Copy(image, first) for image in others}
     return copies
 

@@ -10,7 +10,7 @@ where the vectors come from. Vectors of different towers must never meet, so rea
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -121,10 +121,11 @@ class StoredEmbeddings:
         """A column of ids, int64 [n]."""
         return self._ids[name]
 
-    def digests(self) -> list[str]:
-        """Of the image files, in the order of the rows."""
-        found: list[str] = pq.read_table(self._path, columns=["sha256"])["sha256"].to_pylist()
-        return found
+    def are_of(self, digests: Iterable[str]) -> bool:
+        """Whether those are the digests of the image files, in the order of the rows."""
+        found = pq.read_table(self._path, columns=["sha256"])["sha256"]
+        expected = pa.chunked_array([pa.array(digests, pa.string())])
+        return bool(found.equals(expected))
 
     def at(self, places: NDArray[np.int64]) -> pa.Table:
         """The rows at some places, which ascend; a few thousand about them are read."""

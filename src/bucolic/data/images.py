@@ -24,7 +24,7 @@ one row for every image selected, ordered by image id:
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,7 +43,7 @@ from bucolic.data.display import (
     show,
     stored_size,
 )
-from bucolic.data.tables import ROWS_PER_GROUP, read_table, write_records
+from bucolic.data.tables import iterate_table, write_records
 
 VERSION = "3"
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -164,13 +164,21 @@ def write_index(folder: Path, rows: Iterable[ImageRow]) -> None:
 
 
 def read_index(folder: Path) -> list[ImageRow]:
-    """Read index.parquet; DataError where it is missing, of another format, or edited."""
-    table = read_table(folder / "index.parquet", "images", VERSION)
-    batches = table.to_batches(max_chunksize=ROWS_PER_GROUP)
-    rows = [ImageRow(**record) for batch in batches for record in batch.to_pylist()]
-    if strange := [r for r in rows if not (r.sha256 is None or SHA256.fullmatch(r.sha256))]:
-        raise DataError(
-            f"{folder / 'index.parquet'}: image {strange[0].image_id}: {strange[0].sha256!r} is no "
-            "sha256: run the images stage again"
-        )
-    return rows
+    """The index as a list; see `iterate_index`."""
+    return list(iterate_index(folder))
+
+
+def iterate_index(folder: Path) -> Iterator[ImageRow]:
+    """Read the index row by row; DataError where it is missing, of another format, or edited."""
+    path = folder / "index.parquet"
+    for row in map(_row_of, iterate_table(path, "images", VERSION)):
+        if not (row.sha256 is None or SHA256.fullmatch(row.sha256)):
+            raise DataError(
+                f"{path}: image {row.image_id}: {row.sha256!r} is no sha256: "
+                "run the images stage again"
+            )
+        yield row
+
+
+def _row_of(record: dict[str, Any]) -> ImageRow:
+    return ImageRow(**record)

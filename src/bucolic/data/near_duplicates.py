@@ -14,7 +14,7 @@ is left, levels are 14.0 or more.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ PAIRS_AT_ONCE = 1 << 22  # 32 MB of hashes
 
 
 class Look(NamedTuple):
-    """What is kept of each picture while pairs are looked for.
+    """What is kept of a picture while pairs are looked for.
 
     Attributes:
         hash: 64 bits.
@@ -52,6 +52,34 @@ class Look(NamedTuple):
     hash: int
     contrast: float
     low: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The looks of n pictures, as columns: objects would take three times as much.
+
+    Attributes:
+        hashes: uint64 [n].
+        contrasts: float64 [n].
+        lows: float16 [n, 64].
+    """
+
+    hashes: NDArray[np.uint64]
+    contrasts: NDArray[np.float64]
+    lows: NDArray[np.float16]
+
+    @classmethod
+    def gathered(cls, looks: Iterable[Look], count: int) -> "Looks":
+        """Those of so many pictures, as they come."""
+        hashes, contrasts = np.empty(count, np.uint64), np.empty(count)
+        lows = np.empty((count, FREQUENCIES**2), np.float16)
+        for row, look in zip(range(count), looks, strict=True):
+            hashes[row], contrasts[row], lows[row] = look
+        return cls(hashes, contrasts, lows)
+
+    def at(self, rows: NDArray[np.intp]) -> "Looks":
+        """Those of the pictures in some rows."""
+        return Looks(self.hashes[rows], self.contrasts[rows], self.lows[rows])
 
 
 @dataclass(frozen=True)
@@ -83,7 +111,7 @@ def look_at(pixels: Pixels) -> Look:
 
 
 def find_near(
-    images: Sequence[Placed], looks: Sequence[Look], read: Callable[[Placed], Pixels]
+    images: Sequence[Placed], looks: Looks, read: Callable[[Placed], Pixels]
 ) -> dict[int, Near]:
     """Find, by id, the images that repeat a picture of a split that matters more.
 
@@ -91,7 +119,7 @@ def find_near(
     repeats a picture that is left out itself is left out for the one that stays.
 
     Args:
-        images: all that have a picture.
+        images: n that have a picture.
         looks: of each.
         read: its pixels, uint8 [64, 64, 3]; asked for proposed pairs alone.
     """
@@ -154,20 +182,18 @@ def _cosines() -> NDArray[np.float64]:
 _COSINES = _cosines()
 
 
-def _proposed(
-    images: Sequence[Placed], looks: Sequence[Look]
-) -> Iterator[tuple[Placed, list[Placed]]]:
+def _proposed(images: Sequence[Placed], looks: Looks) -> Iterator[tuple[Placed, list[Placed]]]:
     """Images with those in splits that matter more whose hashes are close.
 
     Where many are, those whose lowest frequencies differ least: a hash has their signs alone.
     Images of val come before those of train; flat ones never.
     """
-    order = sorted(
-        (place for place, look in enumerate(looks) if look.contrast >= LEAST_CONTRAST),
-        key=lambda place: (KEEPERS.index(images[place].split), images[place]),
+    compared = np.flatnonzero(looks.contrasts >= LEAST_CONTRAST).tolist()
+    order = np.array(
+        sorted(compared, key=lambda place: (KEEPERS.index(images[place].split), images[place])),
+        np.intp,
     )
-    hashes = np.array([looks[place].hash for place in order], np.uint64)
-    lows = np.array([looks[place].low for place in order])
+    hashes = looks.hashes[order]
     ranks = np.array([KEEPERS.index(images[place].split) for place in order])
     for split in range(1, len(KEEPERS)):
         first, last = np.searchsorted(ranks, [split, split + 1])
@@ -176,15 +202,14 @@ def _proposed(
             rows = slice(start, min(start + at_once, last))
             close = np.bitwise_count(hashes[rows, None] ^ hashes[:first]) <= PROPOSED_BITS
             for row in np.flatnonzero(close.any(axis=1)):
-                nearest = _nearest(lows[start + row], lows, np.flatnonzero(close[row]))
-                yield images[order[start + row]], [images[order[place]] for place in nearest]
+                place, places = order[start + row], order[:first][close[row]]
+                nearest = _nearest(looks.lows, place, places)
+                yield images[place], [images[keeper] for keeper in nearest]
 
 
-def _nearest(
-    low: NDArray[np.float16], lows: NDArray[np.float16], places: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """At most so many of the places as are proposed, the nearest first."""
-    apart = np.square(lows[places].astype(float) - low).sum(axis=1)
+def _nearest(lows: NDArray[np.float16], place: int, places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of the places at most so many as are proposed, the nearest to that one first."""
+    apart = np.square(lows[places].astype(float) - lows[place]).sum(axis=1)
     return places[np.argsort(apart, kind="stable")[:MOST_PROPOSED]]
 
 

@@ -73,16 +73,16 @@ class OriginalStore:
         remove(self._path(digest))
         return None
 
-    def read(self, row: ImageRow) -> bytes:
-        """The file of a row that is ok.
+    def read(self, image_id: int, digest: str) -> bytes:
+        """The file of an image that is ok, given by its sha256.
 
         Raises:
             LostError: it is not there, or not whole.
         """
-        content = self.find(str(row.sha256))
+        content = self.find(digest)
         if content is None:
             raise LostError(
-                f"the file of image {row.image_id} is lost from {self._folder}: "
+                f"the file of image {image_id} is lost from {self._folder}: "
                 "bucolic images gets it again"
             )
         return content

@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bucolic.base.errors import BucolicError, DataError
 from bucolic.data.duplicates import Copy, Placed, count_copies, find_copies
-from bucolic.data.near_duplicates import Look, Near, Pixels, count_near, find_near
+from bucolic.data.near_duplicates import Looks, Near, Pixels, count_near, find_near
 from bucolic.data.shards import ShardRow
 from bucolic.data.split import SPLITS
 
@@ -20,16 +23,19 @@ class Pictures:
     """How the pictures of images are compared.
 
     Attributes:
-        looks: of each image, by its id.
+        image_ids: int64 [n], ascending.
+        looks: of those n images.
         read: an image's pixels, uint8 [64, 64, 3].
     """
 
-    looks: Mapping[int, Look]
+    image_ids: NDArray[np.int64]
+    looks: Looks
     read: Callable[[Placed], Pixels]
 
     def near(self, images: Sequence[Placed]) -> dict[int, Near]:
         """Those of the images that repeat a picture of a split that matters more."""
-        return find_near(images, [self.looks[image.image_id] for image in images], self.read)
+        rows = np.searchsorted(self.image_ids, [image.image_id for image in images])
+        return find_near(images, self.looks.at(rows), self.read)
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,9 @@ from bucolic.data.captions import IMAGES
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import SplitName
 from bucolic.data.squares import Subject
-from bucolic.data.tables import ROWS_PER_GROUP, read_table, write_tables
+from bucolic.data.tables import ROWS_PER_GROUP, iterate_table, write_tables
 
 VERSION = "2"
-ROWS_AT_ONCE = 1024  # as Python's own objects, which take ten times as much
 SCHEMA = pa.schema(
     [
         IMAGES.field("image_id"),
@@ -149,13 +148,12 @@ def iterate_selection(path: Path, *, without: Collection[str] = ()) -> Iterator[
     Raises:
         DataError: the file is missing, of another format, or edited.
     """
-    table = read_table(path, "selection", VERSION, without=without)
-    for rows in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        for record in rows.to_pylist():
-            try:
-                yield _selected(dict.fromkeys(without, ()) | record)
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{path}: {error}: run the filter stage again") from None
+    for record in iterate_table(path, "selection", VERSION, without=without):
+        try:
+            selected = _selected(dict.fromkeys(without, ()) | record)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: {error}: run the filter stage again") from None
+        yield selected
 
 
 def _selected(record: dict[str, Any]) -> SelectedImage:

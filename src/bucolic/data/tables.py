@@ -13,6 +13,7 @@ from bucolic.base.errors import DataError
 from bucolic.base.files import replacing
 
 ROWS_PER_GROUP = 8192
+ROWS_AT_ONCE = 1024  # as Python's own objects, which take ten times as much
 
 
 @contextmanager
@@ -41,6 +42,12 @@ def in_one_piece(table: pa.Table) -> pa.Table:
     if all(column.num_chunks == 1 for column in table.columns):
         return table
     return table.combine_chunks()
+
+
+def iterate_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table, few of which are objects at a time."""
+    for rows in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from rows.to_pylist()
 
 
 def write_table(path: Path, table: pa.Table, *, vectors: tuple[str, ...] = ()) -> None:
@@ -88,16 +95,40 @@ def read_table(path: Path, name: str, version: str, *, without: Collection[str] 
     Raises:
         DataError: the file is missing, no Parquet, or of another format or version.
     """
+    with exact_memory(), _opened(path, name, version) as file:
+        return file.read(_columns(file, without))
+
+
+def iterate_table(
+    path: Path, name: str, version: str, *, without: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """The rows of such a table one by one, few of which are held at a time; see `read_table`."""
+    with _opened(path, name, version) as file:
+        for rows in file.iter_batches(ROWS_AT_ONCE, columns=_columns(file, without)):
+            yield from rows.to_pylist()
+
+
+@contextmanager
+def _opened(path: Path, name: str, version: str) -> Iterator[pq.ParquetFile]:
     try:
-        with exact_memory(), pq.ParquetFile(path) as file:
-            table = file.read([each for each in file.schema_arrow.names if each not in without])
+        with pq.ParquetFile(path) as file:
+            _require_format(path, file.schema_arrow.metadata or {}, (name, version))
+            yield file
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the stage that writes it (dvc repro)") from None
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} is not a Parquet file ({error}): run its stage again") from None
-    metadata = table.schema.metadata or {}
-    found = (metadata.get(b"bucolic.format", b""), metadata.get(b"bucolic.version", b""))
-    if found != (name.encode(), version.encode()):
-        said = b" ".join(found).decode().strip() or "no bucolic table"
-        raise DataError(f"{path} is {said}, not {name} {version}: run its stage again")
-    return table
+
+
+def _columns(file: pq.ParquetFile, without: Collection[str]) -> list[str]:
+    return [each for each in file.schema_arrow.names if each not in without]
+
+
+def _require_format(path: Path, metadata: Mapping[bytes, bytes], expected: tuple[str, str]) -> None:
+    found = tuple(
+        metadata.get(b"bucolic." + key, b"").decode(errors="replace")
+        for key in (b"format", b"version")
+    )
+    if found != expected:
+        said = " ".join(found).strip() or "no bucolic table"
+        raise DataError(f"{path} is {said}, not {' '.join(expected)}: run its stage again")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bucolic.base.errors import DataError
 from bucolic.base.runtime import Runtime
-from bucolic.data.images import read_index
+from bucolic.data.images import iterate_index
 from bucolic.data.original_store import OriginalStore
 from bucolic.pipeline.params import Params
 from bucolic.pipeline.table import IMAGES, named
@@ -25,17 +25,14 @@ def get_again(params: Params, runtime: Runtime, root: Path) -> None:
         TransientError: they could not be fetched now.
     """
     store = OriginalStore(runtime.cache)
-    rows = read_index(Path(IMAGES))
-    lost = store.lost(rows)
+    lost = store.lost(iterate_index(Path(IMAGES)))
     if not lost:
         return
-    logger.warning(
-        "%d of %d originals are lost from .cache: getting them again", len(lost), len(rows)
-    )
+    logger.warning("originals are lost from .cache, %d in all: getting them again", len(lost))
     runtime.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runtime.work) as folder:
         named("images").run(params, runtime, root, outs=(f"{folder}/images",))
-    if still := store.lost(rows):
+    if still := store.lost(lost):
         raise DataError(
             f"{len(still)} originals are lost, first of image {still[0].image_id}, and the data "
             "set has others now: dvc repro --force images"

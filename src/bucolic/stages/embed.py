@@ -115,7 +115,7 @@ class _Picture:
     def pixels(self, originals: OriginalStore, towers: "Towers") -> "Tensor":
         """That as the towers take it."""
         return decoded(
-            originals.read(self.row),
+            originals.read(self.row.image_id, str(self.row.sha256)),
             lambda picture, _: towers.preprocess(self.cropping.cut(picture, self.subject)),
         )
 

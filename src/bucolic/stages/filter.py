@@ -23,7 +23,7 @@ from bucolic.data.keyword_search import find_words, junk_in, part_of_other_words
 from bucolic.data.selection import write_selection
 from bucolic.data.split import SPLITS, SplitName, assign_split
 from bucolic.data.squares import Subject
-from bucolic.data.tables import exact_memory, give_back_memory
+from bucolic.data.tables import exact_memory, give_back_memory, iterate_rows
 
 WORDS_LISTED = 20  # in the record, of those that hold a keyword and are another
 
@@ -192,10 +192,9 @@ def _by_categories(
 
 def _subjects(images: pa.Table, boxes: Mapping[int, Sequence[Box]]) -> list[Subject | None]:
     """For each image the centre of what shows the categories there."""
-    columns = (images[name].to_pylist() for name in ("image_id", "width", "height"))
     return [
-        subject_of(boxes.get(number, ()), width, height)
-        for number, width, height in zip(*columns, strict=True)
+        subject_of(boxes.get(row["image_id"], ()), row["width"], row["height"])
+        for row in iterate_rows(images.select(["image_id", "width", "height"]))
     ]
 
 
@@ -210,7 +209,9 @@ def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
 
 def _licences(read: CaptionedImages, theme: np.ndarray) -> dict[str, Any]:
     """How many images of the theme have each licence."""
-    counts = Counter(read.images.take(theme)["licence"].to_pylist())
+    counts = Counter(
+        row["licence"] for row in iterate_rows(read.images.select(["licence"]).take(theme))
+    )
     by_licence = {
         "none" if number is None else str(number): {
             "name": read.licences[number].name if number in read.licences else "",
@@ -240,8 +241,10 @@ def _rows_of(image_ids: set[int], read: CaptionedImages) -> np.ndarray:
 
 def licensed(read: CaptionedImages, rows: np.ndarray, config: FilterConfig) -> np.ndarray:
     """Those of the rows of images that may be used."""
-    allowed = np.isin(read.images.take(rows)["licence"].to_pylist(), config.licences)
-    return rows[allowed | (not config.licences)]
+    if not config.licences:
+        return rows
+    licences = read.images["licence"].take(pa.array(rows)).to_numpy()  # NaN where there is none
+    return rows[np.isin(licences, config.licences)]
 
 
 def _keywords_of(rows: np.ndarray, why: Mapping[str, np.ndarray]) -> pa.ListArray:
@@ -257,11 +260,10 @@ def _keywords_of(rows: np.ndarray, why: Mapping[str, np.ndarray]) -> pa.ListArra
 
 
 def _splits_of(images: pa.Table, config: FilterConfig, *, held_out: bool) -> list[SplitName]:
-    columns = (images[name].to_pylist() for name in ("image_id", "source_split"))
     shares = {"val_share": config.val_share, "test_share": config.test_share}
     return [
-        assign_split(number, source, held_out=held_out, **shares)
-        for number, source in zip(*columns, strict=True)
+        assign_split(row["image_id"], row["source_split"], held_out=held_out, **shares)
+        for row in iterate_rows(images.select(["image_id", "source_split"]))
     ]
 
 

@@ -27,9 +27,9 @@ from bucolic.data.embeddings import (
     rows_of,
     to_numpy,
 )
-from bucolic.data.images import ImageRow, decoded
-from bucolic.data.images import read_index as read_images
-from bucolic.data.near_duplicates import Look, Pixels, looks_at
+from bucolic.data.images import decoded
+from bucolic.data.images import iterate_index as iterate_images
+from bucolic.data.near_duplicates import Look, Looks, Pixels, looks_at
 from bucolic.data.original_store import OriginalStore
 from bucolic.data.repeats import Accounts, Pictures, account_for, require_apart
 from bucolic.data.selection import Chosen, read_chosen
@@ -87,23 +87,20 @@ def shard(
             split has no image, or none that is not a copy.
     """
     joined = _Joined(embeddings)
-    good = [row for row in read_images(images) if row.status == "ok"]
-    chosen = read_chosen(selection, {row.image_id for row in good})
-    joined.require_same(good, chosen)
+    placed, subjects = _placed(selection, images, joined)
     threads = runtime.engine.threads(runtime.workers)
-    pictures = _Pictures(config, runtime.cache, chosen.subjects, threads)
-    placed = [Placed(row.image_id, str(row.sha256), chosen.splits[row.image_id]) for row in good]
-    compared = _compared(good, pictures, runtime.engine)
+    pictures = _Pictures(config, runtime.cache, subjects, threads)
+    compared = _compared(placed, pictures, runtime.engine)
     accounts = account_for(placed, compared)
     with replacing(out) as folder:
         folder.mkdir()
         entries: dict[str, dict[str, Any]] = {}
         for name in SPLITS:
             used = accounts.used(name)
-            rows = [row for row in good if row.image_id in used]
+            packed = [image for image in placed if image.image_id in used]
             # By its whole path: a worker elsewhere has another working directory.
-            tars = _tars(folder.resolve(), name, rows, joined, config.images_per_shard)
-            entries[name] = _packed(tars, len(rows), pictures, runtime.engine)
+            tars = _tars(folder.resolve(), name, packed, joined, config.images_per_shard)
+            entries[name] = _packed(tars, len(packed), pictures, runtime.engine)
         for torn in folder.glob(".*.tmp"):  # of workers that were killed: none writes any more
             torn.unlink()
         write_index(folder, ShardIndex(config.size_px, joined.clip, entries))
@@ -112,14 +109,28 @@ def shard(
     return replace(_summarise(entries, accounts), engine=runtime.engine.name)
 
 
+def _placed(
+    selection: Path, images: Path, joined: "_Joined"
+) -> tuple[list[Placed], dict[int, Subject]]:
+    """The images that are ok, ordered by id, and what they show, where that is known."""
+    digests = {
+        row.image_id: str(row.sha256) for row in iterate_images(images) if row.status == "ok"
+    }
+    chosen = read_chosen(selection, digests)
+    joined.require_same(digests, chosen)
+    placed = [Placed(number, digest, chosen.splits[number]) for number, digest in digests.items()]
+    return placed, chosen.subjects
+
+
 def _in_tars(
     folder: Path, entries: Mapping[str, dict[str, Any]], images: Iterable[Placed]
 ) -> list[Placed]:
     """Those of the images that the shards hold, each in the split whose shards hold it."""
-    found = {
-        number: name for name in SPLITS for number in packed_ids(folder, entries[name]["files"])
-    }
-    return [i._replace(split=found[i.image_id]) for i in images if i.image_id in found]
+    found = list[Placed]()
+    for name in SPLITS:
+        held = packed_ids(folder, entries[name]["files"])
+        found += [image._replace(split=name) for image in images if image.image_id in held]
+    return found
 
 
 def _summarise(entries: Mapping[str, dict[str, Any]], accounts: Accounts) -> Summary:
@@ -147,39 +158,39 @@ class _Pictures:
         self._subjects = subjects
         self._threads = threads
 
-    def files(self, rows: Iterable[ImageRow]) -> Iterator[bytes]:
-        """The coded square of each image, which is ok."""
-        return ordered_map(self._file, rows, workers=self._threads)
+    def files(self, images: Iterable[Placed]) -> Iterator[bytes]:
+        """The coded square of each image."""
+        return ordered_map(self._file, images, workers=self._threads)
 
-    def looks(self, rows: Iterable[ImageRow]) -> Iterator[Look]:
+    def looks(self, images: Iterable[Placed]) -> Iterator[Look]:
         """How each image looks."""
-        for some in chunked(ordered_map(self.pixels, rows, workers=self._threads), SEEN_AT_ONCE):
+        for some in chunked(ordered_map(self.pixels, images, workers=self._threads), SEEN_AT_ONCE):
             yield from looks_at(np.stack(some))
 
-    def pixels(self, row: ImageRow) -> Pixels:
+    def pixels(self, image: Placed) -> Pixels:
         """What is compared of an image."""
-        return np.asarray(open_image(BytesIO(self._square(self._squares.compared, row))))
+        return np.asarray(open_image(BytesIO(self._square(self._squares.compared, image))))
 
-    def _file(self, row: ImageRow) -> bytes:
-        return self._square(self._squares.packed, row)
+    def _file(self, image: Placed) -> bytes:
+        return self._square(self._squares.packed, image)
 
-    def _square(self, store: SquareStore, row: ImageRow) -> bytes:
-        digest, subject = str(row.sha256), self._subjects.get(row.image_id)
-        if (kept := store.find(digest, subject)) is not None:
+    def _square(self, store: SquareStore, image: Placed) -> bytes:
+        subject = self._subjects.get(image.image_id)
+        if (kept := store.find(image.sha256, subject)) is not None:
             return kept
         make = partial(self._squares.make, subject=subject)
-        made = decoded(self._originals.read(row), make, self._squares.decode_px)
-        self._squares.add(digest, subject, made)
+        original = self._originals.read(image.image_id, image.sha256)
+        made = decoded(original, make, self._squares.decode_px)
+        self._squares.add(image.sha256, subject, made)
         return made[self._squares.stores.index(store)]
 
 
-def _compared(rows: Sequence[ImageRow], pictures: _Pictures, engine: Engine) -> Pictures:
+def _compared(images: Sequence[Placed], pictures: _Pictures, engine: Engine) -> Pictures:
     """How those images look."""
-    by_id = {row.image_id: row for row in rows}
-    seen = engine.map(Ready(pictures.looks), rows, chunk=LOOKED_AT_ONCE)
-    looks = Progress("looked at for copies", len(rows)).over(seen)
-    by_look = dict(zip(by_id, looks, strict=True))
-    return Pictures(by_look, lambda image: pictures.pixels(by_id[image.image_id]))
+    seen = engine.map(Ready(pictures.looks), images, chunk=LOOKED_AT_ONCE)
+    looks = Progress("looked at for copies", len(images)).over(seen)
+    ids = np.array([image.image_id for image in images], np.int64)
+    return Pictures(ids, Looks.gathered(looks, len(images)), pictures.pixels)
 
 
 @dataclass(frozen=True)
@@ -196,15 +207,15 @@ class _Tar:
     """A shard to write, and the images that it holds."""
 
     path: Path
-    rows: Sequence[ImageRow]
+    images: Sequence[Placed]
     belongings: Sequence[_Belongings]
 
 
 def _tars(
-    folder: Path, split: SplitName, rows: Sequence[ImageRow], joined: "_Joined", images_each: int
+    folder: Path, split: SplitName, images: Sequence[Placed], joined: "_Joined", images_each: int
 ) -> Iterator[_Tar]:
-    for number, start in enumerate(range(0, len(rows), images_each)):
-        of_tar = rows[start : start + images_each]
+    for number, start in enumerate(range(0, len(images), images_each)):
+        of_tar = images[start : start + images_each]
         yield _Tar(folder / tar_name(split, number), of_tar, joined.of(of_tar))
 
 
@@ -217,10 +228,10 @@ class _Packer:
     def __call__(self, tars: Iterable[_Tar]) -> Iterator[Written]:
         """What was written of each."""
         for tar in tars:
-            files = self.pictures.files(tar.rows)
+            files = self.pictures.files(tar.images)
             samples = (
-                Sample(row.image_id, file, **vars(of_image))
-                for row, file, of_image in zip(tar.rows, files, tar.belongings, strict=True)
+                Sample(image.image_id, file, **vars(belongings))
+                for image, file, belongings in zip(tar.images, files, tar.belongings, strict=True)
             )
             yield write_tar(tar.path, samples, format=self.pictures.format)
 
@@ -246,29 +257,33 @@ class _Joined:
         self.clip = self._images.clip
         check_same_towers(self.clip, self._captions.clip, f"{folder}/captions.parquet")
 
-    def require_same(self, rows: Sequence[ImageRow], chosen: Chosen) -> None:
+    def require_same(self, digests: Mapping[int, str], chosen: Chosen) -> None:
         """Images, embeddings and selection must be of the same files and captions, not just ids.
+
+        Args:
+            digests: of the images' files, by id.
+            chosen: what the selection says of those images.
 
         Raises:
             DataError: they are not.
         """
-        embedded = zip(self._images.ids("image_id").tolist(), self._images.digests(), strict=True)
         if (
-            not rows
-            or [(row.image_id, row.sha256) for row in rows] != list(embedded)
+            not digests
+            or list(digests) != self._images.ids("image_id").tolist()
+            or not self._images.are_of(digests.values())
             or not np.array_equal(self._captions.ids("image_id"), chosen.image_ids)
             or not np.array_equal(self._captions.ids("caption_id"), chosen.caption_ids)
-            or len(chosen.splits) != len(rows)
+            or len(chosen.splits) != len(digests)
         ):
             raise DataError(
                 "data/selection.parquet, data/images and data/embeddings are not of the same "
                 "images and captions: run dvc repro"
             )
 
-    def of(self, rows: Sequence[ImageRow]) -> list[_Belongings]:
+    def of(self, images: Sequence[Placed]) -> list[_Belongings]:
         """What belongs to each image; ids ascend."""
-        ids = np.array([row.image_id for row in rows], np.int64)
-        images = self._images.at(rows_of(self._images.ids("image_id"), ids))
+        ids = np.array([image.image_id for image in images], np.int64)
+        embedded = self._images.at(rows_of(self._images.ids("image_id"), ids))
         of_image = self._captions.ids("image_id")
         firsts, lasts = (np.searchsorted(of_image, ids, side) for side in ("left", "right"))
         ranges = map(np.arange, firsts.tolist(), lasts.tolist())
@@ -280,5 +295,5 @@ class _Joined:
         places = [slice(int(a), int(b)) for a, b in zip(ends - (lasts - firsts), ends, strict=True)]
         return [
             _Belongings(tuple(told[at]), vector, vectors[at])
-            for vector, at in zip(to_numpy(images["vector"]), places, strict=True)
+            for vector, at in zip(to_numpy(embedded["vector"]), places, strict=True)
         ]

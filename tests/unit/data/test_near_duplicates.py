@@ -1,7 +1,7 @@
 """Near duplicates: the same photograph in another file is found, and another picture never is."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations, product
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from bucolic.data.duplicates import Placed
 from bucolic.data.near_duplicates import (
     MOST_PROPOSED,
     PROPOSED_BITS,
+    Looks,
     Near,
     Pixels,
     count_near,
@@ -27,6 +28,11 @@ from picture_files import encoded
 def seen(picture: Image.Image) -> Pixels:
     """A picture as it is compared."""
     return np.asarray(to_square(picture, 64))
+
+
+def looks_of(pictures: Collection[Pixels]) -> Looks:
+    """How pictures look."""
+    return Looks.gathered(map(look_at, pictures), len(pictures))
 
 
 def as_jpeg(picture: Image.Image, quality: int) -> Image.Image:
@@ -132,7 +138,7 @@ def test_what_is_left_out_is_on_the_side_that_matters_less(photographs: list[Ima
         Placed(6, "f", "train"): three,
         Placed(7, "g", "train"): again[2],
     }
-    looks = [look_at(pixels) for pixels in images.values()]
+    looks = looks_of(images.values())
     found = find_near(list(images), looks, images.__getitem__)
     by_id = {image.image_id: image for image in images}
     expected = {1: Near(by_id[1], by_id[2]), 3: Near(by_id[3], by_id[2])}
@@ -166,7 +172,7 @@ def test_a_copy_is_found_among_many_that_its_hash_is_nearer_to(photographs: list
             continue
         pictures = {Placed(0, "copy", "train"): copy, Placed(999, "original", "test"): whole}
         pictures |= {Placed(n, f"scene {n}", "test"): s for n, s in enumerate(scenes, 1)}
-        looks = [look_at(picture) for picture in pictures.values()]
+        looks = looks_of(pictures.values())
         near = find_near(list(pictures), looks, pictures.__getitem__)
         assert near[0].kept.image_id == 999
         found += 1
@@ -187,5 +193,5 @@ def test_a_copy_of_what_is_left_out_names_the_picture_that_stays(
     def read(image: Placed) -> Pixels:
         return np.full((64, 64, 3), steps[image], np.uint8)
 
-    found = find_near(list(steps), [look_at(seen(photographs[0]))] * 3, read)
+    found = find_near(list(steps), looks_of([seen(photographs[0])] * 3), read)
     assert {1: Near(train, test), 2: Near(val, test)} == found

@@ -22,7 +22,7 @@ def test_a_file_is_kept_once_by_what_it_holds(tmp_path: Path):
         digests = set(pool.map(OriginalStore(tmp_path).add, [CONTENT] * 32))
     assert {DIGEST} == digests
     assert [CONTENT] == [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert CONTENT == OriginalStore(tmp_path).read(ROW)
+    assert CONTENT == OriginalStore(tmp_path).read(7, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_a_file_that_is_lost_or_torn_is_never_read_as_it_is(
     (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     spoil(path)
     with pytest.raises(LostError, match=r"image 7 is lost .*: bucolic images gets it again"):
-        store.read(ROW)
+        store.read(7, DIGEST)
     assert [ROW] == store.lost([ROW])
     store.add(CONTENT)
-    assert CONTENT == store.read(ROW)
+    assert CONTENT == store.read(7, DIGEST)
 
 
 def test_lost_files_are_told_by_their_rows(tmp_path: Path):
@@ -82,12 +82,12 @@ def test_a_file_that_stays_is_given_a_second_name(tmp_path: Path):
     store = OriginalStore(tmp_path / "cache")
     store.add(CONTENT, place=own)
     assert own.stat().st_nlink == 2
-    assert CONTENT == store.read(ROW)
+    assert CONTENT == store.read(7, DIGEST)
     own.write_bytes(CONTENT[::-1])
     assert store.find(DIGEST) is None
     assert own.read_bytes() == CONTENT[::-1]
     store.add(CONTENT, place=tmp_path / "nowhere.jpg")
-    assert CONTENT == store.read(ROW)
+    assert CONTENT == store.read(7, DIGEST)
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -103,7 +103,7 @@ def test_a_link_to_a_photograph_is_kept_as_the_photograph(tmp_path: Path, relati
     assert own.stat().st_nlink == 2
     shown.unlink()
     own.unlink()
-    assert CONTENT == store.read(ROW)
+    assert CONTENT == store.read(7, DIGEST)
 
 
 def test_a_file_that_was_changed_under_its_second_name_is_kept_anew_from_elsewhere(tmp_path: Path):
@@ -115,7 +115,7 @@ def test_a_file_that_was_changed_under_its_second_name_is_kept_anew_from_elsewhe
     store.add(CONTENT, place=first)
     first.write_bytes(CONTENT[::-1])
     store.add(CONTENT, place=second)
-    assert CONTENT == store.read(ROW)
+    assert CONTENT == store.read(7, DIGEST)
 
 
 def test_a_torn_file_is_replaced_and_not_written_into(tmp_path: Path):
@@ -126,5 +126,5 @@ def test_a_torn_file_is_replaced_and_not_written_into(tmp_path: Path):
     store.add(CONTENT, place=own)
     own.write_bytes(CONTENT[:-1])
     store.add(CONTENT, place=own)
-    assert CONTENT == store.read(ROW)
+    assert CONTENT == store.read(7, DIGEST)
     assert own.read_bytes() == CONTENT[:-1]

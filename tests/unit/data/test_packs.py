@@ -51,6 +51,15 @@ def test_of_contents_of_one_name_the_last_of_the_newest_pack_counts(packs: Packs
     assert Packs(tmp_path / "packs").find("name 3") == b"newest"
 
 
+def test_a_name_with_the_same_64_bits_is_no_other(packs: Packs, monkeypatch: pytest.MonkeyPatch):
+    """Its content is not given for another's, only lost, and whoever needs it makes it again."""
+    monkeypatch.setattr("bucolic.data.packs._key_of", lambda _: 0)
+    packs.add("one", b"of one")
+    assert packs.find("another") is None
+    packs.add("another", b"of another")
+    assert packs.find("another") == b"of another"
+
+
 @pytest.mark.parametrize("lost_bytes", [1, 1000, 1900 + 40])
 def test_a_torn_end_is_one_record_less(packs: Packs, tmp_path: Path, lost_bytes: int):
     """A killed process leaves it; what stands before it is whole."""

@@ -1,6 +1,5 @@
 """Files out of a zip archive on a server, without the others."""
 
-import hashlib
 import io
 import random
 import zipfile
@@ -14,7 +13,7 @@ from bucolic.fetching import http, members, remote_zip
 from bucolic.fetching.fetch import RemoteFile
 from bucolic.fetching.http import RETRIES, RefusedError, open_sealed_session
 from bucolic.fetching.members import fetch_members
-from http_server import Bucket, answering
+from http_server import Bucket, answering, served
 
 SMALL, LARGE, LACKING = "annotations/small.json", "annotations/large.json", "annotations/none.json"
 DRAW = random.Random(0)  # noqa: S311 - no secret
@@ -40,13 +39,6 @@ def archive() -> bytes:
         for name, content in FILES.items():
             bundle.writestr(name, content)
     return buffer.getvalue()
-
-
-def served(bucket: Bucket, content: bytes, **changes: object) -> RemoteFile:
-    """Put an archive on the server and describe it."""
-    (bucket.folder / "a.zip").write_bytes(content)
-    known = {"name": "a.zip", "urls": (f"{bucket.url}/a.zip",), "size_bytes": len(content)}
-    return RemoteFile(**{**known, "sha256": hashlib.sha256(content).hexdigest(), **changes})
 
 
 def fetch(remote: RemoteFile, folder: Path, *names: str) -> dict[str, bytes] | None:

@@ -1,6 +1,5 @@
 """Single files out of an archive that stays on its server, each with one question."""
 
-import hashlib
 import io
 import random
 import struct
@@ -12,10 +11,9 @@ import pytest
 
 from bucolic.fetching import remote_zip
 from bucolic.fetching.archives import BrokenError
-from bucolic.fetching.fetch import RemoteFile
 from bucolic.fetching.http import RETRIES, AwayError, TooLongError
 from bucolic.fetching.remote_zip import RemoteZip, open_remote_zip
-from http_server import Bucket
+from http_server import Bucket, served
 
 LIMIT_BYTES = 100_000
 PLACES = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]
@@ -46,13 +44,6 @@ def archive(packing: int = zipfile.ZIP_STORED) -> bytes:
         for name, content in files().items():
             bundle.writestr(name, content)
     return buffer.getvalue()
-
-
-def served(bucket: Bucket, content: bytes, **changes: object) -> RemoteFile:
-    """Put an archive on the server and describe it."""
-    (bucket.folder / "a.zip").write_bytes(content)
-    known = {"name": "a.zip", "urls": (f"{bucket.url}/a.zip",), "size_bytes": len(content)}
-    return RemoteFile(**{**known, "sha256": hashlib.sha256(content).hexdigest(), **changes})
 
 
 def opened(bucket: Bucket, content: bytes) -> RemoteZip:

@@ -66,7 +66,8 @@ def get(root: Path, selection: Path, **config: object) -> tuple[Summary, list[Im
 def contents(out: Path) -> list[bytes]:
     """The files that the index of a folder names, where they are kept."""
     store = OriginalStore(out.parent / "cache")
-    return [store.read(row) for row in read_index(out) if row.status == "ok"]
+    good = [row for row in read_index(out) if row.status == "ok"]
+    return [store.read(row.image_id, str(row.sha256)) for row in good]
 
 
 def kept_file(out: Path, row: ImageRow) -> Path:
