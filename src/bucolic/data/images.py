@@ -43,7 +43,7 @@ from bucolic.data.display import (
     show,
     stored_size,
 )
-from bucolic.data.tables import iterate_table, write_records
+from bucolic.data.tables import iterate_images, write_records
 
 VERSION = "3"
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -171,7 +171,7 @@ def read_index(folder: Path) -> list[ImageRow]:
 def iterate_index(folder: Path) -> Iterator[ImageRow]:
     """Read the index row by row; DataError where it is missing, of another format, or edited."""
     path = folder / "index.parquet"
-    for row in map(_row_of, iterate_table(path, "images", VERSION)):
+    for row in map(_row_of, iterate_images(path, "images", VERSION)):
         if not (row.sha256 is None or SHA256.fullmatch(row.sha256)):
             raise DataError(
                 f"{path}: image {row.image_id}: {row.sha256!r} is no sha256: "

@@ -77,10 +77,6 @@ class Looks:
             hashes[row], contrasts[row], lows[row] = look
         return cls(hashes, contrasts, lows)
 
-    def at(self, rows: NDArray[np.intp]) -> "Looks":
-        """Those of the pictures in some rows."""
-        return Looks(self.hashes[rows], self.contrasts[rows], self.lows[rows])
-
 
 @dataclass(frozen=True)
 class Near:
@@ -111,7 +107,10 @@ def look_at(pixels: Pixels) -> Look:
 
 
 def find_near(
-    images: Sequence[Placed], looks: Looks, read: Callable[[Placed], Pixels]
+    images: Sequence[Placed],
+    looks: Looks,
+    rows: NDArray[np.intp],
+    read: Callable[[Placed], Pixels],
 ) -> dict[int, Near]:
     """Find, by id, the images that repeat a picture of a split that matters more.
 
@@ -120,11 +119,12 @@ def find_near(
 
     Args:
         images: n that have a picture.
-        looks: of each.
+        looks: of those, and maybe of others.
+        rows: where the look of each image is, [n].
         read: its pixels, uint8 [64, 64, 3]; asked for proposed pairs alone.
     """
     found: dict[int, Near] = {}
-    for other, keepers in _proposed(images, looks):
+    for other, keepers in _proposed(images, looks, rows):
         pixels = read(other)
         kept = next((keeper for keeper in keepers if is_same_picture(read(keeper), pixels)), None)
         if kept is not None:
@@ -182,35 +182,37 @@ def _cosines() -> NDArray[np.float64]:
 _COSINES = _cosines()
 
 
-def _proposed(images: Sequence[Placed], looks: Looks) -> Iterator[tuple[Placed, list[Placed]]]:
+def _proposed(
+    images: Sequence[Placed], looks: Looks, rows: NDArray[np.intp]
+) -> Iterator[tuple[Placed, list[Placed]]]:
     """Images with those in splits that matter more whose hashes are close.
 
     Where many are, those whose lowest frequencies differ least: a hash has their signs alone.
     Images of val come before those of train; flat ones never.
     """
-    compared = np.flatnonzero(looks.contrasts >= LEAST_CONTRAST).tolist()
+    compared = np.flatnonzero(looks.contrasts[rows] >= LEAST_CONTRAST).tolist()
     order = np.array(
         sorted(compared, key=lambda place: (KEEPERS.index(images[place].split), images[place])),
         np.intp,
     )
-    hashes = looks.hashes[order]
+    hashes = looks.hashes[rows[order]]
     ranks = np.array([KEEPERS.index(images[place].split) for place in order])
     for split in range(1, len(KEEPERS)):
         first, last = np.searchsorted(ranks, [split, split + 1])
         at_once = max(1, PAIRS_AT_ONCE // max(1, int(first)))
         for start in range(first, last, at_once):
-            rows = slice(start, min(start + at_once, last))
-            close = np.bitwise_count(hashes[rows, None] ^ hashes[:first]) <= PROPOSED_BITS
+            some = slice(start, min(start + at_once, last))
+            close = np.bitwise_count(hashes[some, None] ^ hashes[:first]) <= PROPOSED_BITS
             for row in np.flatnonzero(close.any(axis=1)):
                 place, places = order[start + row], order[:first][close[row]]
-                nearest = _nearest(looks.lows, place, places)
-                yield images[place], [images[keeper] for keeper in nearest]
+                nearest = _nearest(looks.lows[rows[places]], looks.lows[rows[place]])
+                yield images[place], [images[keeper] for keeper in places[nearest]]
 
 
-def _nearest(lows: NDArray[np.float16], place: int, places: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Of the places at most so many as are proposed, the nearest to that one first."""
-    apart = np.square(lows[places].astype(float) - lows[place]).sum(axis=1)
-    return places[np.argsort(apart, kind="stable")[:MOST_PROPOSED]]
+def _nearest(lows: NDArray[np.float16], low: NDArray[np.float16]) -> NDArray[np.intp]:
+    """At most so many as are proposed, the nearest first."""
+    apart = np.square(lows.astype(float) - low).sum(axis=1)
+    return np.argsort(apart, kind="stable")[:MOST_PROPOSED]
 
 
 def _grey(pixels: Pixels) -> NDArray[np.float64]:

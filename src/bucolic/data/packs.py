@@ -15,13 +15,25 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 
 from bucolic.base.files import this_process
 
 HEAD = struct.Struct(">HI32s")
-LONGEST_PACK_BYTES = 1 << 48  # no file system has longer ones
+
+
+class Place(NamedTuple):
+    """Where a record begins.
+
+    Attributes:
+        pack: the number of its pack.
+        start: in bytes.
+    """
+
+    pack: int
+    start: int
 
 
 class Packs:
@@ -54,7 +66,7 @@ class Packs:
         place = self._known().find(name)
         if place is None:
             return None
-        content = self._content(name, *divmod(place, LONGEST_PACK_BYTES))
+        content = self._content(name, place)
         if content is None:
             self._known().add(name, None)
         return content
@@ -74,12 +86,12 @@ class Packs:
                 os.close(descriptor)
                 raise OSError(error.errno, error.strerror, str(self._packs[number])) from None
             self._own = number, descriptor, start + len(record)
-        places.add(name, number * LONGEST_PACK_BYTES + start)
+        places.add(name, Place(number, start))
 
-    def _content(self, name: str, number: int, start: int) -> bytes | None:
+    def _content(self, name: str, place: Place) -> bytes | None:
         """That of the record which begins there; None where it is another's, or not whole."""
-        with self._packs[number].open("rb") as file:
-            file.seek(start)
+        with self._packs[place.pack].open("rb") as file:
+            file.seek(place.start)
             head = file.read(HEAD.size)
             if len(head) < HEAD.size:
                 return None
@@ -101,7 +113,7 @@ class Packs:
             if self._places is None:
                 self._packs = sorted(self._folder.glob("*.pack"))
                 self._places = _Places(
-                    (name, number * LONGEST_PACK_BYTES + start)
+                    (name, Place(number, start))
                     for number, pack in enumerate(self._packs)
                     for name, start in _records(pack)
                 )
@@ -109,27 +121,30 @@ class Packs:
 
 
 class _Places:
-    """Where the record of each name is: the number of its pack and the place in it, as one number.
+    """Where the record of each name is.
 
     A name is known by 64 bits of its digest: as text, those of 100,000 images would take 20 MB.
     """
 
-    def __init__(self, records: Iterable[tuple[str, int]]) -> None:
-        pairs = ((_key_of(name), place) for name, place in records)
-        found = np.fromiter(pairs, [("key", np.uint64), ("place", np.int64)])
+    def __init__(self, records: Iterable[tuple[str, Place]]) -> None:
+        found = np.fromiter(
+            ((_key_of(name), *place) for name, place in records),
+            [("key", np.uint64), ("pack", np.int32), ("start", np.int64)],
+        )
         found = found[np.argsort(found["key"], kind="stable")]  # the last of a name stays the last
-        self._keys, self._places = found["key"].copy(), found["place"].copy()
-        self._changed: dict[int, int | None] = {}
+        self._keys, self._places = found["key"].copy(), found[["pack", "start"]].copy()
+        self._changed: dict[int, Place | None] = {}
 
-    def find(self, name: str) -> int | None:
+    def find(self, name: str) -> Place | None:
         """The place; None where there is no such record."""
         key = _key_of(name)
         if key in self._changed:
             return self._changed[key]
         at = int(np.searchsorted(self._keys, np.uint64(key), "right")) - 1
-        return int(self._places[at]) if at >= 0 and self._keys[at] == key else None
+        is_there = at >= 0 and self._keys[at] == key
+        return Place(*self._places[at].tolist()) if is_there else None
 
-    def add(self, name: str, place: int | None) -> None:
+    def add(self, name: str, place: Place | None) -> None:
         """Remember another place, or that there is none."""
         self._changed[_key_of(name)] = place
 

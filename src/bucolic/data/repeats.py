@@ -35,7 +35,7 @@ class Pictures:
     def near(self, images: Sequence[Placed]) -> dict[int, Near]:
         """Those of the images that repeat a picture of a split that matters more."""
         rows = np.searchsorted(self.image_ids, [image.image_id for image in images])
-        return find_near(images, self.looks.at(rows), self.read)
+        return find_near(images, self.looks, rows, self.read)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from bucolic.data.captions import IMAGES
 from bucolic.data.coco import Caption, CaptionedImage
 from bucolic.data.split import SplitName
 from bucolic.data.squares import Subject
-from bucolic.data.tables import ROWS_PER_GROUP, iterate_table, write_tables
+from bucolic.data.tables import ROWS_PER_GROUP, iterate_images, write_tables
 
 VERSION = "2"
 SCHEMA = pa.schema(
@@ -148,7 +148,7 @@ def iterate_selection(path: Path, *, without: Collection[str] = ()) -> Iterator[
     Raises:
         DataError: the file is missing, of another format, or edited.
     """
-    for record in iterate_table(path, "selection", VERSION, without=without):
+    for record in iterate_images(path, "selection", VERSION, without=without):
         try:
             selected = _selected(dict.fromkeys(without, ()) | record)
         except (TypeError, ValueError) as error:

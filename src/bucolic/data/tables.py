@@ -1,7 +1,7 @@
 """Parquet files that name their format and version; the same table gives the same bytes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def exact_memory() -> Iterator[None]:
 
 def give_back_memory() -> None:
     """Hand to the system what is allocated and in no use: else a later step adds to it."""
-    pa.default_memory_pool().release_unused()
+    for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
+        pool.release_unused()
 
 
 def in_one_piece(table: pa.Table) -> pa.Table:
@@ -99,13 +100,34 @@ def read_table(path: Path, name: str, version: str, *, without: Collection[str] 
         return file.read(_columns(file, without))
 
 
-def iterate_table(
+def iterate_images(
     path: Path, name: str, version: str, *, without: Collection[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """The rows of such a table one by one, few of which are held at a time; see `read_table`."""
-    with _opened(path, name, version) as file:
+    """The rows of a table that is ordered by image id, few of which are held at a time.
+
+    Args:
+        path: see `read_table`, as for the others.
+        name: of the format.
+        version: of the format.
+        without: columns that are not read.
+
+    Raises:
+        DataError: as `read_table` does, and where an id does not follow the one before it.
+    """
+    former = None
+    with ExitStack() as opened:
+        with exact_memory():  # a reader keeps the pool that it was opened with
+            file = opened.enter_context(_opened(path, name, version))
+        opened.callback(give_back_memory)
         for rows in file.iter_batches(ROWS_AT_ONCE, columns=_columns(file, without)):
-            yield from rows.to_pylist()
+            for record in rows.to_pylist():
+                number = record["image_id"]
+                if former is not None and number <= former:
+                    raise DataError(
+                        f"{path}: image {number} stands behind image {former}: run its stage again"
+                    )
+                former = number
+                yield record
 
 
 @contextmanager

@@ -28,11 +28,15 @@ def get_again(params: Params, runtime: Runtime, root: Path) -> None:
     lost = store.lost(iterate_index(Path(IMAGES)))
     if not lost:
         return
-    logger.warning("originals are lost from .cache, %d in all: getting them again", len(lost))
+    logger.warning(
+        "originals are lost from .cache, %d in all, first that of image %d: getting them again",
+        len(lost),
+        lost[0].image_id,
+    )
     runtime.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runtime.work) as folder:
         named("images").run(params, runtime, root, outs=(f"{folder}/images",))
-    if still := store.lost(lost):
+    if still := store.lost(iterate_index(Path(IMAGES))):
         raise DataError(
             f"{len(still)} originals are lost, first of image {still[0].image_id}, and the data "
             "set has others now: dvc repro --force images"

@@ -139,7 +139,7 @@ def test_what_is_left_out_is_on_the_side_that_matters_less(photographs: list[Ima
         Placed(7, "g", "train"): again[2],
     }
     looks = looks_of(images.values())
-    found = find_near(list(images), looks, images.__getitem__)
+    found = find_near(list(images), looks, np.arange(len(images)), images.__getitem__)
     by_id = {image.image_id: image for image in images}
     expected = {1: Near(by_id[1], by_id[2]), 3: Near(by_id[3], by_id[2])}
     assert expected | {4: Near(by_id[4], by_id[5])} == found
@@ -173,7 +173,7 @@ def test_a_copy_is_found_among_many_that_its_hash_is_nearer_to(photographs: list
         pictures = {Placed(0, "copy", "train"): copy, Placed(999, "original", "test"): whole}
         pictures |= {Placed(n, f"scene {n}", "test"): s for n, s in enumerate(scenes, 1)}
         looks = looks_of(pictures.values())
-        near = find_near(list(pictures), looks, pictures.__getitem__)
+        near = find_near(list(pictures), looks, np.arange(len(pictures)), pictures.__getitem__)
         assert near[0].kept.image_id == 999
         found += 1
     assert found > 8
@@ -193,5 +193,5 @@ def test_a_copy_of_what_is_left_out_names_the_picture_that_stays(
     def read(image: Placed) -> Pixels:
         return np.full((64, 64, 3), steps[image], np.uint8)
 
-    found = find_near(list(steps), looks_of([seen(photographs[0])] * 3), read)
+    found = find_near(list(steps), looks_of([seen(photographs[0])]), np.zeros(3, int), read)
     assert {1: Near(train, test), 2: Near(val, test)} == found

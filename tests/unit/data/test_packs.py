@@ -46,18 +46,24 @@ def test_of_contents_of_one_name_the_last_of_the_newest_pack_counts(packs: Packs
     """In one pack, and over packs."""
     packs.add("name 3", b"newer")
     assert packs.find("name 3") == b"newer"
+    assert Packs(tmp_path / "packs").find("name 3") == b"newer"
     later = Packs(tmp_path / "packs")
     later.add("name 3", b"newest")
     assert Packs(tmp_path / "packs").find("name 3") == b"newest"
 
 
-def test_a_name_with_the_same_64_bits_is_no_other(packs: Packs, monkeypatch: pytest.MonkeyPatch):
+def test_a_name_with_the_same_64_bits_is_no_other(
+    packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Its content is not given for another's, only lost, and whoever needs it makes it again."""
     monkeypatch.setattr("bucolic.data.packs._key_of", lambda _: 0)
     packs.add("one", b"of one")
     assert packs.find("another") is None
     packs.add("another", b"of another")
     assert packs.find("another") == b"of another"
+    later = Packs(tmp_path / "packs")
+    assert later.find("another") == b"of another"
+    assert later.find("one") is None
 
 
 @pytest.mark.parametrize("lost_bytes", [1, 1000, 1900 + 40])

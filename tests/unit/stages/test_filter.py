@@ -183,6 +183,19 @@ def test_what_is_part_of_another_word_is_told(coco_folder: Path):
     assert "parts_of_words" not in told
 
 
+def test_an_image_without_a_licence_is_chosen_where_any_will_do(coco_folder: Path):
+    """It is counted, and left out where licences are named."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    assert content["images"][0].pop("license") == 2
+    path.write_text(json.dumps(content))
+    chosen, told = select(coco_folder, keywords=("thing",))
+    assert 1 in chosen
+    assert {"name": "", "images": 1} == told["licences"]["of_the_theme"]["none"]  # type: ignore[index]
+    chosen, _ = select(coco_folder, keywords=("thing",), licences=(1, 2, 3), val_share=0.4)
+    assert {image_id for image_id in range(2, 41) if image_id % 8 < 3} == set(chosen)
+
+
 def test_licences_of_the_theme_are_told(coco_folder: Path):
     """By name where the annotations name them, with the share that may be used."""
     path = coco_folder / "annotations/captions_train2017.json"
