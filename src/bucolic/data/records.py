@@ -21,7 +21,7 @@ from bucolic.data.json_file import CutFile, cut_json, parse_json, records_of
 from bucolic.data.names import FileName
 
 BATCH = 8192
-LISTS = ("images", "annotations", "captions", "categories")
+LISTS = ("images", "captions", "annotations", "categories")
 MEND = "mend it in dataset.root"  # where the file came from, if what was read is a copy
 EXACT = 2**53  # above it, floats are no longer each whole number
 STRICT = ConfigDict(strict=True)  # a text where a number belongs would join nothing below

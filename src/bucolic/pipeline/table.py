@@ -56,7 +56,9 @@ class Declared:
         shown: outs beside these that are written from what the function returns.
         streams: whether its curves go to MLflow while it runs.
         reads_originals: whether it reads the files that data/images names.
-        has_engine: whether an engine works on its items, see base/engine.py.
+        has_engine: whether an engine works on its items, see base/engine.py; twice the images take
+            twice as long.
+        on_device: whether it computes on the device.
         shareable_by: place of what says how many processes can share its work, called with the
             most there might be and the sections; none where only one can do it.
     """
@@ -72,6 +74,7 @@ class Declared:
     streams: bool = False
     reads_originals: bool = False
     has_engine: bool = False
+    on_device: bool = False
     shareable_by: str = ""
 
     @property
@@ -160,6 +163,7 @@ STAGES = (
         ins=(SELECTION, IMAGES),
         outs=(EMBEDDINGS,),
         has_engine=True,
+        on_device=True,
         reads_originals=True,
         sections={**OF_CLIP, **OF_SHARD},
         keys={"shard": ("crop",)},
@@ -182,6 +186,7 @@ STAGES = (
         outs=(MODEL, CURVES, SAMPLING),
         sections={**OF_MODEL, **_own("train", "TrainConfig")},
         streams=True,
+        on_device=True,
         shareable_by="bucolic.training.build:shareable_by",
     ),
     Declared(
@@ -190,6 +195,7 @@ STAGES = (
         function="evaluate",
         ins=(MODEL, SHARDS, ANNOTATIONS),
         outs=(VERDICTS,),
+        on_device=True,
         sections={**_own("evaluate", "EvaluateConfig"), **OF_CLIP},
         shown=(PICTURES, HEADLINE),
     ),

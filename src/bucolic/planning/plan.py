@@ -40,10 +40,8 @@ SHARE_OF_PRODUCTS = {"cpu": 0.4}
 SHARE_ELSEWHERE = 0.2
 MEASURED_S = 0.5
 USUAL_EMBED_DIM = 512
-WHOLE = {"annotations", "filter", "train", "evaluate"}  # take as long whatever the theme
-ON_DEVICE = {"embed", "train", "evaluate"}
 MOSTLY = 0.5  # of what a run worked on
-DATA_ASIDE = {"dataset", "filter", "images"}  # sections that decide how much, not how fast
+DATA_ASIDE = {"filter", "dataset", "images"}  # sections that decide how much, not how fast
 JUDGING_S = 30.0  # beside the drawing
 DRAWINGS = 3  # ordinary and held-out prompts and those of diversity, for each of `prompts`
 STEPS_BEFORE = 3  # calls of the network beyond one a step
@@ -199,7 +197,7 @@ def _seconds(task: Task, root: Path, params: Params, machine: Machine) -> tuple[
     """How long a task takes, and whether that was measured."""
     record = read_record(root / f"reports/records/{task.stage}.json")
     if record.get("status") == "ok" and _compares(record, params, machine):
-        done = 1 if task.stage in WHOLE else _done(record)
+        done = _done(record) if named(task.stage).has_engine else 1
         if done and task.count:
             return task.count * record["duration_s"] / done, "measured"
     return task.estimate_s, "unknown" if task.estimate_s is None else "estimate"
@@ -217,7 +215,7 @@ def _compares(record: Mapping[str, Any], params: Params, machine: Machine) -> bo
     asked = {name: section for name, section in record["params"].items() if name not in DATA_ASIDE}
     now = sections(params, asked)
     alike = all(content.items() <= now[name].items() for name, content in asked.items())
-    if record["stage"] in ON_DEVICE:
+    if named(record["stage"]).on_device:
         alike &= record["device"].partition(":")[0] == machine.device.partition(":")[0]
     with_engine = named(record["stage"]).has_engine
     return alike and (not with_engine or record.get("engine") == machine.engine)
