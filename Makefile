@@ -80,6 +80,7 @@ bench-scale: setup ## Measure memory at 10,000 and 100,000 images (bench/results
 
 gpu-check: setup ## Check a GPU in minutes: every stage, bf16 against fp32, resume, speed
 	python bench/gpu.py
+	python bench/page.py
 
 meadow-clip: setup ## Train the shipped CLIP and probe anew
 	python tools/train_meadow_clip.py

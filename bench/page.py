@@ -81,6 +81,24 @@ def _train(found: Found) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def _gpu(found: Found) -> Iterator[str]:
+    """Every figure by its path in the result."""
+    yield "| | |"
+    yield "|---|---|"
+    for part in ("device", "trained", "resumed", "speed"):
+        for path, value in _leaves(part, found[part]):
+            told = f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield f"| {path} | {told} |"
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _leaves(f"{path}, {key}", part)
+    elif value is not None:
+        yield path, value
+
+
 def _quality(found: Found) -> Iterator[str]:
     entries = presets_in(found)
     for preset, entry in entries.items():
@@ -194,6 +212,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], Iterator[str]]]] = {
     "scale": ("Memory at the size of COCO", _scale),
     "coco2017": ("Preset coco2017 up to shard", _coco2017),
     "train": ("Training: speed of the two phases", _train),
+    "gpu": ("A GPU, checked", _gpu),
     "demo": ("One training of preset meadow, beside bounds", _demo),
     "quality": ("Quality over seeds of training", _quality),
     "arms": ("Pictures or captions", _arms),

@@ -63,7 +63,7 @@ def presets_in(content: dict[str, Any]) -> dict[str, Any]:
     return {
         name: entry
         for name, entry in content.items()
-        if isinstance(entry, dict) and PARTS[0] in entry
+        if isinstance(entry, dict) and {PARTS[0], "command"} <= entry.keys()
     }
 
 

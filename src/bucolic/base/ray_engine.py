@@ -1,8 +1,8 @@
 """The engine on Ray: actors that work on chunks of items, a cluster's or this machine's.
 
 All nodes need the same environment, and see the project, its data and .cache at the same paths:
-what a worker makes is kept there, whole or not at all, and results are gathered in the order of the
-items. A worker that ends before its time is started again, a few times, and so is its chunk.
+what a worker makes is kept there, and used only if it is whole; results are gathered in the order
+of the items. A worker that ends before its time is started again, a few times, and so is its chunk.
 """
 
 import signal

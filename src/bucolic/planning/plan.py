@@ -44,7 +44,7 @@ MOSTLY = 0.5  # of what a run worked on
 DATA_ASIDE = {"filter", "dataset", "images"}  # sections that decide how much, not how fast
 JUDGING_S = 30.0  # beside the drawing
 DRAWINGS = 3  # ordinary and held-out prompts and those of diversity, for each of `prompts`
-STEPS_BEFORE = 3  # calls of the network beyond one a step
+CALLS_BEYOND_STEPS = 1  # of the network, see models/flow.py
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _evaluation(params: Params, flops: Mapping[str, float], machine: Machine) ->
     """Each picture asks the last phase's network twice a call, with its condition and without."""
     asked, train = section_of(params, "evaluate"), section_of(params, "train")
     *_, of_step = flops.values()
-    calls = 2 * (max(train.steps) + STEPS_BEFORE)
+    calls = 2 * (max(train.steps) + CALLS_BEYOND_STEPS)
     pictures = DRAWINGS * asked.prompts * asked.draws
     drawing = pictures * calls * of_step / 3  # of a step, which goes backwards as well
     told = f"{asked.prompts:,} prompts at most, {asked.draws} pictures each"

@@ -1,9 +1,10 @@
 """The state of a pipeline's run: RUNNING until it ended, FAILED where a stage failed.
 
 It has ended when its last stage has reported, or when what drives it is gone: a part may be all
-that was asked for. It follows from what the stages reported and never from the clock: a stage that
-is tried again counts by its latest attempt, and of one that was killed before it could tell anybody
-nothing is known here.
+that was asked for. It follows from what the stages reported, not from the clock (but that a driver
+on another host, which cannot be asked, counts as gone after two weeks): a stage that is tried again
+counts by its latest attempt, and of one that was killed before it could tell anybody nothing is
+known here.
 """
 
 import math

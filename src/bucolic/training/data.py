@@ -1,4 +1,4 @@
-"""One split in the memory of the training device, and the batches drawn from it.
+"""One split where it is trained on, in memory or mapped from a file, and the batches drawn from it.
 
 Dimensions: n pictures, m captions, b rows of a batch, s picture side, e embedding.
 """
