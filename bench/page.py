@@ -87,8 +87,13 @@ def _gpu(found: Found) -> Iterator[str]:
     yield "|---|---|"
     for part in ("device", "trained", "resumed", "speed"):
         for path, value in _leaves(part, found[part]):
-            told = f"{value:.4g}" if isinstance(value, float) else str(value)
-            yield f"| {path} | {told} |"
+            yield f"| {path} | {_shown(value)} |"
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ to be read:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from bucolic.base.files import replacing
 from bucolic.data.captions import Licence
-from bucolic.data.tables import iterate_rows, write_table
+from bucolic.data.tables import iterate_rows, write_records
 
 VERSION = "1"
 SCHEMA = pa.schema(
@@ -38,7 +38,6 @@ SCHEMA = pa.schema(
     metadata={"bucolic.format": "attribution", "bucolic.version": VERSION},
 )
 UNTOLD = Licence("", "")
-ROWS_AT_ONCE = 8192  # as Python's own objects
 # Flickr names a file by its photograph's number, and finds the page by that alone.
 _FLICKR_FILE = re.compile(r"https?://[^/]*static\.?flickr\.com/.*/(\d+)_[^/]*", re.IGNORECASE)
 
@@ -51,14 +50,11 @@ def write_attribution(folder: Path, images: pa.Table, licences: Mapping[int, Lic
         images: columns of data/captions.py, ordered by image id.
         licences: what the ids mean.
     """
-    table = pa.Table.from_batches(
-        [_told(batch, licences) for batch in images.to_batches(max_chunksize=ROWS_AT_ONCE)], SCHEMA
-    )
     with replacing(folder) as temporary:
         temporary.mkdir()
-        write_table(temporary / "images.parquet", table)
+        write_records(temporary / "images.parquet", SCHEMA, _rows(images, licences))
         with (temporary / "ATTRIBUTION.md").open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in _page(table))
+            file.writelines(f"{line}\n" for line in _page(len(images), _rows(images, licences)))
 
 
 def page_of(flickr_url: str) -> str:
@@ -67,9 +63,8 @@ def page_of(flickr_url: str) -> str:
     return f"https://www.flickr.com/photo.gne?id={found[1]}" if found else ""
 
 
-def _told(images: pa.RecordBatch, licences: Mapping[int, Licence]) -> pa.RecordBatch:
-    rows = [_row(record, licences) for record in images.to_pylist()]
-    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+def _rows(images: pa.Table, licences: Mapping[int, Licence]) -> Iterator[dict[str, Any]]:
+    return (_row(record, licences) for record in iterate_rows(images))
 
 
 def _row(record: Mapping[str, Any], licences: Mapping[int, Licence]) -> dict[str, Any]:
@@ -81,15 +76,15 @@ def _row(record: Mapping[str, Any], licences: Mapping[int, Licence]) -> dict[str
     }
 
 
-def _page(table: pa.Table) -> Iterator[str]:
-    yield f"# Attribution of {len(table)} images"
+def _page(count: int, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"# Attribution of {count} images"
     yield ""
     yield "Each photograph belongs to its author, whom its page names. The licence says what may be"
     yield "done with it; captions and other annotations of COCO are CC BY 4.0."
     yield ""
     yield "| image | licence | page |"
     yield "|---|---|---|"
-    for row in iterate_rows(table):
+    for row in rows:
         name = _cell(row["licence_name"] or ("" if row["licence"] is None else str(row["licence"])))
         licence = f"[{name}]({row['licence_url']})" if row["licence_url"] else name or "not stated"
         yield f"| {_cell(row['file_name'])} | {licence} | {row['page'] or row['flickr_url']} |"

@@ -171,14 +171,11 @@ def read_index(folder: Path) -> list[ImageRow]:
 def iterate_index(folder: Path) -> Iterator[ImageRow]:
     """Read the index row by row; DataError where it is missing, of another format, or edited."""
     path = folder / "index.parquet"
-    for row in map(_row_of, iterate_images(path, "images", VERSION)):
+    for record in iterate_images(path, "images", VERSION):
+        row = ImageRow(**record)
         if not (row.sha256 is None or SHA256.fullmatch(row.sha256)):
             raise DataError(
                 f"{path}: image {row.image_id}: {row.sha256!r} is no sha256: "
                 "run the images stage again"
             )
         yield row
-
-
-def _row_of(record: dict[str, Any]) -> ImageRow:
-    return ImageRow(**record)

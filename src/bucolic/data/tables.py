@@ -1,5 +1,6 @@
 """Parquet files that name their format and version; the same table gives the same bytes."""
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -114,20 +115,24 @@ def iterate_images(
     Raises:
         DataError: as `read_table` does, and where an id does not follow the one before it.
     """
-    former = None
     with ExitStack() as opened:
         with exact_memory():  # a reader keeps the pool that it was opened with
             file = opened.enter_context(_opened(path, name, version))
         opened.callback(give_back_memory)
-        for rows in file.iter_batches(ROWS_AT_ONCE, columns=_columns(file, without)):
-            for record in rows.to_pylist():
-                number = record["image_id"]
-                if former is not None and number <= former:
-                    raise DataError(
-                        f"{path}: image {number} stands behind image {former}: run its stage again"
-                    )
-                former = number
-                yield record
+        batches = file.iter_batches(ROWS_AT_ONCE, columns=_columns(file, without))
+        yield from _in_order(path, (record for rows in batches for record in rows.to_pylist()))
+
+
+def _in_order(path: Path, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    former = -math.inf
+    for record in records:
+        number = record["image_id"]
+        if number <= former:
+            raise DataError(
+                f"{path}: image {number} stands behind image {former}: run its stage again"
+            )
+        former = number
+        yield record
 
 
 @contextmanager

@@ -37,7 +37,9 @@ def runtime(root: Path) -> Runtime:
     return Runtime(root / ".work", root / ".cache", device="cpu", workers=2)
 
 
-def test_a_stage_that_reads_originals_gets_those_that_are_lost(project: Path):
+def test_a_stage_that_reads_originals_gets_those_that_are_lost(
+    project: Path, caplog: pytest.LogCaptureFixture
+):
     """The cache may be deleted at the cost of time, and the index is not written anew."""
     index = project / "data/images/index.parquet"
     before, written = index.read_bytes(), index.stat().st_mtime_ns
@@ -46,6 +48,10 @@ def test_a_stage_that_reads_originals_gets_those_that_are_lost(project: Path):
     assert (before, written) == (index.read_bytes(), index.stat().st_mtime_ns)
     rows = read_index(project / "data/images")
     assert [] == OriginalStore(project / ".cache").lost(rows)
+    assert (
+        "originals are lost from .cache, 40 in all, first that of image 1: getting them again"
+        in caplog.messages
+    )
     assert [] == list((project / ".work").iterdir())
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from bucolic.base.errors import DataError
 from bucolic.data.captions import read_captions
 from bucolic.fetching.image_store import KeptImages
+from bucolic.models.flow import follow
 from bucolic.pipeline.params import Params, parse_params
 from bucolic.planning import operations
 from bucolic.planning import plan as planning
@@ -16,6 +18,7 @@ from bucolic.planning.amounts import _images, amounts_of
 from bucolic.planning.operations import (
     MATRIX_SIDE,
     clip_flops,
+    embed_dim,
     flops_per_image,
     matrix_flop_per_s,
     phases_on_noise,
@@ -165,6 +168,23 @@ def test_minutes_are_estimates_of_operations_where_nothing_was_measured(root: Pa
     assert [line for line in plan(root, root, params, 2) if line.startswith("to fetch")] == [
         "to fetch  3.45 GB"
     ]
+
+
+def test_each_picture_drawn_asks_the_network_as_often_as_sampling_does(root: Path, params: Params):
+    """Twice, with its condition and without; beside half a minute of judging."""
+    asked, train = params.evaluate, params.train  # type: ignore[attr-defined]
+    calls: list[float] = []
+    follow(lambda points, time: calls.append(time) or points, torch.zeros(1), max(train.steps))
+    model, size_px = params.model, params.shard.size_px  # type: ignore[attr-defined]
+    phases = phases_on_noise(model, train, size_px=size_px, embed_dim=embed_dim(params.clip.model))
+    forward = flops_per_image(phases["prior"]) / 3  # of a step, which goes backwards as well
+    flops = 3 * asked.prompts * asked.draws * 2 * len(calls) * forward
+
+    estimate_min = (30 + flops / (0.4 * RATE_FLOP_PER_S)) / 60
+    told, unit, origin = lines_of(root, params)["evaluate"].split()[1:4]
+    assert (unit, origin) == ("min", "estimate")
+    assert float(told) == pytest.approx(estimate_min, abs=0.051)
+    assert len(calls) * estimate_min / (len(calls) + 1) < float(told) - 0.1  # one less would show
 
 
 def test_minutes_of_a_stage_that_ran_alike_are_measured(root: Path, params: Params):
