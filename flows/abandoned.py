@@ -16,7 +16,7 @@ UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def end_abandoned_runs() -> None:
-    """Mark every run that is under way as crashed; where no worker has started, none can be."""
+    """Mark every run that is under way as crashed: `bucolic up` has ended what was left of them."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_transient
+from bucolic.base.errors import BucolicError, ParamsError, TransientError, as_told
 from bucolic.base.places import find_home, find_root
 from bucolic.base.signals import (
     Ended,
@@ -70,14 +70,12 @@ class OneLineErrors(click.Group):
 
 def _told(error: Exception) -> BucolicError | None:
     """An error as one line to the user; None for what is a fault of the program."""
-    if isinstance(error, BucolicError):
-        return error
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("bucolic"):
         return ParamsError(
             f"the environment {sys.prefix} lacks {error.name}, which this checkout needs: "
             "make setup, then source .venv/bin/activate"
         )
-    return as_transient(error)
+    return as_told(error)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,5 +1,7 @@
 """How verbs end: one line and an exit code where the user can help it."""
 
+import errno
+import os
 from pathlib import Path
 
 import click
@@ -10,6 +12,10 @@ from bucolic.base.errors import DataError
 from bucolic.cli import OneLineErrors
 
 FULL = "bucolic: no space left: free some and run the same command again\n"
+DENIED = (
+    "bucolic: permission denied at params.yaml.tmp: "
+    "give this user the right to it, or work in a checkout of their own\n"
+)
 MEMORY = "bucolic: out of memory: free some and run the same command again\n"
 
 
@@ -23,6 +29,11 @@ def takes_all_memory() -> None:
     bytearray(1 << 60)
 
 
+def may_not_write() -> None:
+    """Meet a folder of another user's, as the system tells it."""
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "params.yaml.tmp")
+
+
 def meets_wrong_data() -> None:
     """Raise an error of the data."""
     raise DataError("no picture: mend it")
@@ -33,6 +44,7 @@ def meets_wrong_data() -> None:
     [
         (fills_the_disk, FULL, 75),
         (takes_all_memory, MEMORY, 75),
+        (may_not_write, DENIED, 3),
         (meets_wrong_data, "bucolic: no picture: mend it\n", 3),
     ],
 )

@@ -87,6 +87,7 @@ OUTAGES = _numbers(
     "ETIMEDOUT ECONNRESET ECONNREFUSED ECONNABORTED "
     "EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET"
 )
+DENIALS = _numbers("EACCES EPERM EROFS")
 _UNREACHED = (ConnectionError, TimeoutError, socket.gaierror, URLError)
 PASSING_STATUSES = {408, 425, 429}
 # Words of libraries that raise no OSError: Rust's for an errno, PyTorch's for memory.
@@ -142,6 +143,24 @@ def as_transient(error: BaseException, place: str = "") -> TransientError | None
     what, advice = trouble
     where = f" at {place}" if place else _place(error)
     said = TransientError(f"{what}{where}: {advice} and run the same command again")
+    return said.with_traceback(error.__traceback__)
+
+
+def as_told(error: BaseException) -> BucolicError | None:
+    """An error of the user's or the machine's as its one line; None for one of the program's."""
+    if isinstance(error, BucolicError):
+        return error
+    return as_transient(error) or _as_denied(error)
+
+
+def _as_denied(error: BaseException) -> DataError | None:
+    """What this user may not do with a file, which no time mends."""
+    if not isinstance(error, OSError) or error.errno not in DENIALS:
+        return None
+    said = DataError(
+        f"{os.strerror(error.errno).lower()}{_place(error)}: "
+        "give this user the right to it, or work in a checkout of their own"
+    )
     return said.with_traceback(error.__traceback__)
 
 

@@ -38,6 +38,7 @@ class Summary:
         device: torch device of the heavy part; "cpu" where there is none.
         precision: arithmetic of the heavy part, e.g. "fp32" or "bf16".
         engine: what worked on the items, for a stage that has an engine do it.
+        resumed_s: seconds that earlier executions spent on what this one went on from.
     """
 
     rows: Rows
@@ -50,6 +51,7 @@ class Summary:
     device: str = "cpu"
     precision: str | None = None
     engine: str | None = None
+    resumed_s: float = field(default=0.0, compare=False)  # no result hangs on it
 
 
 class Sink(Protocol):

@@ -37,9 +37,7 @@ def condition_use(model: Rebuilder, images: np.ndarray, vectors: np.ndarray, see
     """
     images, vectors = images[:IMAGES], vectors[:IMAGES]
     if len(images) < 2:
-        return {
-            name: absent("there is no other picture to take a condition from") for name in NAMES
-        }
+        return {name: absent(ALONE) for name in NAMES}
     own = psnr_db(model.reconstruct(images, vectors), images)
     shuffled = psnr_db(model.reconstruct(images, np.roll(vectors, 1, axis=0)), images)
     resampled = psnr_db(model.draw_of_images(vectors, seed=seed), images)

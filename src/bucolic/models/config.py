@@ -15,6 +15,11 @@ CONFIG_FILE, CURVES_FILE, WEIGHTS_FILE = "config.json", "curves.jsonl", "model.s
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def point_name(phase: str, name: str) -> str:
+    """What a curve is called beside those of other phases: images seen begin anew in each."""
+    return f"{phase}/{name}"
+
+
 class ModelConfig(Section):
     """What is trained.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bucolic.base.errors import TransientError, as_transient
+from bucolic.base.errors import TransientError, as_told
 from bucolic.base.files import fingerprint, remove, replacing, write_json
 from bucolic.base.lock import holding, waiting_for
 from bucolic.base.places import dataset_root, find_home, keeper
@@ -119,7 +119,7 @@ def execute(
             if isinstance(error, Ended):
                 hear_no_more()
             if "params" in record or isinstance(error, Ended):  # else there is nothing to tell
-                told = failure(as_transient(error) or error)
+                told = failure(as_told(error) or error)
                 _leave_failure(root, {**record, **told, "duration_s": _since(started_s)})
             raise
 

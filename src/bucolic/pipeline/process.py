@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 from bucolic.pipeline.environment import child_environment
 
 GRACE_S = 10.0
+MARK = "BUCOLIC_STARTED_BY"  # in the environment of all that is to end with its starter
 
 
 def stream(
@@ -76,14 +77,35 @@ def end_tree(child: subprocess.Popen[str]) -> None:
     """
     with suppress(psutil.NoSuchProcess):
         leader = psutil.Process(child.pid)
-        tree = [leader, *leader.children(recursive=True)]
-        for process in tree:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-        for process in psutil.wait_procs(tree, GRACE_S)[1]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        _end([leader, *leader.children(recursive=True)])
     end_group(child)
+
+
+def end_marked(mark: str) -> int:
+    """End the processes that have `MARK` of this value, whoever their parent is; how many.
+
+    What a killed process had started is nobody's descendant any more: no other sign tells it.
+    """
+    marked = [process for process in psutil.process_iter() if _mark_of(process) == mark]
+    _end(marked)
+    return len(marked)
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        value: str | None = process.environ().get(MARK)
+    except (psutil.Error, OSError):  # gone meanwhile, or another user's
+        return None
+    return value
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(processes, GRACE_S)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _signal(group: int, number: signal.Signals) -> None:

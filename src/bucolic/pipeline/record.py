@@ -1,12 +1,13 @@
 """What a record says of one execution of a stage; execute.py puts its parts together.
 
 Schema 2: schema, record_id, stage, status, error {kind, message, where, retryable}, started,
-duration_s, keywords, params, inputs, code and outputs with DVC's own digests, rows {in, out,
-failed}, new, reused, device, precision, engine, threads (torch's, which a CPU's bytes depend on;
-null without torch), figures, details (what people read beside them), git {commit, dirty},
-pipeline_id, driver (the process whose end ends the pipeline), versions (of the libraries that
-decide what the stage writes), environment. One of a stage that failed early lacks what was not
-known yet. One of another schema is not read; the report says so.
+duration_s (of this execution), resumed_s (of those before it that it went on from), keywords,
+params, inputs, code and outputs with DVC's own digests, rows {in, out, failed}, new, reused,
+device, precision, engine, threads (torch's, which a CPU's bytes depend on; null without torch),
+figures, details (what people read beside them), git {commit, dirty}, pipeline_id, driver (the
+process whose end ends the pipeline), versions (of the libraries that decide what the stage writes),
+environment. One of a stage that failed early lacks what was not known yet. One of another schema is
+not read; the report says so.
 """
 
 import json
@@ -58,10 +59,16 @@ def results(summary: Summary) -> dict[str, Any]:
         "device": summary.device,
         "precision": summary.precision,
         "engine": summary.engine,
+        "resumed_s": round(summary.resumed_s, 2),
         "threads": torch_threads(),
         "figures": dict(summary.figures),
         "details": dict(summary.details),
     }
+
+
+def spent_s(record: Mapping[str, Any]) -> float:
+    """Seconds of a stage that has ended, over all executions that its result took."""
+    return round(float(record["duration_s"]) + float(record.get("resumed_s", 0)), 2)
 
 
 def failure(error: BaseException) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bucolic.base.errors import TransientError
+from bucolic.base.lock import holding
 from bucolic.base.places import database_path, find_home
 from bucolic.base.signals import Ended, raising_ended
 from bucolic.pipeline.environment import child_environment
-from bucolic.pipeline.process import end_tree
+from bucolic.pipeline.process import MARK, end_marked, end_tree
 from bucolic.pipeline.services import (
     HOST,
     MLFLOW_PORT,
@@ -60,18 +61,22 @@ def up(root: Path) -> int:
     """Start everything, print where it is, wait for Ctrl-C, end everything; return an exit code.
 
     Raises:
-        TransientError: a port is taken, or one of the children did not start or ended by itself.
+        TransientError: another one of this checkout runs, a port is taken, or one of the children
+            did not start or ended by itself.
     """
-    home = find_home(root)
     logs = root / ".work" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    for port, use in ((PREFECT_PORT, "Prefect's server"), (MLFLOW_PORT, "MLflow's pages")):
-        _require_free(port, use)
-    try:
-        with raising_ended(once=True), ExitStack() as stack:
-            _start_all(stack, root, home, logs)
-    except Ended:
-        print("ended")  # noqa: T201 - the command's own words
+    with holding(root / ".work" / "locks" / "up.lock"):
+        if left := end_marked(str(root)):
+            print(f"ended what a killed `make up` had left: {left} processes")  # noqa: T201
+        for port, use in ((PREFECT_PORT, "Prefect's server"), (MLFLOW_PORT, "MLflow's pages")):
+            _require_free(port, use)
+        try:
+            with raising_ended(once=True), ExitStack() as stack:
+                stack.callback(end_marked, str(root))  # last: what has lost its parent
+                _start_all(stack, root, find_home(root), logs)
+        except Ended:
+            print("ended")  # noqa: T201 - the command's own words
     return 0
 
 
@@ -92,12 +97,16 @@ def _start_all(stack: ExitStack, root: Path, home: Path, logs: Path) -> None:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """What every child gets; BUCOLIC_ROOT is what prefect.yaml's pull step reads."""
+    """What every child gets; BUCOLIC_ROOT is what prefect.yaml's pull step reads.
+
+    By their mark all are found and ended, those whose starter was killed, too.
+    """
     prefect = root / ".work" / "prefect"
     database = f"sqlite+aiosqlite:///{database_path(prefect / 'prefect.db')}"
     return child_environment(
         {
             "BUCOLIC_ROOT": str(root),
+            MARK: str(root),
             "PREFECT_HOME": str(prefect),
             "PREFECT_API_DATABASE_CONNECTION_URL": database,
             "PREFECT_API_URL": f"{page(PREFECT_PORT)}/api",

@@ -26,6 +26,7 @@ from bucolic.base.places import PARAMS_FILE
 from bucolic.pipeline import git
 from bucolic.pipeline.environment import child_environment
 from bucolic.pipeline.graph import overlap, read_graph
+from bucolic.pipeline.params import Params
 from bucolic.pipeline.yaml_file import editing, read_yaml
 
 RUNS = Path(".work/runs")
@@ -103,7 +104,7 @@ def open_workspace(main: Path, home: Path, overrides: Mapping[str, Any]) -> Work
         overrides: dotted keys of params.yaml and their values, e.g. {"filter.keywords": ["cow"]}.
 
     Raises:
-        ParamsError: an override names a section that params.yaml lacks.
+        ParamsError: an override names no section.
         DataError: Git or DVC refuse, with their own words, or a file cannot be copied; nothing is
             left of the workspace.
     """
@@ -133,8 +134,9 @@ def run_name(main: Path, overrides: Mapping[str, Any]) -> str:
 def _name(checkout: Checkout, overrides: Mapping[str, Any]) -> str:
     files = {name: _identity(checkout.top / name) for name in checkout.files}
     content = fingerprint([checkout.commit, files, dict(overrides)])
-    keywords = overrides.get("filter.keywords") or list(overrides)
-    words = re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, keywords)).lower()).strip("-")
+    asked = overrides.get("filter.keywords")
+    named = asked if isinstance(asked, list) else list(overrides)
+    words = re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, named)).lower()).strip("-")
     return f"{words[:30].rstrip('-') or 'run'}-{content[:8]}"
 
 
@@ -148,11 +150,11 @@ def _identity(path: Path) -> str:
 def set_params(path: Path, overrides: Mapping[str, Any]) -> None:
     """Set dotted keys of a YAML file, its comments and order kept.
 
-    A last key that does not exist yet is written all the same: whether it may exist is for the
-    schema of params.yaml to say.
+    A key that does not exist yet is written all the same, as is a section of the schema's: whether
+    it may exist there is for the schema of params.yaml to say.
 
     Raises:
-        ParamsError: a key's section does not exist.
+        ParamsError: a key's section is neither there nor in the schema, or is a value.
     """
     with editing(path) as content:
         _override(content, overrides)
@@ -161,9 +163,9 @@ def set_params(path: Path, overrides: Mapping[str, Any]) -> None:
 def _override(content: Any, overrides: Mapping[str, Any]) -> None:
     for dotted, value in overrides.items():
         *sections, key = dotted.split(".")
-        node = content
+        node = content if {*sections[:1]} <= {*content, *Params.model_fields} else None
         for section in sections:
-            node = node.get(section) if isinstance(node, dict) else None
+            node = node.setdefault(section, {}) if isinstance(node, dict) else None
         if not sections or not isinstance(node, dict):
             raise ParamsError(f"override {dotted!r}: params.yaml has no such section; see the file")
         node[key] = value
@@ -173,7 +175,7 @@ def _checkout(main: Path, overrides: Mapping[str, Any]) -> Checkout:
     """Look at the user's checkout.
 
     Raises:
-        ParamsError: params.yaml cannot be read, or an override names a section that it lacks.
+        ParamsError: params.yaml cannot be read, or an override names no section.
         DataError: Git does not answer, or there is no commit yet.
     """
     commit = git.commit(main)
@@ -298,7 +300,7 @@ def _inputs(main: Path, overrides: Mapping[str, Any]) -> list[str]:
     """What stages read inside the checkout and none makes: code, and the user's own images.
 
     Raises:
-        ParamsError: params.yaml cannot be read, or an override names a section that it lacks.
+        ParamsError: params.yaml cannot be read, or an override names no section.
     """
     params = read_yaml(main / PARAMS_FILE)
     _override(params, overrides)

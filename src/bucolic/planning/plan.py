@@ -1,10 +1,10 @@
 """What the present params will fetch, make and cost, stage by stage, before a byte is fetched.
 
 Minutes are at the rate of each stage's last run in this checkout, where that ran with the same
-params on the same device, and found little of its work done before. (Of a training that was killed
-and went on, the last part alone is known.) Else they are an estimate: from operations that torch
-counts and what the device's matrix products reach now, and from the rates below. Images that are
-kept are not fetched again; vectors that are, are counted all the same.
+params on the same device, and found little of its work done before; a training that was killed and
+went on counts whole. Else they are an estimate: from operations that torch counts and what the
+device's matrix products reach now, and from the rates below. Images that are kept are not fetched
+again; vectors that are, are counted all the same.
 """
 
 import shutil
@@ -18,7 +18,7 @@ import torch
 from bucolic.base.device import choose_device, choose_precision
 from bucolic.base.engine import choose_engine
 from bucolic.pipeline.params import Params, section_of, sections
-from bucolic.pipeline.record import read_record
+from bucolic.pipeline.record import read_record, spent_s
 from bucolic.pipeline.table import named
 from bucolic.planning.amounts import Amounts, amounts_of
 from bucolic.planning.operations import (
@@ -199,7 +199,7 @@ def _seconds(task: Task, root: Path, params: Params, machine: Machine) -> tuple[
     if record.get("status") == "ok" and _compares(record, params, machine):
         done = _done(record) if named(task.stage).has_engine else 1
         if done and task.count:
-            return task.count * record["duration_s"] / done, "measured"
+            return task.count * spent_s(record) / done, "measured"
     return task.estimate_s, "unknown" if task.estimate_s is None else "estimate"
 
 

@@ -25,7 +25,7 @@ from bucolic.models.kinds import kind_named
 from bucolic.pipeline.graph import read_graph
 from bucolic.pipeline.lineage import current
 from bucolic.pipeline.post import FAILURES, RECORDS
-from bucolic.pipeline.record import foreign, pipeline_id
+from bucolic.pipeline.record import foreign, pipeline_id, spent_s
 from bucolic.pipeline.services import MLFLOW_PORT, MLFLOW_RUNS
 from bucolic.pipeline.table import MODEL, NAMES, PICTURES, SAMPLING, VERDICTS
 from bucolic.reporting.charts import Chart, line_chart, training_charts
@@ -143,7 +143,8 @@ def _context(root: Path) -> dict[str, Any]:
     figures = {
         stage: _read(root / f"reports/{stage}.json") if stage in now else None for stage in NAMES
     }
-    failures = {stage: _failure(root, stage) for stage in NAMES}
+    # DVC removes a record before it runs the stage: where one is, DVC has put it back since.
+    failures = {stage: None if stage in now else _failure(root, stage) for stage in NAMES}
     model = _read(root / MODEL / CONFIG_FILE) if "train" in now else None
     return {
         **_head(records, model or {}),
@@ -186,9 +187,10 @@ def _head(records: Mapping[str, dict[str, Any] | None], model: dict[str, Any]) -
 
 def _params(records: Mapping[str, dict[str, Any] | None]) -> str:
     """A params.yaml of the sections that the stages ran with, which today's may not be."""
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
     for record in records.values():
-        found |= (record or {}).get("params", {})
+        for name, section in (record or {}).get("params", {}).items():
+            found.setdefault(name, {}).update(section)  # of some a stage lists single keys
     yaml, text = YAML(), StringIO()
     yaml.default_flow_style = None  # the innermost lists and mappings on a line of their own
     yaml.dump(found, text)
@@ -294,7 +296,7 @@ def _stage(
         "rows": [rows.get(key) for key in ("in", "out", "failed")],
         "new": shown.get("new"),
         "reused": shown.get("reused"),
-        "seconds": shown.get("duration_s"),
+        "seconds": spent_s(shown) if shown else None,
         "device": shown.get("device"),
         "started": str(shown.get("started", ""))[:16].replace("T", " "),
     }

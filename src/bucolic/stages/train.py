@@ -5,7 +5,7 @@ each candidate.
 """
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,21 @@ if TYPE_CHECKING:
     from bucolic.training.context import TrainingContext
     from bucolic.training.distributed import World
     from bucolic.training.guidance import Choice
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of the phases.
+
+    Attributes:
+        curves: their validations.
+        networks: by phase.
+        resumed_s: see `bucolic.base.report.Summary`.
+    """
+
+    curves: list[dict[str, Any]]
+    networks: "dict[str, Module]"
+    resumed_s: float
 
 
 def train(  # noqa: PLR0913 - what it reads and writes, each by its name
@@ -74,9 +89,10 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     device, config = _resolved(config, runtime)
     with joined(device) as world, products_in(config.precision):
         context, cosine = _begun(model, splits, config, clip, world, device)
-        rows, networks = _trained(plan, context, config, runtime)
+        trained = _trained(plan, context, config, runtime)
+        rows = trained.curves
         choice, judged = _chosen(context.model, splits["val"], annotations, clip, config, plan)
-        details = spent(rows, networks) | _judged_on(splits["val"], judged)
+        details = spent(rows, trained.networks) | _judged_on(splits["val"], judged)
         details |= _machinery(device, world)
         if world.leads:
             about = _provenance(index.clip, clip, splits["train"])
@@ -88,7 +104,12 @@ def train(  # noqa: PLR0913 - what it reads and writes, each by its name
     images = sum(len(split.images) for split in splits.values())
     figures = reached(rows, kind, choice) | {"text_cosine": cosine}
     return Summary(
-        Rows(images, images), figures, details=details, device=device, precision=config.precision
+        Rows(images, images),
+        figures,
+        details=details,
+        device=device,
+        precision=config.precision,
+        resumed_s=trained.resumed_s,
     )
 
 
@@ -190,13 +211,14 @@ def _judged_on(val: "Split", judged: dict[str, Any]) -> dict[str, Any]:
 
 def _trained(
     plan: "Plan", context: "TrainingContext", config: TrainConfig, runtime: Runtime
-) -> "tuple[list[dict[str, Any]], dict[str, Module]]":
-    """Train the phases of a plan in their order; their validations, and by phase its network."""
+) -> Trained:
+    """Train the phases of a plan in their order."""
     from bucolic.training.build import recipe_of, require_shareable
     from bucolic.training.loop import Trainer
 
     rows: list[dict[str, Any]] = []
     networks: dict[str, Module] = {}
+    resumed_s = 0.0
     recipes = {name: recipe_of(config, name) for name in plan.phases}
     for name, recipe in recipes.items():  # before the first of them spends its hours
         require_shareable(recipe, name, context.world, divisible=plan.divisible)
@@ -204,7 +226,8 @@ def _trained(
         trainer = Trainer(phase(context), recipes[name], context.world)
         rows += trainer.run(runtime.work, runtime.sink).curves
         networks[name] = trainer.network
-    return rows, networks
+        resumed_s += trainer.resumed_s
+    return Trained(rows, networks, resumed_s)
 
 
 def _chosen(

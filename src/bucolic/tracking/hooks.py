@@ -13,6 +13,7 @@ from bucolic.base.report import Tracker
 from bucolic.base.signals import hear_again
 from bucolic.pipeline.driver import driver
 from bucolic.pipeline.post import posted
+from bucolic.pipeline.process import MARK
 from bucolic.tracking import closing, sink
 from bucolic.tracking.closing import is_open, mark
 from bucolic.tracking.described import Record
@@ -90,9 +91,13 @@ def _start(home: Path, folder: Path, module: str, *arguments: str) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The code in `folder` first, where it has any: that of another place may be gone soon."""
+    """The code in `folder` first, where it has any: that of another place may be gone soon.
+
+    Without the mark of `bucolic up`, with which it would end.
+    """
     places = [str(folder / "src"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    inherited = {name: value for name, value in os.environ.items() if name != MARK}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def _log_path(home: Path) -> Path:

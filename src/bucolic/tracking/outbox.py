@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bucolic.base.files import is_gone, remove, write_json
-from bucolic.models.config import CURVES_FILE
+from bucolic.models.config import CURVES_FILE, point_name
 from bucolic.pipeline.post import TRACKED, in_workspace, posted, unposted
 from bucolic.pipeline.record import foreign, is_later
 from bucolic.pipeline.table import MODEL
@@ -24,7 +24,7 @@ from bucolic.tracking.closing import LONGEST_RUN_S, left_open, mark
 from bucolic.tracking.described import Record
 from bucolic.tracking.mlflow_store import PARENT, Store, enabled, exclusive, open_store
 from bucolic.tracking.outputs import find_output
-from bucolic.tracking.sink import STREAMED, Point, close_sinks, one_line, send_values
+from bucolic.tracking.sink import Point, close_sinks, one_line, send_values
 from bucolic.tracking.stage_list import stage_list
 
 STEP = "images_seen"
@@ -232,14 +232,36 @@ def _send_outputs(store: Store, home: Path, record: Record, run_id: str, scratch
 
 
 def _send_curves(store: Store, run_id: str, curves: Path, time_ms: int) -> None:
-    """Send the curves file unless all of it was streamed while training."""
-    if store.client.get_run(run_id).data.tags.get(STREAMED) or not curves.is_file():
+    """Send those points of the curves file that were not streamed while training.
+
+    A training that was killed and went on has points of other executions, whose runs ended there.
+    """
+    if not curves.is_file():
         return
-    points: list[Point] = []
-    for line in curves.read_text().splitlines():
-        values = {k: v for k, v in json.loads(line).items() if described.is_number(v)}
-        points.append((int(values.pop(STEP, 0)), time_ms, values))
-    send_values(store, run_id, points)
+    points = [_point(json.loads(line), time_ms) for line in curves.read_text().splitlines()]
+    there = _steps_there(store, run_id, {name for *_, values in points for name in values})
+    send_values(
+        store,
+        run_id,
+        [
+            (step, at_ms, {k: v for k, v in values.items() if step not in there.get(k, ())})
+            for step, at_ms, values in points
+        ],
+    )
+
+
+def _point(row: Mapping[str, Any], time_ms: int) -> Point:
+    """A line of the curves file under the names that the training streams it by."""
+    values = {k: v for k, v in row.items() if k != STEP and described.is_number(v)}
+    named = {described.fit_name(point_name(row["phase"], k)): v for k, v in values.items()}
+    return int(row[STEP]), time_ms, named
+
+
+def _steps_there(store: Store, run_id: str, names: set[str]) -> dict[str, set[int]]:
+    """By curve, the steps of which MLflow has a point."""
+    known = names & set(store.client.get_run(run_id).data.metrics)
+    histories = {name: store.client.get_metric_history(run_id, name) for name in known}
+    return {name: {point.step for point in history} for name, history in histories.items()}
 
 
 def _log_in_batches(client: Any, run_id: str, kind: str, content: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 The series of each picture is in the run's artifacts under images/, the last one under samples/.
 A thread of its own does the sending, so the stage never waits for MLflow, and a failure there is
-one line in the log. What could not be streamed is sent from the record later (outbox.py).
+one line in the log. What was not streamed is sent from the curves file later (outbox.py).
 """
 
 import io
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 BATCH = 500  # MLflow takes 1000 metrics at once
 CLOSE_S = 60.0
-STREAMED = "curves.streamed"
 LOG = logging.getLogger(__name__)
 Point = tuple[int, int, Mapping[str, float]]  # images seen, time in ms, scalars
 _Picture = tuple[str, bytes]  # name, content of the file
@@ -102,7 +101,6 @@ class MlflowSink:
                 latest.update(content for _, _, content in batch if isinstance(content, tuple))
             for name, picture in latest.items():
                 store.client.log_image(run_id, _opened(picture), f"samples/{name}.png")
-            store.client.set_tag(run_id, STREAMED, "all")
         except Exception as error:  # noqa: BLE001 - tracking never breaks a run
             self.broken = True
             LOG.warning("MLflow: curves are not streamed (%s); the record follows", one_line(error))
@@ -121,7 +119,7 @@ class MlflowSink:
 
 
 def send_values(store: Store, run_id: str, points: list[Point]) -> None:
-    """Log scalars; points sent twice are kept once."""
+    """Log scalars; a point that is sent again is kept once where its time is the same."""
     from mlflow.entities import Metric  # noqa: PLC0415 - see open_store
 
     metrics = [

@@ -32,8 +32,10 @@ def stage_list(home: Path, root: Path, record: Record) -> str | None:
     failures = _read(root / FAILURES, upstream)
     if any(_is_later(other, record) for other in (*records.values(), *failures.values())):
         return None
-    own = {name: r for name, r in {**records, **failures}.items() if _is_same(r, record)}
     cached = {name: records[name] for name in current(upstream, records)}
+    # DVC removes a record before it runs the stage: where one is, DVC has put it back since.
+    failed = {name: failure for name, failure in failures.items() if name not in cached}
+    own = {name: r for name, r in {**records, **failed}.items() if _is_same(r, record)}
     known = {**cached, **own}
     lines = [_line(home, name, known.get(name), is_own=name in own) for name in upstream]
     return "\n".join(["Stages:", "", *lines])

@@ -6,6 +6,7 @@ the weights of an undisturbed one, bit for bit on a CPU with as many threads and
 
 import logging
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from bucolic.base.errors import ParamsError
 from bucolic.base.report import Sink
+from bucolic.models.config import point_name
 from bucolic.models.phases import Moment, Network, Phase
 from bucolic.training.clock import Clock
 from bucolic.training.data import share_of
@@ -119,7 +121,10 @@ def _compiling(recipe: Recipe) -> Iterator[None]:
 
 
 class Trainer(Generic[Network]):
-    """The moving parts of a phase: network, average, optimiser, progress."""
+    """The moving parts of a phase: network, average, optimiser, progress.
+
+    `resumed_s` is how many seconds earlier executions spent on what a run went on from.
+    """
 
     def __init__(self, phase: Phase[Network], recipe: Recipe, world: World) -> None:
         self.phase, self.recipe, self.world = phase, recipe, world
@@ -129,6 +134,7 @@ class Trainer(Generic[Network]):
         self.device = next(self.network.parameters()).device.type
         self.noise_drawn_on = drawing_device(self.device)
         self.progress = PhaseState(noise_drawn_on=self.noise_drawn_on, precision=recipe.precision)
+        self.resumed_s = self.started_s = 0.0
         self.unread: list[tuple[int, list[str], Tensor]] = []
         self.average = self._average()
         self.best = self._averaged_tensors()
@@ -156,6 +162,8 @@ class Trainer(Generic[Network]):
     def run(self, folder: Path, sink: Sink, clock: Clock | None = None) -> PhaseState:
         """Train to the end of the budget and leave the best averaged weights in the network."""
         self._resume(folder)
+        self.resumed_s = self.progress.spent_s
+        self.started_s = time.monotonic()
         sink.start(self.progress.images_seen)
         clock = clock or Clock()
         while self.step < self.recipe.steps:
@@ -239,7 +247,7 @@ class Trainer(Generic[Network]):
         seen = self.progress.images_seen
         self.progress.curves.append({"phase": self.phase.name, "images_seen": seen} | found)
         if self.world.leads:
-            sink.log(seen, {f"{self.phase.name}/{name}": value for name, value in found.items()})
+            sink.log(seen, {point_name(self.phase.name, name): v for name, v in found.items()})
 
     def _averaged_tensors(self) -> dict[str, Tensor]:
         return {name: t.detach().clone() for name, t in self.averaged.state_dict().items()}
@@ -254,6 +262,7 @@ class Trainer(Generic[Network]):
 
     def _save(self, folder: Path) -> None:
         self._read_values()
+        self.progress.spent_s = self.resumed_s + time.monotonic() - self.started_s
         groups = {
             "weights": self.network.state_dict(),
             "average": self.averaged.state_dict(),
@@ -271,8 +280,8 @@ class Trainer(Generic[Network]):
         if (former := self.progress.precision) != self.recipe.precision:
             raise ParamsError(
                 f"training the {self.phase.name} began in {former}, and would go on in "
-                f"{self.recipe.precision}: set train.precision: {former} where that can be "
-                "computed, or start anew (bucolic clean)"
+                f"{self.recipe.precision}: go on where {former} is computed, with params.yaml as "
+                "it is, or start anew (bucolic clean)"
             )
         if self.progress.noise_drawn_on != self.noise_drawn_on:
             former, present = self.progress.noise_drawn_on, self.noise_drawn_on

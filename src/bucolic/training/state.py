@@ -1,7 +1,8 @@
 """Checkpoints of one phase: everything that the next step depends on, in one safetensors file.
 
 PHASE-NNNNNNNNNNNN.safetensors holds `weights/`, `average/`, `best/` and `optimiser/` tensors; its
-header holds, as JSON, how many images were seen, the best validation loss and the curves so far.
+header holds, as JSON, how many images were seen, the best validation loss, the curves so far, and
+the seconds that it took.
 The random state is not stored: draws are a function of the images seen. The last two files are
 kept, so a damaged one costs one interval.
 """
@@ -39,6 +40,7 @@ class PhaseState:
         summed_steps: how many steps these are.
         noise_drawn_on: the kind of device that the batches' noise is drawn on.
         precision: of the steps' products.
+        spent_s: seconds that went into it, over all executions.
     """
 
     images_seen: int = 0
@@ -48,6 +50,7 @@ class PhaseState:
     summed_steps: int = 0
     noise_drawn_on: str = "cpu"
     precision: str = "fp32"
+    spent_s: float = field(default=0.0, compare=False)  # which decides nothing
 
     def add(self, values: Mapping[str, float]) -> None:
         """Take the values of one step."""

@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from bucolic.base.errors import TransientError
+from bucolic.base.lock import holding
 from bucolic.pipeline import up
-from bucolic.pipeline.process import end_tree
+from bucolic.pipeline.process import MARK, end_tree
 from bucolic.pipeline.up import Server
 
 HEALTHY = """
@@ -112,6 +113,68 @@ def test_a_server_that_cannot_start_ends_the_others(
         up.up(tmp_path)
     assert stand_ins == []
     assert psutil.Process().children() == before
+
+
+ORPHANING = "setsid sleep 600 & echo $! > {file}; {then}"  # nobody's child once its parent ends
+
+
+def pid_in(file: Path) -> int:
+    """The process that a script has named, once it has."""
+    deadline = time.monotonic() + 30
+    while not (file.exists() and file.read_text().strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return int(file.read_text())
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not as a zombie alone."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_what_a_killed_up_has_left_is_ended_first(
+    tmp_path: Path,
+    stand_ins: list[str],
+    ended_soon: None,
+    capsys: pytest.CaptureFixture[str],
+):
+    """By the mark of its checkout; what has another's, or none, runs on."""
+    left = {}
+    for mark in (str(tmp_path), "of another checkout"):
+        file = tmp_path / f"{len(mark)}.pid"
+        script = ORPHANING.format(file=file, then="exit")
+        subprocess.run(["bash", "-c", script], env={**os.environ, MARK: mark}, check=True)
+        left[mark] = pid_in(file)
+    try:
+        assert up.up(tmp_path) == 0
+        assert {mark: runs(pid) for mark, pid in left.items()} == {
+            str(tmp_path): False,
+            "of another checkout": True,
+        }
+        assert "had left: 1 process" in capsys.readouterr().out
+    finally:
+        os.kill(left["of another checkout"], signal.SIGKILL)
+
+
+def test_what_a_worker_that_died_had_started_ends_with_the_rest(
+    tmp_path: Path, stand_ins: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """It is nobody's descendant by then."""
+    file = tmp_path / "run.pid"
+    script = ORPHANING.format(file=file, then="sleep 1; echo out of memory; exit 1")
+    monkeypatch.setattr(up, "_worker", lambda: Server("worker", ["bash", "-c", script]))
+    with pytest.raises(TransientError, match="worker ended by itself: out of memory"):
+        up.up(tmp_path)
+    assert not runs(pid_in(file))
+
+
+def test_a_second_up_of_one_checkout_is_turned_away(tmp_path: Path, ports: tuple[int, int]):
+    """It would else end what the first one runs."""
+    with (
+        holding(tmp_path / ".work/locks/up.lock"),
+        pytest.raises(TransientError, match="up is running already as process"),
+    ):
+        up.up(tmp_path)
 
 
 def test_descendants_in_other_sessions_end_too():

@@ -13,6 +13,7 @@ from bucolic.base.errors import BucolicError, DataError, ParamsError
 from bucolic.pipeline import workspace as module
 from bucolic.pipeline.stage_run import run_stage
 from bucolic.pipeline.workspace import open_workspace, run_name, set_params
+from bucolic.pipeline.yaml_file import read_yaml
 from toy_project import call
 
 THEME = {"filter.keywords": ["no", "alpaca"]}
@@ -92,6 +93,19 @@ def test_an_unknown_section_is_refused_and_leaves_nothing(toy: Path):
     with pytest.raises(ParamsError, match=r"'filtre.keywords'.*no such section"):
         open_workspace(toy, toy, {"filtre.keywords": ["cow"]})
     assert not (toy / ".work" / "runs").exists()
+
+
+def test_a_section_that_the_file_leaves_to_its_defaults_can_be_overridden(toy: Path):
+    """The schema knows `tracking`, which no preset of drawings lists."""
+    workspace = open_workspace(toy, toy, {"tracking.photographs": True})
+    assert {"photographs": True} == read_yaml(workspace.root / "params.yaml")["tracking"]
+    assert str(workspace.name).startswith("tracking-photographs-")
+
+
+@pytest.mark.parametrize("value", [5, "cow", None])
+def test_keywords_that_are_no_list_name_no_run(toy: Path, value: object):
+    """The schema refuses them later, in one line; until then the run is called by the key."""
+    assert run_name(toy, {"filter.keywords": value}).startswith("filter-keywords-")
 
 
 def test_a_folder_of_images_is_linked_and_not_copied(toy: Path):

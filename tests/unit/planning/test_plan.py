@@ -203,6 +203,15 @@ def test_minutes_of_a_stage_that_ran_alike_are_measured(root: Path, params: Para
     assert found["evaluate"].split()[3] == "estimate"
 
 
+def test_a_training_that_was_killed_and_went_on_counts_whole(root: Path, params: Params):
+    """Its last execution, and what earlier ones spent on what it went on from."""
+    asked = params.model_dump(mode="json")
+    of_run = {name: asked[name] for name in ("model", "train")}
+    leave(root, "train", params=of_run, duration_s=9.0, resumed_s=171.0)
+
+    assert lines_of(root, params)["train"].split()[1:4] == ["3.0", "min", "measured"]
+
+
 def test_filter_takes_as_long_whatever_it_chooses(root: Path, params: Params):
     """It reads all captions: the theme of its last run may have been a tenth of this one."""
     annotate(root)

@@ -13,7 +13,7 @@ from bucolic.data.verdicts import write_verdicts
 from bucolic.evaluation.table import ARMS, METRICS
 from bucolic.pipeline.record import SCHEMA, pipeline_id
 from bucolic.pipeline.table import NAMES
-from bucolic.reporting.report_page import render
+from bucolic.reporting.report_page import _params, render
 
 DVC_YAML = Path(__file__).resolve().parents[3] / "dvc.yaml"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -447,12 +447,26 @@ def test_a_failed_stage_is_shown_with_its_message(root: Path):
     """The failure of the last attempt is on the page, unless it was with other params."""
     error = {"message": "training diverged: lower the rate"}
     failed = record("train", status="failed", error=error)
+    left = (root / "reports/records/train.json").read_text()
+    (root / "reports/records/train.json").unlink()  # as DVC does before it runs the stage
     write(root / ".work/failures/train.json", {**failed, "pipeline_id": pipeline_id(root)})
     text = outline(root).text
     assert "train failed:" in text
     assert "training diverged: lower the rate" in text
     write(root / ".work/failures/train.json", {**failed, "pipeline_id": "of another run"})
     assert "train failed:" not in outline(root).text
+
+    write(root / ".work/failures/train.json", {**failed, "pipeline_id": pipeline_id(root)})
+    (root / "reports/records/train.json").write_text(left)  # DVC has put the result back
+    assert "train failed:" not in outline(root).text
+
+
+def test_the_params_of_a_run_that_stopped_midway_are_whole(root: Path):
+    """A stage that lists one key of a section does not hide what another ran with."""
+    whole = {"size_px": 64, "crop": "centre", "format": "png"}
+    records = {"images": record("images", params={"shard": whole})}
+    records["embed"] = record("embed", params={"shard": {"crop": "centre"}})
+    assert whole == YAML(typ="safe").load(_params(records))["shard"]
 
 
 def test_failed_images_and_keywords_are_listed(root: Path):

@@ -218,7 +218,10 @@ def test_a_killed_run_leaves_the_same_bytes_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
     stop_at: tuple[str, int],
 ):
-    """Stopped in either phase and run again, every written file equals an undisturbed run's."""
+    """Stopped in either phase and run again, every written file equals an undisturbed run's.
+
+    The summary says that there was time spent before.
+    """
     monkeypatch.setattr("bucolic.training.clock.INTERVAL_S", 0.0)
     with pytest.raises(KilledError):
         run(shards, tmp_path, sink=Sink(stop_at))
@@ -228,6 +231,8 @@ def test_a_killed_run_leaves_the_same_bytes_in_the_end(
 
     assert read_bytes(tmp_path) == read_bytes(undisturbed[0])
     assert again == undisturbed[1]
+    assert again.resumed_s > 0
+    assert undisturbed[1].resumed_s == 0
 
 
 def test_pictures_on_disk_train_the_same_model(

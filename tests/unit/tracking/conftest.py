@@ -77,7 +77,11 @@ def weights(home: Path) -> Callable[[int], str]:
 
         torch.manual_seed(seed)
         shapes = AutoencoderConfig(4, 16, 1, 1, 16), PriorConfig(32, 2, 16)
-        points = [{"images_seen": step, "loss": 1.0 / step} for step in (10, 20, 30)]
+        points = [
+            {"phase": phase, "images_seen": step, "loss": scale / step}
+            for phase, scale in (("autoencoder", 1.0), ("prior", 2.0))
+            for step in (10, 20, 30)
+        ]
         folder = home / "models" / "current"
         about = {
             "sampling": {"guidance": 2.0, "steps": 2},

@@ -496,14 +496,15 @@ def test_tracking_can_be_switched_off(home: Path, leave: Any, monkeypatch: pytes
 def test_curves_of_a_stage_that_could_not_stream_come_from_its_file(
     home: Path, client: Any, leave: Any, weights: Callable[[int], str]
 ):
-    """curves.jsonl is sent with images seen as the x axis."""
+    """curves.jsonl is sent with images seen as the x axis, each phase by itself as streamed."""
     weights(0)
     leave("train", outputs={"models/current": ""})
     flush(home)
     (run,) = runs(client, "stage")
-    history = client.get_metric_history(run.info.run_id, "loss")
-    points = [(metric.step, metric.value) for metric in history]
-    assert points == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
+    for phase, scale in (("autoencoder", 1.0), ("prior", 2.0)):
+        history = client.get_metric_history(run.info.run_id, f"{phase}/loss")
+        points = [(metric.step, metric.value) for metric in history]
+        assert points == [(step, scale / step) for step in (10, 20, 30)]
 
 
 def test_a_run_whose_process_was_killed_is_ended(home: Path, client: Any, leave: Any):

@@ -33,12 +33,31 @@ def test_the_live_run_becomes_the_stages_run(home: Path, client: Any, leave: Any
     assert run.info.status == "FINISHED"
     history = client.get_metric_history(run.info.run_id, "train/loss")
     assert [metric.step for metric in history] == [100, 200, 300]
-    assert client.get_metric_history(run.info.run_id, "loss") == []  # the file is not sent again
     images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
     assert any(name.startswith("images/samples") for name in images)
     (last,) = client.list_artifacts(run.info.run_id, "samples")
     assert last.path == "samples/samples.png"
     assert run.data.metrics["rows/in"] == 10
+
+
+def test_a_training_that_went_on_has_all_its_curves_once(
+    home: Path, client: Any, leave: Any, weights: Any
+):
+    """What was streamed before a kill is in another run: the curves file brings it to this one."""
+    weights(0)
+    killed = MlflowSink(home, {**record_of("train"), "record_id": "killed"})
+    killed.log(10, {"autoencoder/loss": 1 / 10})
+    killed.close()
+    sink = open_tracker(home, {**record_of("train"), "status": "running"})
+    for step in (20, 30):
+        sink.log(step, {"prior/loss": 2 / step})
+    leave("train", outputs={"models/current": ""})
+    assert flush(home).sent == 1
+    (run,) = [r for r in open_store(home).find(kind="stage") if r.info.status == "FINISHED"]
+    for phase, scale in (("autoencoder", 1.0), ("prior", 2.0)):
+        history = client.get_metric_history(run.info.run_id, f"{phase}/loss")
+        points = sorted((metric.step, metric.value) for metric in history)
+        assert points == [(step, scale / step) for step in (10, 20, 30)]
 
 
 def test_a_broken_tracker_is_one_line_and_the_stage_goes_on(

@@ -1,6 +1,8 @@
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from bucolic.training.distributed import World
 from bucolic.training.draws import generator
 from bucolic.training.loop import Recipe, Trainer
 from bucolic.training.optimiser import LEAST_SIDE
+from bucolic.training.state import read_checkpoint
 
 RECIPE = Recipe(
     optimiser="muon",
@@ -259,6 +262,28 @@ def test_a_divergence_that_is_seen_late_has_written_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_goes_on_knows_what_was_spent_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Seconds of the executions before it, as its checkpoint has them; a first one has none."""
+    ticks_s = itertools.count(step=2.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks_s)))
+    with pytest.raises(KilledError):
+        run(tmp_path, Sink(480), interval_s=0)
+    kept, _ = read_checkpoint(tmp_path, "toy") or (None, None)
+    assert kept is not None
+    assert kept.spent_s > 0
+
+    trainer = Trainer(make_phase(), RECIPE, World())
+    ended = trainer.run(tmp_path, Sink())
+    assert trainer.resumed_s == kept.spent_s
+    assert ended.spent_s > kept.spent_s
+
+    first = Trainer(make_phase(), RECIPE, World())
+    first.run(tmp_path / "first", Sink())
+    assert first.resumed_s == 0
+
+
 def test_a_run_does_not_go_on_with_other_noise_than_it_began_with(tmp_path: Path):
     """A GPU's noise is other numbers than the CPU's; the line says which, and what to do."""
     with pytest.raises(KilledError):
@@ -276,7 +301,7 @@ def test_a_run_does_not_go_on_in_other_arithmetic_than_it_began_in(tmp_path: Pat
         run(tmp_path, Sink(480), interval_s=0)
     trainer = Trainer(make_phase(), replace(RECIPE, precision="bf16"), World())
 
-    with pytest.raises(ParamsError, match="toy began in fp32, and would go on in bf16"):
+    with pytest.raises(ParamsError, match=r"began in fp32, .* in bf16: go on where fp32 is"):
         trainer.run(tmp_path, Sink())
 
 
