@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from bucolic.base.errors import DataError
 from bucolic.data.coco import SourceSplit, annotation_file
-from bucolic.data.records import STRICT, Document, Id, batches, open_document, told_problem
+from bucolic.data.records import STRICT, Document, Id, Text, batches, open_document, told_problem
 
 VERSION = 1
 
@@ -20,14 +20,14 @@ VERSION = 1
 class _SceneRecord(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
     image_id: Id
-    slice: str
-    truth: dict[str, str]
+    slice: Text
+    truth: dict[Text, Text]
 
 
 class _StatesRecord(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
     caption_id: Id
-    states: dict[str, str]
+    states: dict[Text, Text]
 
 
 _SCENES, _STATES = TypeAdapter(list[_SceneRecord]), TypeAdapter(list[_StatesRecord])

@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
 )
 UNTOLD = Licence("", "")
 # Flickr names a file by its photograph's number, and finds the page by that alone.
+_PAGE = re.compile(r"https?://[^\s\\|<>()\[\]`]+")
 _FLICKR_FILE = re.compile(r"https?://[^/]*static\.?flickr\.com/.*/(\d+)_[^/]*", re.IGNORECASE)
 
 
@@ -86,8 +87,15 @@ def _page(count: int, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|"
     for row in rows:
         name = _cell(row["licence_name"] or ("" if row["licence"] is None else str(row["licence"])))
-        licence = f"[{name}]({row['licence_url']})" if row["licence_url"] else name or "not stated"
-        yield f"| {_cell(row['file_name'])} | {licence} | {row['page'] or row['flickr_url']} |"
+        address = _address(row["licence_url"])
+        licence = f"[{name}]({address})" if name and address else name or "not stated"
+        page = _address(row["page"] or row["flickr_url"])
+        yield f"| {_cell(row['file_name'])} | {licence} | {page} |"
+
+
+def _address(url: str) -> str:
+    """An address of others' that breaks no table and opens nothing but a page; else empty."""
+    return url if _PAGE.fullmatch(url) else ""
 
 
 def _cell(text: str) -> str:

@@ -4,6 +4,7 @@ Columns, and not an object for each record: train2017 has 591,753 captions, and 
 percent of them.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -33,9 +34,11 @@ from bucolic.data.records import (
     batches,
     open_document,
     require_unique,
+    told_problem,
 )
 from bucolic.data.tables import exact_memory, give_back_memory, in_one_piece
 
+logger = logging.getLogger(__name__)
 LEFT_OUT = ("images_without_caption", "captions_without_image", "empty_captions")
 IMAGES = pa.schema(
     [
@@ -73,11 +76,11 @@ class _CaptionRecord(TypedDict):
 
 class _LicenceRecord(TypedDict):
     id: int
-    name: str
-    url: NotRequired[str]
+    name: Text
+    url: NotRequired[Text | None]
 
 
-_LICENCES = TypeAdapter(list[_LicenceRecord])
+_LICENCE = TypeAdapter(_LicenceRecord)
 _IMAGES, _CAPTIONS = TypeAdapter(list[_ImageRecord]), TypeAdapter(list[_CaptionRecord])
 
 
@@ -212,11 +215,16 @@ def _all_but(places: np.ndarray, count: int) -> pa.Array:
 
 def _licences_of(document: Document) -> dict[int, Licence]:
     """Those of the file that can be told; what a licence is called decides nothing."""
-    try:
-        records = _LICENCES.validate_python(document.file.head.get("licenses"))
-    except ValidationError:
-        return {}
-    return {record["id"]: Licence(record["name"], record.get("url", "")) for record in records}
+    listed = document.file.head.get("licenses")
+    found: dict[int, Licence] = {}
+    for place, record in enumerate(listed if isinstance(listed, list) else ()):
+        try:
+            told = _LICENCE.validate_python(record)
+        except ValidationError as error:
+            logger.warning("%s: %s", document.told, told_problem(error, f"licenses[{place}]"))
+        else:
+            found[told["id"]] = Licence(told["name"], told.get("url") or "")
+    return found
 
 
 def _images_of(document: Document) -> pa.Table:

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bucolic.base.errors import DataError
-from bucolic.data.tables import ROWS_PER_GROUP, read_table, write_table
+from bucolic.data.tables import ROWS_PER_GROUP, checked, opened, read_table, write_table
 
 VERSION = "1"
 GROUPS_HELD = 2  # of rows, by who reads some at a time
@@ -123,7 +122,8 @@ class StoredEmbeddings:
 
     def are_of(self, digests: Iterable[str]) -> bool:
         """Whether those are the digests of the image files, in the order of the rows."""
-        found = pq.read_table(self._path, columns=["sha256"])["sha256"]
+        with opened(self._path, "embeddings", VERSION) as file:
+            found = file.read(["sha256"])["sha256"]
         expected = pa.chunked_array([pa.array(digests, pa.string())])
         return bool(found.equals(expected))
 
@@ -137,8 +137,8 @@ class StoredEmbeddings:
         return pa.concat_tables(parts) if parts else self._group(0).slice(0, 0)
 
     def _read_group(self, number: int) -> pa.Table:
-        with pq.ParquetFile(self._path) as file:
-            return file.read_row_group(number)
+        with opened(self._path, "embeddings", VERSION) as file:
+            return checked(file.read_row_group(number))
 
 
 def check_same_towers(expected: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:

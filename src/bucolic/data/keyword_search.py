@@ -66,7 +66,7 @@ def junk_in(texts: pa.ChunkedArray) -> np.ndarray:
 def part_of_other_words(
     texts: pa.ChunkedArray, words: Collection[str], among: np.ndarray
 ) -> dict[int, list[str]]:
-    """Texts in which a keyword stands inside another word: "hill" in "chilly".
+    """Texts that hold the letters of a keyword, as in "chilly" those of "hill".
 
     Args:
         texts: n texts.
@@ -74,11 +74,18 @@ def part_of_other_words(
         among: bool [n], which texts are looked at.
 
     Returns:
-        By a text's place, those other words.
+        By a text's place, the other words that hold them; none where the keyword alone does.
     """
     letters = "|".join(letters_of(word, "substring") for word in words)
     held = pc.match_substring_regex(texts, f"(?i){letters}").to_numpy() & among
     pattern = re.compile(rf"\w*(?:{letters})\w*")
+    whole = [pattern_of(word, "word") for word in words]
     found = texts.filter(pa.array(held)).to_pylist()
-    places = np.flatnonzero(held).tolist()
-    return {p: pattern.findall(plain(text)) for p, text in zip(places, found, strict=True)}
+    return {
+        place: [
+            word
+            for word in pattern.findall(plain(text))
+            if not any(keyword.search(word) for keyword in whole)
+        ]
+        for place, text in zip(np.flatnonzero(held).tolist(), found, strict=True)
+    }

@@ -14,7 +14,7 @@ is left, levels are 14.0 or more.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, NamedTuple
@@ -124,7 +124,7 @@ def find_near(
         read: its pixels, uint8 [64, 64, 3]; asked for proposed pairs alone.
     """
     found: dict[int, Near] = {}
-    for other, keepers in _proposed(images, looks, rows):
+    for other, keepers in _proposed(images, looks, rows, found):
         pixels = read(other)
         kept = next((keeper for keeper in keepers if is_same_picture(read(keeper), pixels)), None)
         if kept is not None:
@@ -183,12 +183,13 @@ _COSINES = _cosines()
 
 
 def _proposed(
-    images: Sequence[Placed], looks: Looks, rows: NDArray[np.intp]
+    images: Sequence[Placed], looks: Looks, rows: NDArray[np.intp], left_out: Container[int]
 ) -> Iterator[tuple[Placed, list[Placed]]]:
     """Images with those in splits that matter more whose hashes are close.
 
     Where many are, those whose lowest frequencies differ least: a hash has their signs alone.
-    Images of val come before those of train; flat ones never.
+    Images of val come before those of train; flat ones never. Those that are left out by then come
+    behind the others, and take no place of theirs: what stays is proposed as if it stood alone.
     """
     compared = np.flatnonzero(looks.contrasts[rows] >= LEAST_CONTRAST).tolist()
     order = np.array(
@@ -205,11 +206,14 @@ def _proposed(
             close = np.bitwise_count(hashes[some, None] ^ hashes[:first]) <= PROPOSED_BITS
             for row in np.flatnonzero(close.any(axis=1)):
                 place, places = order[start + row], order[:first][close[row]]
-                nearest = _nearest(looks.lows[rows[places]], looks.lows[rows[place]])
-                yield images[place], [images[keeper] for keeper in places[nearest]]
+                out = np.array([images[keeper].image_id in left_out for keeper in places])
+                for_each = (places[~out], places[out])
+                low = looks.lows[rows[place]]
+                nearest = [some[_order(looks.lows[rows[some]], low)] for some in for_each]
+                yield images[place], [images[keeper] for keeper in np.concatenate(nearest)]
 
 
-def _nearest(lows: NDArray[np.float16], low: NDArray[np.float16]) -> NDArray[np.intp]:
+def _order(lows: NDArray[np.float16], low: NDArray[np.float16]) -> NDArray[np.intp]:
     """At most so many as are proposed, the nearest first."""
     apart = np.square(lows.astype(float) - low).sum(axis=1)
     return np.argsort(apart, kind="stable")[:MOST_PROPOSED]

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bucolic.base.errors import DataError
 from bucolic.data.coco import Kind, SourceSplit
 from bucolic.data.json_file import CutFile, cut_json, parse_json, records_of
-from bucolic.data.names import FileName
+from bucolic.data.names import require_below
 
 BATCH = 8192
 LISTS = ("images", "captions", "annotations", "categories")
@@ -32,7 +32,7 @@ Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Number = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 # Half of a surrogate pair is text to JSON, but has no length that could be compared.
 Text = Annotated[str, Field(max_length=1_000_000)]
-Name = Annotated[FileName, Field(max_length=1_000_000)]
+Name = Annotated[Text, AfterValidator(require_below)]
 Record = TypeVar("Record")
 
 

@@ -39,6 +39,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from bucolic.base.errors import DataError, as_transient
 from bucolic.base.files import replacing, write_json
@@ -50,6 +52,8 @@ from bucolic.data.tables import read_table, write_records
 
 VERSION = 1
 MEMBERS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # by format, what WebDataset decodes
+# What reading a shard that is torn or otherwise damaged ends in.
+_DAMAGE = (tarfile.TarError, OSError, ValueError, LookupError, TypeError, StopIteration)
 MOST_OF_MEMORY = 0.5  # of what is free, for the pictures of a split
 ROWS_VERSION = "1"
 ROWS_SCHEMA = pa.schema(
@@ -95,13 +99,24 @@ class ShardRow:
     copy_of: int | None = None
 
 
+class Entry(TypedDict):
+    """What index.json says of a split: how much it holds, and the names of its shards."""
+
+    images: int
+    captions: int
+    files: list[str]
+
+
 @dataclass(frozen=True)
 class ShardIndex:
     """The content of index.json; see the module's docstring."""
 
     size_px: int
     clip: dict[str, Any]
-    splits: dict[str, dict[str, Any]]
+    splits: dict[SplitName, Entry]
+
+
+_INDEX = TypeAdapter(ShardIndex)
 
 
 @dataclass(frozen=True)
@@ -127,7 +142,7 @@ class Split:
     caption_vectors: Vectors
 
 
-def entry_of(written: Sequence[Written]) -> dict[str, Any]:
+def entry_of(written: Sequence[Written]) -> Entry:
     """The entry for index.json of a split with these shards."""
     return {
         "images": sum(tar.images for tar in written),
@@ -197,11 +212,16 @@ def read_index(folder: Path) -> ShardIndex:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the shard stage (dvc repro shard)") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}): run the shard stage again") from None
-    if content.pop("version", None) != VERSION:
+    if not isinstance(content, dict) or content.pop("version", None) != VERSION:
         raise DataError(f"{path} is not of version {VERSION}: run the shard stage again")
-    return ShardIndex(**content)
+    try:
+        return _INDEX.validate_python(content)
+    except ValidationError as error:
+        what = error.errors()[0]
+        where = ".".join(map(str, what["loc"]))
+        raise DataError(f"{path}: {where}: {what['msg']}: run the shard stage again") from None
 
 
 def read_split(folder: Path, split: SplitName, spill: Path | None = None) -> Split:
@@ -227,10 +247,19 @@ def read_split(folder: Path, split: SplitName, spill: Path | None = None) -> Spl
         )
     images = _room_for((entry["images"], 3, index.size_px, index.size_px), spill)
     samples = _read_samples([folder / name for name in entry["files"]])
-    counts: dict[str, int] = {key: entry[key] for key in ("images", "captions")}
-    found = _gathered(_counted(samples, counts, f"{folder}: {split}"), images, index, counts)
+    counts = {"images": entry["images"], "captions": entry["captions"]}
+    try:
+        found = _gathered(_counted(samples, counts, f"{folder}: {split}"), images, index, counts)
+    except _DAMAGE as error:
+        raise as_transient(error, str(folder)) or DataError(
+            f"{folder}: a shard of {split} is damaged ({_told(error)}): run the shard stage again"
+        ) from None
     _require_numbers(found, folder)
     return found
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _require_numbers(split: Split, folder: Path) -> None:

@@ -52,24 +52,36 @@ def iterate_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from rows.to_pylist()
 
 
-def write_table(path: Path, table: pa.Table, *, vectors: tuple[str, ...] = ()) -> None:
+def write_table(
+    path: Path, table: pa.Table, *, vectors: tuple[str, ...] = (), checksums: bool = False
+) -> None:
     """Write a table atomically.
 
-    Dictionaries and statistics are switched off for the columns named in `vectors`: on float
-    vectors they cost three to five times the reading time and save nothing.
+    Args:
+        path: of the file.
+        table: what it holds.
+        vectors: columns without dictionaries and statistics: on float vectors they cost three to
+            five times the reading time and save nothing.
+        checksums: whether each page has one, by which damage is told; what DVC keeps has digests.
     """
-    write_tables(path, table.schema, [table], vectors=vectors)
+    write_tables(path, table.schema, [table], vectors=vectors, checksums=checksums)
 
 
 def write_tables(
-    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, vectors: tuple[str, ...] = ()
+    path: Path,
+    schema: pa.Schema,
+    tables: Iterable[pa.Table],
+    *,
+    vectors: tuple[str, ...] = (),
+    checksums: bool = False,
 ) -> None:
     """Write tables of one schema, made one after the other, into one file; see `write_table`.
 
     The bytes are those of all in one, where each but the last has ROWS_PER_GROUP rows.
     """
     leaves = [name for name in schema.names if name not in vectors]
-    about = {"compression": "zstd", "use_dictionary": leaves, "write_statistics": leaves}
+    about: dict[str, Any] = {"compression": "zstd", "write_page_checksum": checksums}
+    about |= {"use_dictionary": leaves, "write_statistics": leaves}
     with (
         exact_memory(),
         replacing(path) as temporary,
@@ -95,10 +107,10 @@ def read_table(path: Path, name: str, version: str, *, without: Collection[str] 
         without: columns that are not read.
 
     Raises:
-        DataError: the file is missing, no Parquet, or of another format or version.
+        DataError: the file is missing, no whole Parquet, or of another format or version.
     """
-    with exact_memory(), _opened(path, name, version) as file:
-        return file.read(_columns(file, without))
+    with exact_memory(), opened(path, name, version) as file:
+        return checked(file.read(_columns(file, without)))
 
 
 def iterate_images(
@@ -115,10 +127,10 @@ def iterate_images(
     Raises:
         DataError: as `read_table` does, and where an id does not follow the one before it.
     """
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         with exact_memory():  # a reader keeps the pool that it was opened with
-            file = opened.enter_context(_opened(path, name, version))
-        opened.callback(give_back_memory)
+            file = stack.enter_context(opened(path, name, version))
+        stack.callback(give_back_memory)
         batches = file.iter_batches(ROWS_AT_ONCE, columns=_columns(file, without))
         yield from _in_order(path, (record for rows in batches for record in rows.to_pylist()))
 
@@ -136,15 +148,31 @@ def _in_order(path: Path, records: Iterable[dict[str, Any]]) -> Iterator[dict[st
 
 
 @contextmanager
-def _opened(path: Path, name: str, version: str) -> Iterator[pq.ParquetFile]:
+def opened(path: Path, name: str, version: str) -> Iterator[pq.ParquetFile]:
+    """Open a table whose schema says it is `name` in `version`.
+
+    Raises:
+        DataError: as `read_table` does, also of what the block reads.
+    """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _require_format(path, file.schema_arrow.metadata or {}, (name, version))
             yield file
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the stage that writes it (dvc repro)") from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a Parquet file ({error}): run its stage again") from None
+    except (OSError, pa.ArrowException, UnicodeError, LookupError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, and not of what is there
+            raise
+        why = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path} is not a whole Parquet file ({why}): run its stage again"
+        ) from None
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """The same table; an error of Arrow's where it holds what is no text, or lists of odd ends."""
+    table.validate(full=True)
+    return table
 
 
 def _columns(file: pq.ParquetFile, without: Collection[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 Append-only Parquet parts in one folder a CLIP, precision and device kind; each part is written
 whole or not at all, so that a killed run loses at most the part it was working on, and of several
-workers those that were ready behind it. A part that
-cannot be read is left out with a warning: the store saves time and decides nothing.
+workers those that were ready behind it. A part that cannot be read, or whose pages are not those
+of their checksums, is left out with a warning: the store saves time and decides nothing.
 """
 
 import logging
@@ -36,7 +36,8 @@ class VectorStore:
         """Add one part: as many keys as rows of the float32 [n, e] vectors."""
         table = pa.table({"key": pa.array(keys, pa.string()), "vector": to_arrow(vectors)})
         path = self._folder / f"part-{fingerprint(list(keys))}.parquet"
-        write_table(path, table.replace_schema_metadata(METADATA), vectors=("vector",))
+        named = table.replace_schema_metadata(METADATA)
+        write_table(path, named, vectors=("vector",), checksums=True)
 
     def complete(
         self,

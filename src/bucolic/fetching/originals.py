@@ -78,9 +78,18 @@ class FolderOriginals:
 
 
 class ArchiveOriginals:
-    """Images inside COCO's zip archives, one for each source split."""
+    """Images inside COCO's zip archives, one for each source split.
 
-    def __init__(self, archives: Mapping[SourceSplit, Path]) -> None:
+    Those of archives that were fetched are known by their names from then on, and are not missing
+    where the archive is gone.
+    """
+
+    def __init__(
+        self,
+        archives: Mapping[SourceSplit, Path],
+        kept: Mapping[SourceSplit, KeptImages] | None = None,
+    ) -> None:
+        self._kept = kept or {}
         self._bundles = {split: open_zip(path) for split, path in archives.items()}
         self._members = {split: Members(bundle) for split, bundle in self._bundles.items()}
 
@@ -88,7 +97,10 @@ class ArchiveOriginals:
         """Read SOURCE_SPLIT/FILE_NAME out of the archive."""
         split = image.source_split
         member = self._members[split].of(image)
-        return read_member(self._bundles[split], member, IMAGE_LIMIT_BYTES)
+        content = read_member(self._bundles[split], member, IMAGE_LIMIT_BYTES)
+        if (kept := self._kept.get(split)) and not kept.holds(image):
+            kept.add(image, content)
+        return content
 
     def was_fetched(self, image: CaptionedImage) -> bool | None:
         """It came with all others."""
@@ -97,7 +109,9 @@ class ArchiveOriginals:
         """It is packed."""
 
     def forget(self, image: CaptionedImage) -> None:
-        """Keep the archive, whose checksum held."""
+        """Keep the archive, whose checksum held; its image is no good."""
+        if kept := self._kept.get(image.source_split):
+            kept.forget(image)
 
 
 class Fetcher(Protocol):
@@ -167,7 +181,7 @@ class FetchedOriginals:
     def __init__(self, fetcher: Fetcher, kept: KeptImages) -> None:
         self._fetcher, self._kept = fetcher, kept
         self._failures = 0  # in a row; threads may miscount it by a few, which harms nothing
-        self._answered_s = time.monotonic()
+        self._failing_since_s = 0.0
         self._locks: dict[str, Lock] = {}
         self._fetched: set[int] = set()
 
@@ -193,28 +207,26 @@ class FetchedOriginals:
         with self._alone_with(image):
             self._kept.forget(image)
 
-    def _answered(self) -> None:
-        """Hold no failure against the server any more."""
-        self._failures, self._answered_s = 0, time.monotonic()
-
     def _alone_with(self, image: CaptionedImage) -> Lock:
         """The lock of one kept file: two records may name the same."""
         return self._locks.setdefault(image.file_name, Lock())
 
     def _fetch(self, image: CaptionedImage) -> bytes:
         doubted = self._failures >= DOUBTED_AFTER
-        if doubted and time.monotonic() - self._answered_s > GIVEN_UP_AFTER_S:
+        if doubted and time.monotonic() - self._failing_since_s > GIVEN_UP_AFTER_S:
             where = self._fetcher.named(image)
             raise AwayError(f"{where}: not asked, the server has not answered for long")
         try:
             content = self._fetcher.fetch(image, 1 if doubted else RETRIES + 1)
         except AwayError:
+            if not self._failures:
+                self._failing_since_s = time.monotonic()
             self._failures += 1
             raise
         except NotThereError:
-            self._answered()
+            self._failures = 0
             raise
-        self._answered()
+        self._failures = 0
         return content
 
 

@@ -14,7 +14,7 @@ from bucolic.base.errors import DataError
 from bucolic.base.space import lack_of_space
 from bucolic.data.coco import CaptionedImage, SourceSplit
 from bucolic.fetching.archives import archive_folder
-from bucolic.fetching.fetch import RemoteFile, bytes_to_come, fetch_file, find_file
+from bucolic.fetching.fetch import RemoteFile, bytes_to_come, fetch_file, find_file, is_local
 from bucolic.fetching.http import AwayError, is_sealed, open_session
 from bucolic.fetching.image_store import KeptImages
 from bucolic.fetching.originals import (
@@ -93,6 +93,12 @@ class Ways:
         """Whether images come over the network, one by one."""
         return bool(self.singly or self.in_parts)
 
+    def _was_fetched(self, split: SourceSplit) -> bool:
+        """Whether the split's archive came over the network, and may be gone one day."""
+        assert isinstance(self.source, CocoSource)
+        archive = self.source.images[split].archive
+        return archive is not None and not any(map(is_local, archive.urls))
+
     def open(self, connections: int) -> Originals:
         """Be ready to read, by so many transfers at once."""
         if isinstance(self.source, FolderSource):
@@ -107,7 +113,8 @@ class Ways:
         ways: dict[SourceSplit, Originals] = {
             split: FetchedOriginals(fetcher, kept) for split, fetcher in fetchers.items()
         }
-        from_archives: Originals = ArchiveOriginals(self.archives)
+        passing = [split for split in self.archives if self._was_fetched(split)]
+        from_archives: Originals = ArchiveOriginals(self.archives, dict.fromkeys(passing, kept))
         return SplitOriginals(ways | dict.fromkeys(self.archives, from_archives))
 
 
@@ -210,7 +217,7 @@ def _transfer(
     if path := find(about.archive, folder):
         return Transfer(split, images, missing, 0, about.archive, path)
     size_bytes = bytes_to_come(about.archive, folder)
-    if fetch == "archive" or _is_worth(size_bytes, missing):
+    if fetch == "archive" or is_worth(size_bytes, missing):
         return Transfer(split, images, missing, size_bytes, about.archive)
     if about.urls:
         return singly
@@ -219,7 +226,8 @@ def _transfer(
     return Transfer(split, images, missing, size_bytes, about.archive)
 
 
-def _is_worth(transfer_bytes: int, missing: int) -> bool:
+def is_worth(transfer_bytes: int, missing: int) -> bool:
+    """Whether an archive of which so much is to come moves less than so many images one by one."""
     return missing * COCO_IMAGE_BYTES > ARCHIVE_SHARE * transfer_bytes
 
 

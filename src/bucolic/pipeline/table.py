@@ -170,7 +170,7 @@ STAGES = (
     ),
     Declared(
         name="shard",
-        help="Pack squares, captions and vectors as WebDataset, no picture in two splits.",
+        help="Pack squares, captions and vectors as WebDataset; a picture found in two splits stays in one.",
         function="shard",
         ins=(SELECTION, IMAGES, EMBEDDINGS),
         outs=(SHARDS,),

@@ -10,9 +10,7 @@ import pyarrow.compute as pc
 
 from bucolic.base.errors import DataError
 from bucolic.base.places import dataset_root
-from bucolic.data.captions import read_captions
 from bucolic.data.coco import CaptionedImage, present_splits
-from bucolic.data.keyword_search import junk_in
 from bucolic.data.squares import COMPARED_PX
 from bucolic.fetching.archives import archive_folder
 from bucolic.fetching.fetch import RemoteFile, bytes_to_come, is_local, local_path
@@ -24,12 +22,12 @@ from bucolic.fetching.source import (
     annotations_folder,
     read_source,
 )
-from bucolic.fetching.ways import COCO_IMAGE_BYTES, Fetch, transfers_of
+from bucolic.fetching.ways import COCO_IMAGE_BYTES, Fetch, is_worth, transfers_of
 from bucolic.meadow.scenes import CANVAS_PX
 from bucolic.pipeline.params import Params, section_of
 from bucolic.pipeline.record import read_record
 from bucolic.pipeline.table import ANNOTATIONS
-from bucolic.stages.filter import licensed, shown_categories, themed
+from bucolic.stages.filter import choose
 
 CAPTIONS_EACH = 5  # of Meadow and nearly all of COCO
 UNPACKED = 3.3  # bytes of annotation files for one of COCO's archive of them
@@ -129,12 +127,8 @@ def _annotations(root: Path, params: Params, source: Source) -> Path | None:
 
 
 def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amounts:
-    read = read_captions(folder)
-    if params.filter.drop_junk_captions:
-        read = read.without(junk_in(read.captions["text"]))
-    shown = shown_categories(folder, params.filter)
-    _, theme = themed(read, shown.images, params.filter)
-    rows = licensed(read, theme, params.filter)
+    theme = choose(folder, params.filter)
+    read, rows = theme.read, theme.rows
     captions = int(np.isin(read.captions["image_row"].to_numpy(), rows).sum())
     origin = f"of {len(read.images):,} in the annotations"
     counted = Amounts(len(rows), captions, len(read.captions), origin, len(rows))
@@ -177,7 +171,9 @@ def _estimated(source: CocoSource, cache: Path, fetch: Fetch) -> Amounts:
     archives = [images.archive for images in source.images.values() if images.archive]
     archives_bytes = sum(_to_come(archive, cache) for archive in archives)
     singly_bytes = about.images * COCO_IMAGE_BYTES
-    by_archive = fetch == "archive"
+    by_archive = fetch == "archive" or (
+        fetch == "auto" and bool(archives) and is_worth(archives_bytes, about.images)
+    )
     return Amounts(
         about.images,
         about.captions,

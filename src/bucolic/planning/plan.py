@@ -29,6 +29,7 @@ from bucolic.planning.operations import (
     phases_on_noise,
 )
 from bucolic.seeing.clip.config import ELSEWHERE
+from bucolic.stages.filter import CAPTIONS_READ
 
 NETWORK_BYTES_PER_S = 20e6  # a guess
 CAPTIONS_READ_PER_S = 100_000
@@ -41,7 +42,7 @@ SHARE_ELSEWHERE = 0.2
 MEASURED_S = 0.5
 USUAL_EMBED_DIM = 512
 MOSTLY = 0.5  # of what a run worked on
-DATA_ASIDE = {"filter", "dataset", "images"}  # sections that decide how much, not how fast
+DATA_ASIDE = {"filter", "images"}  # sections that decide how much, not how fast
 JUDGING_S = 30.0  # beside the drawing
 DRAWINGS = 3  # ordinary and held-out prompts and those of diversity, for each of `prompts`
 CALLS_BEYOND_STEPS = 1  # of the network, see models/flow.py
@@ -144,7 +145,7 @@ def _tasks(params: Params, amounts: Amounts, machine: Machine) -> Iterator[Task]
     told = f"{fetched / 1e9:.2f} GB to fetch" if fetched else "nothing to fetch"
     yield Task("annotations", told, 1, 10 + fetched / NETWORK_BYTES_PER_S)
     told = f"{amounts.read:,} captions to read"
-    yield Task("filter", told, 1, amounts.read / CAPTIONS_READ_PER_S)
+    yield Task("filter", told, amounts.read, amounts.read / CAPTIONS_READ_PER_S)
     fetched = amounts.images_bytes
     told = "; ".join(amounts.transfers) or (f"{fetched / 1e9:.2f} GB to fetch" if fetched else "")
     seconds = max(images / IMAGES_CHECKED_PER_S / machine.workers, fetched / NETWORK_BYTES_PER_S)
@@ -197,7 +198,7 @@ def _seconds(task: Task, root: Path, params: Params, machine: Machine) -> tuple[
     """How long a task takes, and whether that was measured."""
     record = read_record(root / f"reports/records/{task.stage}.json")
     if record.get("status") == "ok" and _compares(record, params, machine):
-        done = _done(record) if named(task.stage).has_engine else 1
+        done = _done(record)
         if done and task.count:
             return task.count * spent_s(record) / done, "measured"
     return task.estimate_s, "unknown" if task.estimate_s is None else "estimate"
@@ -205,6 +206,8 @@ def _seconds(task: Task, root: Path, params: Params, machine: Machine) -> tuple[
 
 def _done(record: Mapping[str, Any]) -> int:
     """How much a run computed or fetched; 0 where it found most of it, which shows no rate."""
+    if not named(record["stage"]).has_engine:
+        return int(record.get("details", {}).get(CAPTIONS_READ, 1))
     whole = int(record["rows"]["in"])
     new = whole if record["new"] is None else int(record["new"])
     return new if new > MOSTLY * whole else 0

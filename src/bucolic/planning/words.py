@@ -3,6 +3,7 @@
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 from scipy.special import xlogy
 
-from bucolic.base.keywords import plain
-from bucolic.data.captions import CaptionedImages, read_captions
+from bucolic.base.keywords import pattern_of, plain
+from bucolic.data.captions import CaptionedImages
 from bucolic.pipeline.params import Params
 from bucolic.pipeline.table import ANNOTATIONS
-from bucolic.stages.filter import shown_categories, themed
+from bucolic.stages.filter import FilterConfig, Theme, choose, licensed
 
 SIGNS = string.punctuation + "\u2026"
 
@@ -27,6 +28,7 @@ class Word:
         text: in lower case.
         in_theme: images of the theme.
         in_all: images of the data set.
+        would_add: images that it would add to the theme as a keyword, plurals aside.
         open_share: share of the images it would add whose licence allows changes and commerce;
             None where the annotations do not name licences.
     """
@@ -34,12 +36,8 @@ class Word:
     text: str
     in_theme: int
     in_all: int
+    would_add: int
     open_share: float | None
-
-    @property
-    def would_add(self) -> int:
-        """Images that it would add to the theme as a keyword, plurals aside."""
-        return self.in_all - self.in_theme
 
 
 def words(root: Path, params: Params, limit: int) -> Iterator[str]:
@@ -53,11 +51,10 @@ def words(root: Path, params: Params, limit: int) -> Iterator[str]:
     Raises:
         DataError: there are no annotations yet, or they cannot be used.
     """
-    read = read_captions(root / ANNOTATIONS)
-    shown = shown_categories(root / ANNOTATIONS, params.filter)
-    _, theme = themed(read, shown.images, params.filter)
-    found = words_beside(read, theme, limit)
-    yield f"the theme has {len(theme):,} of {len(read.images):,} images; words that mark it,"
+    theme = choose(root / ANNOTATIONS, params.filter)
+    found = words_beside(theme, params.filter, limit)
+    of_all = f"{len(theme.rows):,} of {len(theme.read.images):,}"
+    yield f"the theme has {of_all} images; words that mark it,"
     yield "and what each would add as a keyword:"
     yield ""
     width = max([len("word"), *(len(word.text) for word in found)])
@@ -70,34 +67,41 @@ def words(root: Path, params: Params, limit: int) -> Iterator[str]:
         )
 
 
-def words_beside(read: CaptionedImages, theme: np.ndarray, limit: int) -> list[Word]:
+def words_beside(theme: Theme, config: FilterConfig, limit: int) -> list[Word]:
     """The words that stand with a theme more often than elsewhere, and elsewhere too.
 
     They are in the order of Dunning's log-likelihood ratio (1993, Accurate methods for the
     statistics of surprise and coincidence), counted in images.
 
     Args:
-        read: images and captions.
-        theme: int64 [k], rows of the theme's images.
+        theme: what is chosen now.
+        config: by which words; these are none of those beside them.
         limit: how many words.
     """
+    read = theme.read
     texts, held = _held(read)
-    in_theme = np.isin(np.arange(len(read.images)), theme)
+    places = np.arange(len(read.images))
+    in_theme = np.isin(places, theme.rows)
+    usable = np.setdiff1d(licensed(read, places, config), theme.excluded)
+    beside = np.isin(places, usable) & ~in_theme
     of_theme, of_all = _counted(held, in_theme), _counted(held, np.ones_like(in_theme))
-    score = _likelihood_ratio(of_theme, of_all, len(theme), len(read.images))
-    score[of_theme == of_all] = 0  # as a keyword it would add nothing
-    best = [code for code in np.argsort(-score, kind="stable")[:limit] if score[code] > 0]
+    added = _counted(held, beside)
+    score = _likelihood_ratio(of_theme, of_all, len(theme.rows), len(read.images))
+    score[added == 0] = 0  # as a keyword it would add nothing
+    own = [pattern_of(word, config.match) for word in config.keywords]
+    best = (code for code in np.argsort(-score, kind="stable") if score[code] > 0)
+    others = (code for code in best if not any(word.search(texts[code]) for word in own))
     is_open = _are_open(read)
-    added = of_all - of_theme
-    added_open = None if is_open is None else _counted(held, is_open & ~in_theme)
+    added_open = None if is_open is None else _counted(held, is_open & beside)
     return [
         Word(
             texts[code],
             int(of_theme[code]),
             int(of_all[code]),
+            int(added[code]),
             None if added_open is None else float(added_open[code] / added[code]),
         )
-        for code in best
+        for code in islice(others, limit)
     ]
 
 

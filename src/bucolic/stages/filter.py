@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +26,7 @@ from bucolic.data.split import SPLITS, SplitName, assign_split
 from bucolic.data.squares import Subject
 from bucolic.data.tables import exact_memory, give_back_memory, iterate_rows
 
+CAPTIONS_READ = "captions_read"  # in the record: what its time grows with
 WORDS_LISTED = 20  # in the record, of those that hold a keyword and are another
 
 
@@ -82,6 +84,29 @@ class FilterConfig(Section):
         return self
 
 
+@dataclass(frozen=True)
+class Theme:
+    """What a theme chooses; rows of images are int64 and ascend.
+
+    Attributes:
+        read: images and captions, without those of junk where these are dropped.
+        why: by keyword and category, the rows of the images that it chooses.
+        excluded: rows of the images that a word leaves out.
+        of_any_licence: rows that are chosen, and not excluded.
+        rows: those of them that may be used.
+        boxes: by image id, of what shows the categories.
+        junk_captions: how many captions say that there is no image.
+    """
+
+    read: CaptionedImages
+    why: Mapping[str, np.ndarray]
+    excluded: np.ndarray
+    of_any_licence: np.ndarray
+    rows: np.ndarray
+    boxes: Mapping[int, Sequence[Box]]
+    junk_captions: int
+
+
 @exact_memory()
 def select_images(
     annotations: Path,
@@ -104,18 +129,13 @@ def select_images(
         DataError: the annotations cannot be used, or the theme leaves a split without any image;
             the message gives the counts.
     """
-    read = read_captions(annotations)
-    junk = junk_in(read.captions["text"])
-    if config.drop_junk_captions:
-        read = read.without(junk)
-    shown = shown_categories(annotations, config)
-    why, theme = themed(read, shown.images, config)
-    rows = licensed(read, theme, config)
+    theme = choose(annotations, config)
+    read, why, rows = theme.read, theme.why, theme.rows
     give_back_memory()  # of the search
     images = read.images.take(rows)
     splits = _splits_of(images, config, held_out="val2017" in present_splits(annotations))
     _require_every_split(Counter(splits), config)
-    subjects = _subjects(images, shown.boxes)
+    subjects = _subjects(images, theme.boxes)
     keywords, captions_of = _keywords_of(rows, why), read.captions_by_image(rows)
     write_selection(out, images, captions_of, splits, keywords, subjects)
     write_attribution(attribution, images, read.licences)
@@ -124,16 +144,35 @@ def select_images(
         "selected": len(images),
         "splits": {name: splits.count(name) for name in SPLITS},
         "captions": int(np.isin(read.captions["image_row"].to_numpy(), rows).sum()),
-        "junk_captions": len(junk),
+        "junk_captions": theme.junk_captions,
     }
     details = {
         "keywords": {word: int(np.isin(rows, why[word]).sum()) for word in sorted(why)},
-        "licences": _licences(read, theme) | {"share_used": len(rows) / max(len(theme), 1)},
+        "licences": _licences(theme),
         "left_out": dict(read.left_out),
+        CAPTIONS_READ: len(read.captions),
     }
     if config.match == "word":
-        details["parts_of_words"] = _parts_of_words(read, theme, config)
+        details["parts_of_words"] = _parts_of_words(theme, config)
     return Summary(Rows(len(images), len(images)), figures=figures, details=details)
+
+
+def choose(annotations: Path, config: FilterConfig) -> Theme:
+    """What the theme chooses of the annotations in a folder.
+
+    Raises:
+        DataError: the annotations cannot be used.
+    """
+    read = read_captions(annotations)
+    junk = junk_in(read.captions["text"])
+    if config.drop_junk_captions:
+        read = read.without(junk)
+    shown = shown_categories(annotations, config)
+    why = _united(_by_words(read, config), _by_categories(read, shown.images, config))
+    excluded = _excluded(read, config)
+    of_any_licence = np.setdiff1d(np.concatenate(list(why.values())), excluded)
+    rows = licensed(read, of_any_licence, config)
+    return Theme(read, why, excluded, of_any_licence, rows, shown.boxes, len(junk))
 
 
 def shown_categories(annotations: Path, config: FilterConfig) -> Shown:
@@ -141,24 +180,6 @@ def shown_categories(annotations: Path, config: FilterConfig) -> Shown:
     if not config.categories:
         return Shown({}, {})
     return shown_instances(annotations, config.categories, min_area=config.min_area)
-
-
-def themed(
-    read: CaptionedImages, shown: Mapping[str, set[int]], config: FilterConfig
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the theme chooses, whatever the licence.
-
-    Args:
-        read: images and captions.
-        shown: for each category of the theme the ids of the images that show it.
-        config: the theme.
-
-    Returns:
-        By keyword and category the rows of images that it chooses, and the rows of those of them
-        that no word excludes: int64, ascending.
-    """
-    why = _united(_by_words(read, config), _by_categories(read, shown, config))
-    return why, np.setdiff1d(np.concatenate(list(why.values())), _excluded(read, config))
 
 
 def _united(*reasons: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -207,11 +228,11 @@ def _excluded(read: CaptionedImages, config: FilterConfig) -> np.ndarray:
     return np.unique(of_image[np.concatenate(list(places.values()))])
 
 
-def _licences(read: CaptionedImages, theme: np.ndarray) -> dict[str, Any]:
-    """How many images of the theme have each licence."""
-    counts = Counter(
-        row["licence"] for row in iterate_rows(read.images.select(["licence"]).take(theme))
-    )
+def _licences(theme: Theme) -> dict[str, Any]:
+    """How many images of the theme have each licence, and which share of them may be used."""
+    read, rows = theme.read, theme.of_any_licence
+    licences = read.images.select(["licence"]).take(rows)
+    counts = Counter(row["licence"] for row in iterate_rows(licences))
     by_licence = {
         "none" if number is None else str(number): {
             "name": read.licences[number].name if number in read.licences else "",
@@ -219,19 +240,21 @@ def _licences(read: CaptionedImages, theme: np.ndarray) -> dict[str, Any]:
         }
         for number, count in sorted(counts.items(), key=lambda item: (item[0] is None, item[0]))
     }
-    return {"of_the_theme": by_licence}
+    return {"of_the_theme": by_licence, "share_used": len(theme.rows) / max(len(rows), 1)}
 
 
-def _parts_of_words(
-    read: CaptionedImages, theme: np.ndarray, config: FilterConfig
-) -> dict[str, Any]:
+def _parts_of_words(theme: Theme, config: FilterConfig) -> dict[str, Any]:
     """What `match: substring` would choose beside the theme, and the commonest reasons."""
-    of_image = read.captions["image_row"].to_numpy()
-    beside = ~np.isin(of_image, theme)
-    found = part_of_other_words(read.captions["text"], set(config.keywords), beside)
-    words = Counter(word for of_text in found.values() for word in of_text)
-    images = np.unique(of_image[list(found)])
-    return {"images": len(images), "words": dict(words.most_common(WORDS_LISTED))}
+    texts, of_image = theme.read.captions["text"], theme.read.captions["image_row"].to_numpy()
+    excluded = _excluded(theme.read, config.model_copy(update={"match": "substring"}))
+    beside = ~np.isin(of_image, np.union1d(theme.of_any_licence, excluded))
+    found = part_of_other_words(texts, set(config.keywords), beside)
+    images, counts = np.unique(of_image[list(found)], return_counts=True)
+    chosen = set(images[counts >= config.min_captions].tolist())
+    words = Counter(
+        word for place, words in found.items() if int(of_image[place]) in chosen for word in words
+    )
+    return {"images": len(chosen), "words": dict(words.most_common(WORDS_LISTED))}
 
 
 def _rows_of(image_ids: set[int], read: CaptionedImages) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""shard: pack squares, captions and vectors into WebDataset tars, no picture in two splits."""
+"""shard: pack squares, captions and vectors into WebDataset tars; of a picture in two splits, one stays."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +34,7 @@ from bucolic.data.original_store import OriginalStore
 from bucolic.data.repeats import Accounts, Pictures, account_for, require_apart
 from bucolic.data.selection import Chosen, read_chosen
 from bucolic.data.shards import (
+    Entry,
     Sample,
     ShardIndex,
     Written,
@@ -94,7 +95,7 @@ def shard(
     accounts = account_for(placed, compared)
     with replacing(out) as folder:
         folder.mkdir()
-        entries: dict[str, dict[str, Any]] = {}
+        entries: dict[SplitName, Entry] = {}
         for name in SPLITS:
             used = accounts.used(name)
             packed = [image for image in placed if image.image_id in used]
@@ -123,7 +124,7 @@ def _placed(
 
 
 def _in_tars(
-    folder: Path, entries: Mapping[str, dict[str, Any]], images: Iterable[Placed]
+    folder: Path, entries: Mapping[SplitName, Entry], images: Iterable[Placed]
 ) -> list[Placed]:
     """Those of the images that the shards hold, each in the split whose shards hold it."""
     found = list[Placed]()
@@ -133,9 +134,10 @@ def _in_tars(
     return found
 
 
-def _summarise(entries: Mapping[str, dict[str, Any]], accounts: Accounts) -> Summary:
+def _summarise(entries: Mapping[SplitName, Entry], accounts: Accounts) -> Summary:
     figures: dict[str, Any] = {
-        name: {key: entry[key] for key in ("images", "captions")} for name, entry in entries.items()
+        name: {"images": entry["images"], "captions": entry["captions"]}
+        for name, entry in entries.items()
     }
     out = sum(entry["images"] for entry in entries.values())
     into = len(accounts.rows)
@@ -236,9 +238,7 @@ class _Packer:
             yield write_tar(tar.path, samples, format=self.pictures.format)
 
 
-def _packed(
-    tars: Iterable[_Tar], images: int, pictures: _Pictures, engine: Engine
-) -> dict[str, Any]:
+def _packed(tars: Iterable[_Tar], images: int, pictures: _Pictures, engine: Engine) -> Entry:
     """Write the shards of one split; returns its entry for index.json."""
     progress, written = Progress("packed", images), []
     for tar in engine.map(Ready(_Packer(pictures)), tars):
@@ -265,11 +265,12 @@ class _Joined:
             chosen: what the selection says of those images.
 
         Raises:
-            DataError: they are not.
+            DataError: they are not, or there is none.
         """
+        if not digests:
+            raise DataError("no image could be read: see data/images/index.parquet")
         if (
-            not digests
-            or list(digests) != self._images.ids("image_id").tolist()
+            list(digests) != self._images.ids("image_id").tolist()
             or not self._images.are_of(digests.values())
             or not np.array_equal(self._captions.ids("image_id"), chosen.image_ids)
             or not np.array_equal(self._captions.ids("caption_id"), chosen.caption_ids)

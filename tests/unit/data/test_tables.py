@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -59,9 +60,28 @@ def test_what_is_no_whole_parquet_file_is_refused(tmp_path: Path, read: Read):
     whole = path.read_bytes()
     for content in (b"x", b"", whole[:-1], whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"t.parquet is not a Parquet file") as caught:
+        with pytest.raises(DataError, match=r"t.parquet is not a whole Parquet file") as caught:
             read(path, "things", "2")
         assert 1 == len(str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_damage_anywhere_inside_is_no_traceback(tmp_path: Path, read: Read):
+    """It is told in one line, or changes nothing that Parquet could tell."""
+    path = tmp_path / "t.parquet"
+    write_table(path, table(*range(5_000)))
+    whole, draw, told = path.read_bytes(), np.random.default_rng(0), list[str]()
+    for _ in range(200):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = draw.integers(4, len(whole), draw.integers(1, 30))
+        damaged[places] = draw.integers(0, 256, len(places))
+        path.write_bytes(damaged.tobytes())
+        try:
+            list(read(path, "things", "2"))
+        except DataError as error:
+            told.append(str(error))
+    assert len(told) > 100
+    assert [1] * len(told) == [len(message.splitlines()) for message in told]
 
 
 @pytest.mark.parametrize("ids", [(1, 3, 2), (1, 2, 2)])

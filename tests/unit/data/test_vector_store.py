@@ -102,6 +102,23 @@ def test_a_part_that_cannot_be_read_costs_time_alone(tmp_path: Path):
     assert 2 == new == len(again.asked)
 
 
+def test_damaged_vectors_are_computed_again(tmp_path: Path):
+    """Wherever in the file the damage is: no vector comes back as another."""
+    keys = [f"{'k' * (i % 50)}{i}" for i in range(300)]
+    expected, _ = VectorStore(tmp_path).complete(keys, in_parts(Counter(keys)))
+    part = next(tmp_path.glob("part-*.parquet"))
+    whole, draw, computed = part.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(100):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = draw.integers(0, len(whole), 8)
+        damaged[places] ^= 255
+        part.write_bytes(damaged.tobytes())
+        vectors, new = VectorStore(tmp_path).complete(keys, in_parts(Counter(keys)))
+        assert np.array_equal(expected, vectors)
+        computed += new
+    assert computed > 50 * len(keys)
+
+
 def test_a_part_that_cannot_be_read_for_now_is_not_left_out(tmp_path: Path):
     """What is whole on another day is not computed again: the stage ends for now."""
     keys = ["a", "b"]

@@ -145,6 +145,19 @@ def test_annotations_of_another_data_set_are_not_counted(root: Path, params: Par
     assert amounts_of(root, params, root / ".cache").images == 20_000
 
 
+def test_before_annotations_are_there_an_archive_counts_where_it_is_worth_it(
+    root: Path, params: Params
+):
+    """20,000 images one by one are 3.2 GB; `auto` takes an archive of 2 GB, as the run would."""
+    path = root / "datasets/far/source.json"
+    content = json.loads(path.read_text())
+    archive = {"name": "a.zip", "urls": ["https://far.example/b.zip"], "sha256": "1" * 64}
+    for size_bytes, expected in ((2_000_000_000, 2_000_000_000), (19_000_000_000, 3_200_000_000)):
+        content["images"]["train2017"]["archive"] = {**archive, "size_bytes": size_bytes}
+        path.write_text(json.dumps(content))
+        assert amounts_of(root, params, root / ".cache").images_bytes == expected
+
+
 def test_what_nobody_can_count_or_estimate_is_said(root: Path, params: Params):
     """With what to do about it."""
     path = root / "datasets/far/source.json"
@@ -215,9 +228,22 @@ def test_a_training_that_was_killed_and_went_on_counts_whole(root: Path, params:
 def test_filter_takes_as_long_whatever_it_chooses(root: Path, params: Params):
     """It reads all captions: the theme of its last run may have been a tenth of this one."""
     annotate(root)
-    leave(root, "filter", params={"filter": {"keywords": ["pig"]}}, duration_s=60.0)
+    of_run = {"params": {"filter": {"keywords": ["pig"]}}, "duration_s": 60.0}
+    leave(root, "filter", **of_run, details={"captions_read": 12})
 
     assert lines_of(root, params)["filter"].split()[1:4] == ["1.0", "min", "measured"]
+
+
+def test_another_data_set_takes_its_own_time(root: Path, params: Params):
+    """To read twice the captions takes twice as long, and its annotations come otherwise."""
+    annotate(root, named="datasets/near")
+    of_run = {"params": {"filter": {"keywords": ["pig"]}}, "duration_s": 60.0}
+    leave(root, "filter", **of_run, details={"captions_read": 300_000})
+
+    found = lines_of(root, params)  # of an estimate of 600,000
+
+    assert found["annotations"].split()[3] == "estimate"
+    assert found["filter"].split()[1:4] == ["2.0", "min", "measured"]
 
 
 def test_minutes_of_another_engine_are_not_those_of_this_process(root: Path, params: Params):

@@ -7,11 +7,11 @@ from ruamel.yaml import YAML
 from scipy.stats import chi2_contingency
 
 from bucolic.base.errors import DataError
-from bucolic.data.captions import Licence, read_captions
+from bucolic.data.captions import Licence
 from bucolic.pipeline.params import Params, parse_params
 from bucolic.planning.words import _likelihood_ratio, words, words_beside
 from bucolic.presets import preset_text
-from bucolic.stages.filter import shown_categories, themed
+from bucolic.stages.filter import choose
 
 LICENCES = [
     {"id": 1, "name": "Attribution-NonCommercial License", "url": ""},
@@ -60,10 +60,7 @@ def params() -> Params:
 
 def test_words_that_stand_with_the_theme_come_with_what_they_would_add(root: Path, params: Params):
     """Counted in images, in any spelling; a theme's own word would add nothing."""
-    read = read_captions(root / "data/annotations")
-    shown = shown_categories(root / "data/annotations", params.filter)
-    _, theme = themed(read, shown.images, params.filter)
-    found = words_beside(read, theme, 10)
+    found = words_beside(choose(root / "data/annotations", params.filter), params.filter, 10)
     assert "herd" == found[0].text
     assert (3, 5, 2, 0.5) == (
         found[0].in_theme,
@@ -73,6 +70,26 @@ def test_words_that_stand_with_the_theme_come_with_what_they_would_add(root: Pat
     )
     texts = {word.text for word in found}
     assert {"cow", "cow's", "cows", "street", "goats"}.isdisjoint(texts)
+
+
+@pytest.mark.parametrize(
+    ("change", "of_theme", "would_add"),
+    [
+        ({}, 3, 2),
+        ({"licences": (1,)}, 2, 1),
+        ({"exclude": ("geese",)}, 3, 1),
+        ({"min_captions": 1, "exclude": ("two",)}, 2, 2),
+    ],
+)
+def test_a_word_would_add_what_the_theme_may_take_alone(
+    root: Path, params: Params, change: dict[str, object], of_theme: int, would_add: int
+):
+    """No image that is excluded or not licensed; and no keyword is proposed once more."""
+    config = params.filter.model_copy(update=change)
+    theme = choose(root / "data/annotations", config)
+    found = {word.text: word for word in words_beside(theme, config, 10)}
+    assert (len(theme.rows), found["herd"].would_add) == (of_theme, would_add)
+    assert {"cow", "cow's", "cows"}.isdisjoint(found)
 
 
 def test_words_are_ordered_by_the_g_test_of_their_counts():

@@ -183,6 +183,51 @@ def test_what_is_part_of_another_word_is_told(coco_folder: Path):
     assert "parts_of_words" not in told
 
 
+def test_what_a_theme_excludes_is_no_part_of_another_word(coco_folder: Path):
+    """What `match: substring` would choose beside a theme is what it chooses, less the theme."""
+    rewrite(coco_folder, 3, "A coward and a dog")
+    rewrite(coco_folder, 5, "A cow and a dog")
+    rewrite(coco_folder, 6, "A coward")
+    for change in ({}, {"exclude": ("dog",)}, {"min_captions": 2}):
+        theme, told = select(coco_folder, keywords=("cow", "thing"), **change)
+        loose, _ = select(coco_folder, keywords=("cow", "thing"), match="substring", **change)
+        parts = told["parts_of_words"]
+        assert len(set(loose) - set(theme)) == parts["images"], change
+        assert set(parts["words"]) <= {"coward"}, change
+
+
+def test_one_odd_licence_costs_no_other_its_name(
+    coco_folder: Path, caplog: pytest.LogCaptureFixture
+):
+    """An address may be null; what cannot be told is named."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["licenses"] = [{"id": 4, "name": "Four", "url": None}, {"id": 5}]
+    for image in content["images"]:
+        image["license"] = 4
+    path.write_text(json.dumps(content))
+    _, told = select(coco_folder, keywords=("thing",))
+    assert {"4": {"name": "Four", "images": 40}} == told["licences"]["of_the_theme"]
+    assert "licenses[1].name: Field required" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["file_name", "flickr_url", "licence"])
+def test_half_a_character_is_one_line_or_left_out(coco_folder: Path, part: str):
+    """Half of a surrogate pair is text to JSON, and to nothing that is written of it."""
+    path = coco_folder / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    if part == "licence":
+        content["licenses"] = [{"id": 4, "name": "x\ud800", "url": ""}]
+    else:
+        content["images"][0][part] = "x\ud800"
+    path.write_text(json.dumps(content))
+    if part == "licence":
+        assert 40 == len(select(coco_folder, keywords=("thing",))[0])
+        return
+    with pytest.raises(DataError, match=rf"images\[0\]\.{part}: .*: mend it in dataset\.root"):
+        select(coco_folder, keywords=("thing",))
+
+
 def test_an_image_without_a_licence_is_chosen_where_any_will_do(coco_folder: Path):
     """It is counted, and left out where licences are named."""
     path = coco_folder / "annotations/captions_train2017.json"

@@ -7,6 +7,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,8 +24,9 @@ from bucolic.data.squares import Framing
 from bucolic.fetching import originals, ways
 from bucolic.fetching.archives import BrokenError, open_zip, read_member
 from bucolic.fetching.fetch import IMAGE_LIMIT_BYTES
-from bucolic.fetching.http import RETRIES, RefusedError, TooLongError
-from bucolic.fetching.originals import DOUBTED_AFTER
+from bucolic.fetching.http import RETRIES, AwayError, RefusedError, TooLongError
+from bucolic.fetching.image_store import KeptImages
+from bucolic.fetching.originals import DOUBTED_AFTER, FetchedOriginals
 from bucolic.fetching.source import read_source
 from bucolic.fetching.ways import COCO_IMAGE_BYTES, find_ways
 from bucolic.stages import images as images_stage
@@ -628,16 +630,16 @@ def test_a_small_theme_reads_from_an_archive_that_is_there(
     """An archive fetched before serves whatever the cache lacks; nobody is asked."""
     caplog.set_level("INFO")
     root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
-    get(root, selection, fetch="archive")
-    bucket.asked.clear()
-    theme = selection.parent / "theme.parquet"
+    whole = selection.rename(selection.parent / "whole.parquet")
     select_images(
         coco_folder / "annotations",
-        theme,
-        theme.with_name("attribution"),
+        selection,
+        selection.with_name("attribution"),
         config=FilterConfig(keywords=("cow",)),
     )
-    theme.replace(selection)
+    get(root, selection, fetch="archive")
+    bucket.asked.clear()
+    whole.replace(selection)
     _, rows, _ = get(root, selection)
     assert ({"ok"}, {}) == ({row.status for row in rows}, dict(bucket.asked))
     assert "out of train2017.zip, which is on this disk" in caplog.messages[-1]
@@ -743,6 +745,55 @@ def test_an_archive_gives_the_same_files(coco_folder: Path, selection: Path, buc
     _, rows, _ = get(root, selection, fetch="archive")
     assert expected == rows
     assert {"/train2017.zip": 1} == dict(bucket.asked)
+
+
+@pytest.mark.parametrize("fetch", ["auto", "files", "archive"])
+def test_what_came_in_an_archive_is_not_fetched_again_where_that_is_gone(
+    coco_folder: Path, selection: Path, bucket: Bucket, fetch: str
+):
+    """Its images are known by their names, as those that came one by one are."""
+    root = served(bucket, coco_folder, archive=packed(bucket, coco_folder))
+    _, expected, out = get(root, selection, fetch="archive")
+    shutil.rmtree(out.parent / "cache/archives")
+    bucket.asked.clear()
+    summary, rows, _ = get(root, selection, fetch=fetch)
+    assert (expected, {}) == (rows, dict(bucket.asked))
+    assert (0, 40) == (summary.new, summary.reused)
+
+
+class Refusing:
+    """A server that is away."""
+
+    asked = 0
+
+    def named(self, image: CaptionedImage) -> str:
+        """Its file."""
+        return image.file_name
+
+    def fetch(self, image: CaptionedImage, tries: int) -> bytes:  # noqa: ARG002
+        """Count, and fail."""
+        self.asked += 1
+        raise AwayError("away")
+
+
+def test_a_server_is_not_blamed_for_the_time_before_it_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Kept images may have taken minutes: given up is who has failed for long."""
+    now_s = [0.0]
+    monkeypatch.setattr(originals, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    server = Refusing()
+    fetched = FetchedOriginals(server, KeptImages(tmp_path, "0" * 64))
+    now_s[0] = 1000.0
+    image = CaptionedImage(1, "train2017", "1.jpg", None, None, None, "", "", ())
+    for _ in range(DOUBTED_AFTER + 5):
+        with pytest.raises(AwayError, match="away"):
+            fetched.read(image)
+    assert server.asked == DOUBTED_AFTER + 5
+    now_s[0] += originals.GIVEN_UP_AFTER_S + 1
+    with pytest.raises(AwayError, match="not asked"):
+        fetched.read(image)
+    assert server.asked == DOUBTED_AFTER + 5
 
 
 def test_images_without_addresses_cannot_be_fetched_singly(

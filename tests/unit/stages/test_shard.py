@@ -362,6 +362,26 @@ def test_shards_that_hold_other_than_the_index_says_are_refused(made: Path, key:
         read_split(made / "shards", "val")
 
 
+def test_a_damaged_shard_or_index_is_one_line(made: Path):
+    """Wherever it breaks off, and whatever the index has become."""
+    pack(made)
+    path = made / "shards/train-000000.tar"
+    whole = path.read_bytes()
+    for size in (0, 700, len(whole) // 2, len(whole) // 2 + 512):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="run the shard stage again"):
+            read_split(made / "shards", "train")
+    index = made / "shards/index.json"
+    content = json.loads(index.read_text())
+    for odd in ([], 7, {"version": 1}, content | {"splits": {"train": {}}}):
+        index.write_text(json.dumps(odd))
+        with pytest.raises(DataError, match=r"index\.json.*run the shard stage again"):
+            read_split(made / "shards", "train")
+    index.write_bytes(b"\xff\xfe{")
+    with pytest.raises(DataError, match=r"index\.json.*run the shard stage again"):
+        read_split(made / "shards", "train")
+
+
 def test_without_copies_none_are_counted(made: Path):
     """The details say so, and every row is ok."""
     duplicates = pack(made).details["duplicates"]
