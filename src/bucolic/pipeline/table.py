@@ -170,7 +170,7 @@ STAGES = (
     ),
     Declared(
         name="shard",
-        help="Pack squares, captions and vectors as WebDataset; a picture found in two splits stays in one.",
+        help="Pack squares, captions and vectors as WebDataset, equal pictures in one split.",
         function="shard",
         ins=(SELECTION, IMAGES, EMBEDDINGS),
         outs=(SHARDS,),

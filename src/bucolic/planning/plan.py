@@ -42,7 +42,7 @@ SHARE_ELSEWHERE = 0.2
 MEASURED_S = 0.5
 USUAL_EMBED_DIM = 512
 MOSTLY = 0.5  # of what a run worked on
-DATA_ASIDE = {"filter", "images"}  # sections that decide how much, not how fast
+THEME = "filter"  # the section that decides how much, not how fast
 JUDGING_S = 30.0  # beside the drawing
 DRAWINGS = 3  # ordinary and held-out prompts and those of diversity, for each of `prompts`
 CALLS_BEYOND_STEPS = 1  # of the network, see models/flow.py
@@ -215,7 +215,7 @@ def _done(record: Mapping[str, Any]) -> int:
 
 def _compares(record: Mapping[str, Any], params: Params, machine: Machine) -> bool:
     """Whether a stage's last run was made as the next one will be."""
-    asked = {name: section for name, section in record["params"].items() if name not in DATA_ASIDE}
+    asked = {name: section for name, section in record["params"].items() if name != THEME}
     now = sections(params, asked)
     alike = all(content.items() <= now[name].items() for name, content in asked.items())
     if named(record["stage"]).on_device:

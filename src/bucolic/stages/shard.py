@@ -1,4 +1,4 @@
-"""shard: pack squares, captions and vectors into WebDataset tars; of a picture in two splits, one stays."""
+"""shard: pack squares, captions and vectors into WebDataset tars, equal pictures in one split."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
