@@ -45,7 +45,7 @@ class Amounts:
         captions: theirs.
         read: captions that filter reads.
         origin: where these three come from, as people say it.
-        missing: those of the images whose files .cache does not have yet.
+        missing: of the images, all but those of a server whose files .cache has.
         original_bytes: that each of these takes there, on average.
         annotations_bytes: of the annotation archive, to come over the network.
         images_bytes: of image files, likewise.
