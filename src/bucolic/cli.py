@@ -286,6 +286,7 @@ def compare(first: str, second: str | None) -> None:
 
     root = find_root(Path.cwd())
     runs = verdicts_at(root, first), verdicts_at(root, second)
+    click.echo(f"first: {first}; second: {second or 'workspace'}")
     for line in [*lines(differences(*runs)), *left_out(*runs)]:
         click.echo(line)
 

@@ -128,6 +128,7 @@ def _annotations(root: Path, params: Params, source: Source) -> Path | None:
 
 def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amounts:
     theme = choose(folder, params.filter)
+    theme.require_images(params.filter)
     read, rows = theme.read, theme.rows
     captions = int(np.isin(read.captions["image_row"].to_numpy(), rows).sum())
     origin = f"of {len(read.images):,} in the annotations"

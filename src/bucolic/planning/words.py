@@ -49,9 +49,10 @@ def words(root: Path, params: Params, limit: int) -> Iterator[str]:
         limit: how many words.
 
     Raises:
-        DataError: there are no annotations yet, or they cannot be used.
+        DataError: there are no annotations yet, they cannot be used, or hold no image of the theme.
     """
     theme = choose(root / ANNOTATIONS, params.filter)
+    theme.require_images(params.filter)
     found = words_beside(theme, params.filter, limit)
     of_all = f"{len(theme.rows):,} of {len(theme.read.images):,}"
     yield f"the theme has {of_all} images; words that mark it,"

@@ -106,6 +106,15 @@ class Theme:
     boxes: Mapping[int, Sequence[Box]]
     junk_captions: int
 
+    def require_images(self, config: FilterConfig) -> None:
+        """Raise DataError where nothing is chosen, which no run goes beyond."""
+        if not len(self.rows):
+            words = ", ".join(config.keywords)
+            raise DataError(
+                f"filter.keywords: {words} selects none of {len(self.read.images):,} images: "
+                "add keywords, or look for them in the captions with match: substring"
+            )
+
 
 @exact_memory()
 def select_images(

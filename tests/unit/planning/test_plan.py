@@ -158,6 +158,15 @@ def test_before_annotations_are_there_an_archive_counts_where_it_is_worth_it(
         assert amounts_of(root, params, root / ".cache").images_bytes == expected
 
 
+def test_a_theme_that_chooses_nothing_is_no_plan(root: Path, params: Params):
+    """The run would end at filter."""
+    annotate(root)
+    asked = params.filter.model_copy(update={"keywords": ("zebra",)})
+    said = "filter.keywords: zebra selects none of 6 images: add keywords"
+    with pytest.raises(DataError, match=said):
+        list(plan(root, root, params.model_copy(update={"filter": asked}), 2))
+
+
 def test_what_nobody_can_count_or_estimate_is_said(root: Path, params: Params):
     """With what to do about it."""
     path = root / "datasets/far/source.json"

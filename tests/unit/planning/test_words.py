@@ -119,6 +119,13 @@ def test_before_the_annotations_are_there_their_stage_is_named(tmp_path: Path, p
         list(words(tmp_path, params, 1))
 
 
+def test_a_theme_that_chooses_nothing_has_no_words_beside_it(root: Path, params: Params):
+    """One line says so, and what to do."""
+    asked = params.filter.model_copy(update={"keywords": ("zebra",)})
+    with pytest.raises(DataError, match="zebra selects none of 8 images"):
+        list(words(root, params.model_copy(update={"filter": asked}), 1))
+
+
 @pytest.mark.parametrize(
     ("name", "is_open"),
     [
