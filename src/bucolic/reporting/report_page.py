@@ -296,7 +296,7 @@ def _stage(
         "rows": [rows.get(key) for key in ("in", "out", "failed")],
         "new": shown.get("new"),
         "reused": shown.get("reused"),
-        "seconds": spent_s(shown) if shown else None,
+        "seconds": spent_s(shown) if "duration_s" in shown else None,
         "device": shown.get("device"),
         "started": str(shown.get("started", ""))[:16].replace("T", " "),
     }
