@@ -38,8 +38,8 @@ SCHEMA = pa.schema(
     metadata={"bucolic.format": "attribution", "bucolic.version": VERSION},
 )
 UNTOLD = Licence("", "")
-# Flickr names a file by its photograph's number, and finds the page by that alone.
 _PAGE = re.compile(r"https?://[^\s\\|<>()\[\]`]+")
+# Flickr names a file by its photograph's number, and finds the page by that alone.
 _FLICKR_FILE = re.compile(r"https?://[^/]*static\.?flickr\.com/.*/(\d+)_[^/]*", re.IGNORECASE)
 
 

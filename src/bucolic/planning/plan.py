@@ -198,16 +198,17 @@ def _seconds(task: Task, root: Path, params: Params, machine: Machine) -> tuple[
     """How long a task takes, and whether that was measured."""
     record = read_record(root / f"reports/records/{task.stage}.json")
     if record.get("status") == "ok" and _compares(record, params, machine):
-        done = _done(record)
+        done = _done(task, record)
         if done and task.count:
             return task.count * spent_s(record) / done, "measured"
     return task.estimate_s, "unknown" if task.estimate_s is None else "estimate"
 
 
-def _done(record: Mapping[str, Any]) -> int:
-    """How much a run computed or fetched; 0 where it found most of it, which shows no rate."""
-    if not named(record["stage"]).has_engine:
-        return int(record.get("details", {}).get(CAPTIONS_READ, 1))
+def _done(task: Task, record: Mapping[str, Any]) -> int:
+    """How much a run computed or fetched; 0 where that is not told, or it found most of it."""
+    if not named(task.stage).has_engine:
+        of_one = 1 if task.count == 1 else 0  # of the whole, whatever it holds
+        return int(record.get("details", {}).get(CAPTIONS_READ, of_one))
     whole = int(record["rows"]["in"])
     new = whole if record["new"] is None else int(record["new"])
     return new if new > MOSTLY * whole else 0

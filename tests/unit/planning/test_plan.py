@@ -254,6 +254,9 @@ def test_another_data_set_takes_its_own_time(root: Path, params: Params):
     assert found["annotations"].split()[3] == "estimate"
     assert found["filter"].split()[1:4] == ["2.0", "min", "measured"]
 
+    leave(root, "filter", **of_run)  # by a bucolic that did not count them
+    assert lines_of(root, params)["filter"].split()[3] == "estimate"
+
 
 def test_minutes_of_another_engine_are_not_those_of_this_process(root: Path, params: Params):
     """A cluster packs faster."""
