@@ -17,7 +17,7 @@ from typing import Any
 
 from bucolic.base.keywords import pattern_of
 from bucolic.stages.filter import FilterConfig
-from peers import environment, raced, summary
+from peers import environment, raced, summary, timed
 from recorded import ROOT, clean_commit, record
 from scratch import params_of
 
@@ -42,6 +42,37 @@ pattern = re.compile(sys.argv[2], re.IGNORECASE)
 found = {a["image_id"] for a in coco.anns.values() if pattern.search(a["caption"])}
 print(json.dumps({"selected": len(found)}))
 """
+PROFILE = """
+import json, sys, time
+from pathlib import Path
+
+begun = time.perf_counter()
+import bucolic.stages.filter as stage
+spent = {"imports": time.perf_counter() - begun}
+STEPS = {
+    "read": ["read_captions"],
+    "search": ["junk_in", "find_words", "part_of_other_words"],
+    "write": ["write_selection", "write_attribution"],
+}
+
+def watched(step, compute):
+    def run(*given, **named):
+        begun = time.perf_counter()
+        made = compute(*given, **named)
+        spent[step] = spent.get(step, 0) + time.perf_counter() - begun
+        return made
+    return run
+
+for step, names in STEPS.items():
+    for name in names:
+        setattr(stage, name, watched(step, getattr(stage, name)))
+begun, out = time.perf_counter(), Path(sys.argv[2])
+config = stage.FilterConfig.model_validate_json(sys.argv[3])
+stage.select_images(Path(sys.argv[1]), out, out.with_name("attribution"), config=config)
+whole = time.perf_counter() - begun
+spent["rest"] = whole - sum(spent[step] for step in STEPS)
+print(json.dumps(spent))
+"""
 
 
 def main() -> None:
@@ -65,6 +96,8 @@ def main() -> None:
     peer = [environment("pycocotools", requirement), "-c", PEER, str(path), pattern]
     runs = raced({"ours": ours, "peer": peer}, arguments.rounds)
     found = _compared(runs, requirement, captions)
+    steps = timed([sys.executable, "-c", PROFILE, *ours[3:]]).said
+    found["profile_s"] = {step: round(spent, 2) for step, spent in steps.items()}
     record(arguments.out.resolve(), found)
     print(json.dumps(found, indent=1))
 

@@ -61,6 +61,9 @@ def _filter(found: Found) -> Iterator[str]:
     yield f"{found['selected']:,} images; whole processes, medians over rounds."
     yield ""
     yield from _race(found, {"wall_s": "seconds", "peak_mb": "peak, MB"}, ("time", "memory"))
+    steps = ", ".join(f"{step} {spent}" for step, spent in found["profile_s"].items())
+    yield ""
+    yield f"Where the seconds of one run go: {steps}."
 
 
 def _race(found: Found, rows: dict[str, str], ratios: tuple[str, ...]) -> Iterator[str]:
@@ -173,6 +176,15 @@ def _shard(found: Found) -> Iterator[str]:
     }
     for title, (of_one, ratio) in rows.items():
         yield f"| {title} | {of_one['images_per_s']} | {of_one['peak_mb']} | {ratio} |"
+    yield ""
+    yield "Where the time goes: milliseconds of one core for an image, each step measured alone on"
+    yield "all cores; the rest reads, keeps, finds near duplicates and packs."
+    yield ""
+    steps = list(found["profile_ms"]["whole"])
+    yield f"| | {' | '.join(steps)} |"
+    yield "|---" * (len(steps) + 1) + "|"
+    for name, spent in found["profile_ms"].items():
+        yield f"| {name} decode | {' | '.join(map(str, spent.values()))} |"
 
 
 def _swap(found: Found) -> Iterator[str]:

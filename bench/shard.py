@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from bucolic.base.runtime import usable_cpus
 from bucolic.stages.filter import FilterConfig, select_images
-from peers import environment, raced, summary
+from peers import environment, raced, summary, timed
 from recorded import ROOT, clean_commit, record
 
 PHOTOGRAPHS = ROOT.parent / "shared/coco-mini/train2017"
@@ -86,6 +86,39 @@ took_s = max(s["end_time"] for s in stats) - min(s["start_time"] for s in stats)
 written = sum(s["successes"] for s in stats)
 print(json.dumps({"images": written, "took_s": took_s, "rate": written / took_s}))
 """
+PROFILE = """
+import hashlib, json, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from bucolic.data.images import decoded
+from bucolic.data.squares import Framing
+
+def steps(paths, framing):
+    spent = dict.fromkeys(("sha256", "decode", "square"), 0.0)
+    def step(name, compute):
+        begun = time.perf_counter()
+        made = compute()
+        spent[name] += time.perf_counter() - begun
+        return made
+    for path in paths:
+        content = path.read_bytes()
+        step("sha256", lambda: hashlib.sha256(content).hexdigest())
+        seen = step("decode", lambda: decoded(content, lambda *seen: seen, framing.decode_px))
+        step("square", lambda: framing.file_of(seen[0], None, seen[1]))
+    return spent
+
+if __name__ == "__main__":
+    paths, processes = sorted(Path(sys.argv[1]).glob("*.jpg")), int(sys.argv[2])
+    found = {}
+    for name in ("scaled", "whole"):
+        framing = Framing(scaled_decode=name == "scaled")
+        with ProcessPoolExecutor(processes) as pool:
+            parts = [paths[number::processes] for number in range(processes)]
+            spent = list(pool.map(steps, parts, [framing] * processes))
+        sums = {step: sum(part[step] for part in spent) for step in spent[0]}
+        found[name] = {step: 1000 * spent_s / len(paths) for step, spent_s in sums.items()}
+    print(json.dumps(found))
+"""
 
 
 def main() -> None:
@@ -106,6 +139,10 @@ def main() -> None:
     commands = {"scaled": [*ours, "scaled"], "whole": [*ours, "whole"]}
     runs = raced(commands | {"peer": [*theirs, per_shard]}, arguments.rounds)
     found = _compared(runs)
+    profile = folder / "profile.py"  # a file: its processes import it
+    profile.write_text(PROFILE)
+    alone = timed([sys.executable, str(profile), str(folder / "coco/train2017"), str(processes)])
+    found["profile_ms"] = {name: _profile(found, name, alone.said[name]) for name in alone.said}
     record(arguments.out.resolve(), found)
     print(json.dumps(found, indent=1))
 
@@ -167,6 +204,13 @@ def _compared(runs: dict[str, Any]) -> dict[str, Any]:
         "ratio_vs_img2dataset": round(rates["scaled"] / rates["peer"], 3),
         "ratio_decoded_whole": round(rates["whole"] / rates["peer"], 3),
     }
+
+
+def _profile(found: dict[str, Any], name: str, alone: dict[str, float]) -> dict[str, float]:
+    """Milliseconds of one core for an image: of each step alone, on all cores, and what is left."""
+    whole = 1000 * usable_cpus() / found["ours"][name]["images_per_s"]
+    steps = alone | {"rest": whole - sum(alone.values())}
+    return {step: round(spent, 2) for step, spent in steps.items()}
 
 
 def _median(said: list[dict[str, float]], name: str) -> float:
