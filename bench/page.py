@@ -61,7 +61,8 @@ def _filter(found: Found) -> Iterator[str]:
     yield f"{found['selected']:,} images; whole processes, medians over rounds."
     yield ""
     yield from _race(found, {"wall_s": "seconds", "peak_mb": "peak, MB"}, ("time", "memory"))
-    steps = ", ".join(f"{step} {spent}" for step, spent in found["profile_s"].items())
+    order = ("imports", "read", "search", "write", "rest")  # a file's keys are sorted
+    steps = ", ".join(f"{step} {found['profile_s'][step]}" for step in order)
     yield ""
     yield f"Where the seconds of one run go: {steps}."
 
@@ -180,11 +181,11 @@ def _shard(found: Found) -> Iterator[str]:
     yield "Where the time goes: milliseconds of one core for an image, each step measured alone on"
     yield "all cores; the rest reads, keeps, finds near duplicates and packs."
     yield ""
-    steps = list(found["profile_ms"]["whole"])
+    steps = ("sha256", "decode", "square", "rest")
     yield f"| | {' | '.join(steps)} |"
     yield "|---" * (len(steps) + 1) + "|"
     for name, spent in found["profile_ms"].items():
-        yield f"| {name} decode | {' | '.join(map(str, spent.values()))} |"
+        yield f"| {name} decode | {' | '.join(str(spent[step]) for step in steps)} |"
 
 
 def _swap(found: Found) -> Iterator[str]:

@@ -479,6 +479,19 @@ def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert max(most) > 1
 
 
+def test_pictures_are_decoded_into_the_memory_of_those_before():
+    """No page is asked of the system for a photograph as large as the last; 64 MiB are kept."""
+    content = encoded(noise((640, 480)), "JPEG")
+    decode(content)
+    before = Image.core.get_stats()
+    for _ in range(4):
+        decode(content)
+    after = Image.core.get_stats()
+    assert after["allocated_blocks"] == before["allocated_blocks"]
+    assert after["reused_blocks"] >= before["reused_blocks"] + 4 * 640 * 480 * 4 / 2**16
+    assert Image.core.get_block_size() * Image.core.get_blocks_max() == 64 * 2**20
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
 def test_a_torn_file_is_corrupt_and_says_the_same_each_time(kind: str):
     """No address of an object gets into a reason."""
