@@ -125,7 +125,7 @@ def main() -> None:
     """Race them, and record medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photographs", type=Path, default=PHOTOGRAPHS, help="a folder of JPEGs")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/shard.json")
     arguments = parser.parse_args()
     clean_commit()

@@ -165,7 +165,7 @@ def write_tar(
     """Write one shard: whole, or none."""
     images = captions = 0
     # As WebDataset's own writer does, which would import torch, and stamp the present time.
-    with replacing(path) as partial, tarfile.open(partial, "w") as tar:
+    with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             for ending, content in sorted(_members(sample, MEMBERS[format]).items()):
                 tar.addfile(_header(f"{sample.image_id:012d}.{ending}", content), BytesIO(content))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
-from itertools import starmap
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ from bucolic.data.split import SPLITS, SplitName
 from bucolic.data.squares import Framing, Squares, SquareStore, Subject
 
 LOOKED_AT_ONCE = 256  # of one worker, where several work
+# By one thread: what is kept is read in less time than threads take to hand it over.
 SEEN_AT_ONCE = 64
+FILES_AT_ONCE = 8
 
 
 class ShardConfig(Framing):
@@ -162,19 +164,23 @@ class _Pictures:
 
     def files(self, images: Iterable[Placed]) -> Iterator[bytes]:
         """The coded square of each image."""
-        return ordered_map(self._file, images, workers=self._threads)
+        some = chunked(images, FILES_AT_ONCE)
+        return chain.from_iterable(ordered_map(self._files, some, workers=self._threads))
 
     def looks(self, images: Iterable[Placed]) -> Iterator[Look]:
         """How each image looks."""
-        for some in chunked(ordered_map(self.pixels, images, workers=self._threads), SEEN_AT_ONCE):
-            yield from looks_at(np.stack(some))
+        some = chunked(images, SEEN_AT_ONCE)
+        return chain.from_iterable(ordered_map(self._looks, some, workers=self._threads))
 
     def pixels(self, image: Placed) -> Pixels:
         """What is compared of an image."""
         return np.asarray(open_image(BytesIO(self._square(self._squares.compared, image))))
 
-    def _file(self, image: Placed) -> bytes:
-        return self._square(self._squares.packed, image)
+    def _files(self, images: Iterable[Placed]) -> list[bytes]:
+        return [self._square(self._squares.packed, image) for image in images]
+
+    def _looks(self, images: Iterable[Placed]) -> list[Look]:
+        return looks_at(np.stack([self.pixels(image) for image in images]))
 
     def _square(self, store: SquareStore, image: Placed) -> bytes:
         subject = self._subjects.get(image.image_id)
