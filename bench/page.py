@@ -189,7 +189,7 @@ def _shard(found: Found) -> Iterator[str]:
     peer_ms = 1000 * found["peer"]["processes"] / found["peer"]["images_per_s"]
     yield ""
     yield f"The peer takes {peer_ms:.2f} in all. It scales by areas; the square here is Pillow's"
-    yield "antialiased bicubic, as CLIP's own, and a PNG. That and a whole decode are the limit where"
+    yield "antialiased bicubic, as CLIP's own, and a PNG. That and decoding are the limit where"
     yield "pictures are decoded whole, whose bytes are not to change."
 
 
