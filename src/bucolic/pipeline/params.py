@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from bucolic.base.errors import DataError, ParamsError
 from bucolic.base.loading import loaded
@@ -119,7 +120,14 @@ def _first_problem(error: ValidationError, whole: type[Params]) -> str:
         return f"the section {where} is missing: add {where}: {_least_content(whole, where)}"
     if problem["type"] in ("missing", "shares"):
         return f"{where}: {problem['msg']}"
-    return f"{where}: {problem['msg']}, not {json.dumps(problem['input'])[:60]}"
+    return f"{where}: {_said_of(problem)}, not {json.dumps(problem['input'])[:60]}"
+
+
+def _said_of(problem: ErrorDetails) -> str:
+    """What pydantic says, but that YAML has lists, where it knows arrays and tuples."""
+    if problem["type"] == "too_short":
+        return f"Input should be a list of at least {problem['ctx']['min_length']}"
+    return "Input should be a list" if problem["type"] == "tuple_type" else problem["msg"]
 
 
 def _least_content(whole: type[Params], section: str) -> str:

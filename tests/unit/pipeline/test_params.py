@@ -149,13 +149,22 @@ def test_a_crop_about_a_subject_needs_categories(project: Path):
     assert "subject" == load_params(project).shard.crop
 
 
-@pytest.mark.parametrize("value", ["[]", "[cow, 7]", '[cow, " "]', "cow"])
-def test_keywords_must_be_a_list_of_words(project: Path, value: str):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[]", "filter.keywords: Input should be a list of at least 1, not []"),
+        ("[cow, 7]", "filter.keywords[1]: Input should be a valid string, not 7"),
+        ('[cow, " "]', "filter.keywords[1]: String should have at least 1 character"),
+        ("cow", 'filter.keywords: Input should be a list, not "cow"'),
+        ("null", "filter.keywords: Input should be a list, not null"),
+    ],
+)
+def test_keywords_must_be_a_list_of_words(project: Path, value: str, said: str):
     """An empty list, a number, a blank or a bare word is refused by name."""
     change(project, words_of(project), value)
     done = CliRunner().invoke(main, ["params", "check"])
     assert 2 == done.exit_code
-    assert "filter.keywords" in done.output
+    assert said in done.output
 
 
 def test_yaml_is_read_as_dvc_reads_it(project: Path):
