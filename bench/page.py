@@ -64,7 +64,7 @@ def _filter(found: Found) -> Iterator[str]:
     order = ("imports", "read", "search", "write", "rest")  # a file's keys are sorted
     steps = ", ".join(f"{step} {found['profile_s'][step]}" for step in order)
     yield ""
-    yield f"Where the seconds of one run go: {steps}."
+    yield f"Where the seconds of one more run go, without Python's start and end: {steps}."
 
 
 def _race(found: Found, rows: dict[str, str], ratios: tuple[str, ...]) -> Iterator[str]:
@@ -178,8 +178,9 @@ def _shard(found: Found) -> Iterator[str]:
     for title, (of_one, ratio) in rows.items():
         yield f"| {title} | {of_one['images_per_s']} | {of_one['peak_mb']} | {ratio} |"
     yield ""
-    yield "Where the time goes: milliseconds of one core for an image, each step measured alone on"
-    yield "all cores; the rest reads, keeps, finds near duplicates and packs."
+    yield "Where the time goes: milliseconds of one core for an image, each step measured alone, in"
+    yield "a process a core. The rest is all else that passes there: reading, keeping, finding near"
+    yield "duplicates and packing, and waiting, where one thread works."
     yield ""
     steps = ("sha256", "decode", "square", "rest")
     yield f"| | {' | '.join(steps)} |"
@@ -188,9 +189,8 @@ def _shard(found: Found) -> Iterator[str]:
         yield f"| {name} decode | {' | '.join(str(spent[step]) for step in steps)} |"
     peer_ms = 1000 * found["peer"]["processes"] / found["peer"]["images_per_s"]
     yield ""
-    yield f"The peer takes {peer_ms:.2f} in all. It scales by areas; the square here is Pillow's"
-    yield "antialiased bicubic, as CLIP's own, and a PNG. That and decoding are the limit where"
-    yield "pictures are decoded whole, whose bytes are not to change."
+    yield f"The peer takes {peer_ms:.2f} in all, and scales by areas; here Pillow's antialiased"
+    yield "bicubic does it, as in CLIP's own preprocessing."
 
 
 def _swap(found: Found) -> Iterator[str]:

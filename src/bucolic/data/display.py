@@ -103,11 +103,6 @@ Make = Callable[[Image.Image, Size], Made]
 # The limit above replaces Pillow's, which warns on the user's screen and raises before the size can
 # be compared; and what Pillow says of single tags there is no news to a user either.
 Image.MAX_IMAGE_PIXELS = None
-# Up to 64 MiB of freed pictures are kept for the next: to fault in fresh pages for each one takes a
-# third of the time of a photograph. Blocks are small enough to come from malloc's own heap, too.
-_ALLOCATOR = Image.core  # type: ignore[attr-defined]
-_ALLOCATOR.set_block_size(2**16)
-_ALLOCATOR.set_blocks_max(2**10)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
@@ -122,6 +117,19 @@ class UnshownError(DataError):
     def __reduce__(self) -> tuple[type["UnshownError"], tuple[str, str]]:
         """With both, which other processes need to be told it."""
         return type(self), (self.status, str(self))
+
+
+def reuse_memory() -> None:
+    """Have this process decode pictures into the memory of those before.
+
+    For one that decodes many: to fault in fresh pages for each takes a third of a photograph's
+    time. Pillow then keeps 64 MiB in blocks so small that malloc keeps what they are made of as
+    well, and up to 150 MB more behind a picture of 20 million pixels. Arrow cannot share the memory
+    of a picture that has several blocks.
+    """
+    allocator = Image.core  # type: ignore[attr-defined]
+    allocator.set_block_size(2**16)
+    allocator.set_blocks_max(2**10)
 
 
 def middle(picture: Image.Image) -> Image.Image:

@@ -164,7 +164,8 @@ def write_tar(
 ) -> Written:
     """Write one shard: whole, or none."""
     images = captions = 0
-    # As WebDataset's own writer does, which would import torch, and stamp the present time.
+    # As WebDataset's own writer does, which would import torch, and stamp the present time; the
+    # default format would put together a PAX header for each member, and leave it out.
     with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             for ending, content in sorted(_members(sample, MEMBERS[format]).items()):

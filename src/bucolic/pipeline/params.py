@@ -124,9 +124,9 @@ def _first_problem(error: ValidationError, whole: type[Params]) -> str:
 
 
 def _said_of(problem: ErrorDetails) -> str:
-    """What pydantic says, but that YAML has lists, where it knows arrays and tuples."""
+    """What pydantic says, with lists for its arrays and tuples."""
     if problem["type"] == "too_short":
-        return f"Input should be a list of at least {problem['ctx']['min_length']}"
+        return f"Input should be a list of {problem['ctx']['min_length']} or more"
     return "Input should be a list" if problem["type"] == "tuple_type" else problem["msg"]
 
 

@@ -16,6 +16,7 @@ from bucolic.base.files import fingerprint, replacing
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.display import VERSION as DISPLAY_VERSION
+from bucolic.data.display import reuse_memory
 from bucolic.data.embeddings import (
     SAME_TOWERS,
     CaptionEmbeddings,
@@ -177,6 +178,7 @@ def _open(
 
 
 def _seen(pictures: Sequence[_Picture], towers: "Towers", cache: Path, workers: int) -> Vectors:
+    reuse_memory()
     originals = OriginalStore(cache)
 
     def pixels_of(picture: _Picture) -> "Tensor":

@@ -1,12 +1,12 @@
 """shard: pack squares, captions and vectors into WebDataset tars, equal pictures in one split."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import chain, starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL.Image import open as open_image
@@ -46,12 +46,13 @@ from bucolic.data.shards import (
     write_tar,
 )
 from bucolic.data.split import SPLITS, SplitName
-from bucolic.data.squares import Framing, Squares, SquareStore, Subject
+from bucolic.data.squares import COMPARED_PX, Framing, Squares, SquareStore, Subject
 
 LOOKED_AT_ONCE = 256  # of one worker, where several work
-# By one thread: what is kept is read in less time than threads take to hand it over.
 SEEN_AT_ONCE = 64
-FILES_AT_ONCE = 8
+# Of squares that a thread is given at once: to hand over a small one takes longer than to read it.
+PIXELS_AT_ONCE = 2**15
+Made = TypeVar("Made")
 
 
 class ShardConfig(Framing):
@@ -157,6 +158,7 @@ class _Pictures:
         threads: int,
     ) -> None:
         self.format = framing.format
+        self._size_px = framing.size_px
         self._squares = Squares(cache, framing)
         self._originals = OriginalStore(cache)
         self._subjects = subjects
@@ -164,23 +166,30 @@ class _Pictures:
 
     def files(self, images: Iterable[Placed]) -> Iterator[bytes]:
         """The coded square of each image."""
-        some = chunked(images, FILES_AT_ONCE)
-        return chain.from_iterable(ordered_map(self._files, some, workers=self._threads))
+        return self._in_threads(self._file, images, self._size_px)
 
     def looks(self, images: Iterable[Placed]) -> Iterator[Look]:
         """How each image looks."""
-        some = chunked(images, SEEN_AT_ONCE)
-        return chain.from_iterable(ordered_map(self._looks, some, workers=self._threads))
+        for some in chunked(self._in_threads(self.pixels, images, COMPARED_PX), SEEN_AT_ONCE):
+            yield from looks_at(np.stack(some))
 
     def pixels(self, image: Placed) -> Pixels:
         """What is compared of an image."""
         return np.asarray(open_image(BytesIO(self._square(self._squares.compared, image))))
 
-    def _files(self, images: Iterable[Placed]) -> list[bytes]:
-        return [self._square(self._squares.packed, image) for image in images]
+    def _in_threads(
+        self, function: Callable[[Placed], Made], images: Iterable[Placed], size_px: int
+    ) -> Iterator[Made]:
+        """`function` of each image, which reads a square of that size, in their order."""
 
-    def _looks(self, images: Iterable[Placed]) -> list[Look]:
-        return looks_at(np.stack([self.pixels(image) for image in images]))
+        def of_all(some: Sequence[Placed]) -> list[Made]:
+            return [function(image) for image in some]
+
+        chunks = chunked(images, max(1, PIXELS_AT_ONCE // size_px**2))
+        return chain.from_iterable(ordered_map(of_all, chunks, workers=self._threads))
+
+    def _file(self, image: Placed) -> bytes:
+        return self._square(self._squares.packed, image)
 
     def _square(self, store: SquareStore, image: Placed) -> bytes:
         subject = self._subjects.get(image.image_id)

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from bucolic.data.display import MAX_PIXELS, _broken, middle
+from bucolic.data.display import MAX_PIXELS, _broken, middle, reuse_memory
 from bucolic.data.images import Checked, check_image, decode
 from bucolic.data.squares import Framing
 from picture_files import (
@@ -479,17 +481,38 @@ def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert max(most) > 1
 
 
-def test_pictures_are_decoded_into_the_memory_of_those_before():
-    """No page is asked of the system for a photograph as large as the last; 64 MiB are kept."""
+@pytest.fixture
+def allocator() -> Iterator[Any]:
+    """Pillow's, which keeps its settings behind the test."""
+    core = Image.core  # type: ignore[attr-defined]
+    size, most = core.get_block_size(), core.get_blocks_max()
+    yield core
+    core.set_block_size(size)
+    core.set_blocks_max(most)
+
+
+def test_a_process_that_decodes_many_pictures_uses_their_memory_again(allocator: Any):
+    """No block is allocated for a photograph as large as the last; 64 MiB are kept at most."""
+    reuse_memory()
     content = encoded(noise((640, 480)), "JPEG")
     decode(content)
-    before = Image.core.get_stats()
+    before = allocator.get_stats()
     for _ in range(4):
         decode(content)
-    after = Image.core.get_stats()
+    after = allocator.get_stats()
     assert after["allocated_blocks"] == before["allocated_blocks"]
     assert after["reused_blocks"] >= before["reused_blocks"] + 4 * 640 * 480 * 4 / 2**16
-    assert Image.core.get_block_size() * Image.core.get_blocks_max() == 64 * 2**20
+    assert allocator.get_block_size() * allocator.get_blocks_max() == 64 * 2**20
+
+
+def test_to_import_bucolic_changes_no_setting_of_pillow():
+    """A user's own pictures lie in memory as Pillow would have them: Arrow shares it."""
+    told = (
+        "import PIL.Image as i; c = i.core; a = c.get_block_size(), c.get_blocks_max();"
+        "import bucolic.api, bucolic.stages.images, bucolic.stages.embed, bucolic.stages.shard;"
+        "print(a == (c.get_block_size(), c.get_blocks_max()))"
+    )
+    assert "True\n" == subprocess.check_output([sys.executable, "-c", told], text=True)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])

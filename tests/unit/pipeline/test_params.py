@@ -152,7 +152,7 @@ def test_a_crop_about_a_subject_needs_categories(project: Path):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("[]", "filter.keywords: Input should be a list of at least 1, not []"),
+        ("[]", "filter.keywords: Input should be a list of 1 or more, not []"),
         ("[cow, 7]", "filter.keywords[1]: Input should be a valid string, not 7"),
         ('[cow, " "]', "filter.keywords[1]: String should have at least 1 character"),
         ("cow", 'filter.keywords: Input should be a list, not "cow"'),
