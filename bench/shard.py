@@ -4,8 +4,9 @@
 
 Both read the same JPEGs of 640 pixels from this disk and write WebDataset tars of PNGs, 64 pixels
 square. The peer is given file addresses, a process a core, 8 threads each, and one shard a process;
-its rate is that of its workers, without the seconds that it takes to start them. Ours is that of
-both stages, from the selection to the index; vectors, which another stage makes, are there before.
+its rate is that of its workers, without the seconds that it takes to start and to import. Ours is
+that of both stages, from the selection to the index, likewise without imports; vectors, which
+another stage makes, are there before.
 Behind the race each step on a photograph is measured alone, to show where the time goes.
 """
 
@@ -32,6 +33,7 @@ OURS = """
 import json, shutil, sys, time
 from pathlib import Path
 import numpy as np
+import pandas  # which Arrow imports with the first column that it makes
 from bucolic.base.runtime import Runtime
 from bucolic.data.embeddings import CaptionEmbeddings, ImageEmbeddings, write_captions, write_images
 from bucolic.data.images import read_index

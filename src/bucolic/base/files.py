@@ -140,8 +140,10 @@ def _link_or_copy(path: str | Path, target: str | Path) -> None:
 
 
 def _linked(path: str | Path, target: str | Path) -> bool:
+    path = Path(path)
     try:
-        os.link(os.path.realpath(path), target)  # of a symbolic link, the file and not the link
+        # Of a symbolic link, the file and not the link.
+        os.link(path.resolve() if path.is_symlink() else path, target)
     except OSError:
         return False
     return True

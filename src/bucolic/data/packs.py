@@ -90,7 +90,7 @@ class Packs:
 
     def _content(self, name: str, place: Place) -> bytes | None:
         """That of the record which begins there; None where it is another's, or not whole."""
-        with self._packs[place.pack].open("rb") as file:
+        with self._packs[place.pack].open("rb", buffering=0) as file:
             file.seek(place.start)
             head = file.read(HEAD.size)
             if len(head) < HEAD.size:

@@ -67,8 +67,11 @@ class FolderOriginals:
     def place(self, image: CaptionedImage) -> Path:
         """The path of the first spelling of the name that is there, else of the name as it is."""
         folder = self._folder / image.source_split
-        paths = [folder / name for name in spellings(image.file_name, image.source_split)]
-        return next((path for path in paths if os.path.isfile(path)), paths[0])  # noqa: PTH113
+        as_it_is = folder / image.file_name
+        if os.path.isfile(as_it_is):  # noqa: PTH113 - most are: no other spelling is made up
+            return as_it_is
+        paths = (folder / name for name in spellings(image.file_name, image.source_split))
+        return next((path for path in paths if os.path.isfile(path)), as_it_is)  # noqa: PTH113
 
     def was_fetched(self, image: CaptionedImage) -> bool | None:
         """It is here."""

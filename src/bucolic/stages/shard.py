@@ -49,9 +49,8 @@ from bucolic.data.split import SPLITS, SplitName
 from bucolic.data.squares import COMPARED_PX, Framing, Squares, SquareStore, Subject
 
 LOOKED_AT_ONCE = 256  # of one worker, where several work
-SEEN_AT_ONCE = 64
 # Of squares that a thread is given at once: to hand over a small one takes longer than to read it.
-PIXELS_AT_ONCE = 2**15
+PIXELS_AT_ONCE = 2**16
 Made = TypeVar("Made")
 
 
@@ -166,30 +165,31 @@ class _Pictures:
 
     def files(self, images: Iterable[Placed]) -> Iterator[bytes]:
         """The coded square of each image."""
-        return self._in_threads(self._file, images, self._size_px)
+        return self._in_threads(self._files, images, self._size_px)
 
     def looks(self, images: Iterable[Placed]) -> Iterator[Look]:
         """How each image looks."""
-        for some in chunked(self._in_threads(self.pixels, images, COMPARED_PX), SEEN_AT_ONCE):
-            yield from looks_at(np.stack(some))
+        return self._in_threads(self._looks, images, COMPARED_PX)
 
     def pixels(self, image: Placed) -> Pixels:
         """What is compared of an image."""
         return np.asarray(open_image(BytesIO(self._square(self._squares.compared, image))))
 
     def _in_threads(
-        self, function: Callable[[Placed], Made], images: Iterable[Placed], size_px: int
+        self,
+        function: Callable[[Sequence[Placed]], list[Made]],
+        images: Iterable[Placed],
+        size_px: int,
     ) -> Iterator[Made]:
-        """`function` of each image, which reads a square of that size, in their order."""
-
-        def of_all(some: Sequence[Placed]) -> list[Made]:
-            return [function(image) for image in some]
-
+        """What `function` makes of each image by a square of that size, in their order."""
         chunks = chunked(images, max(1, PIXELS_AT_ONCE // size_px**2))
-        return chain.from_iterable(ordered_map(of_all, chunks, workers=self._threads))
+        return chain.from_iterable(ordered_map(function, chunks, workers=self._threads))
 
-    def _file(self, image: Placed) -> bytes:
-        return self._square(self._squares.packed, image)
+    def _files(self, images: Sequence[Placed]) -> list[bytes]:
+        return [self._square(self._squares.packed, image) for image in images]
+
+    def _looks(self, images: Sequence[Placed]) -> list[Look]:
+        return looks_at(np.stack([self.pixels(image) for image in images]))
 
     def _square(self, store: SquareStore, image: Placed) -> bytes:
         subject = self._subjects.get(image.image_id)
