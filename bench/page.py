@@ -166,7 +166,8 @@ def _embed(found: Found) -> Iterator[str]:
 def _shard(found: Found) -> Iterator[str]:
     yield f"{found['images']:,} JPEGs of 640 px to shards of 64 px; images a second, both stages."
     yield "Preset coco2017 decodes scaled, the others whole. A peak is that of the largest process:"
-    yield f"the peer has {found['peer']['processes']} that work, and one more."
+    yield f"the peer has {found['peer']['processes']} that work, and one more. Imports are left"
+    yield "out of both rates."
     yield ""
     yield "| | images a second | peak, MB | ratio |"
     yield "|---|---|---|---|"
