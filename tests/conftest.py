@@ -5,7 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -51,6 +51,17 @@ def coco_mini() -> Path:
     if not path.exists():
         pytest.skip("the 80 COCO images are not beside this checkout (../shared)")
     return path
+
+
+@pytest.fixture
+def allocator() -> Iterator[Any]:
+    """Pillow's, which keeps no picture's memory; its settings are as before behind the test."""
+    core = Image.core  # type: ignore[attr-defined]
+    size, most = core.get_block_size(), core.get_blocks_max()
+    core.set_blocks_max(0)
+    yield core
+    core.set_block_size(size)
+    core.set_blocks_max(most)
 
 
 CAPTIONS = ("A cow on grass", "A red car", "Two sheep near a fence", "A chill place", "Cows rest")

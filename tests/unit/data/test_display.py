@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -479,16 +478,6 @@ def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(decode, [small] * 16))
     assert max(most) > 1
-
-
-@pytest.fixture
-def allocator() -> Iterator[Any]:
-    """Pillow's, which keeps its settings behind the test."""
-    core = Image.core  # type: ignore[attr-defined]
-    size, most = core.get_block_size(), core.get_blocks_max()
-    yield core
-    core.set_block_size(size)
-    core.set_blocks_max(most)
 
 
 def test_a_process_that_decodes_many_pictures_uses_their_memory_again(allocator: Any):

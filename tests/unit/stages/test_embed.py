@@ -84,6 +84,15 @@ def test_vectors_in_bf16_are_kept_apart_and_hardly_differ(
     assert not np.array_equal(vectors, others)
 
 
+def test_pictures_are_embedded_in_the_memory_of_those_before(
+    chosen: tuple[Path, Path], tmp_path: Path, allocator: Any
+):
+    """Pillow would ask for fresh pages for each one."""
+    before = allocator.get_stats()["reused_blocks"]
+    run(chosen, tmp_path, "fp32")
+    assert allocator.get_stats()["reused_blocks"] > before
+
+
 def test_a_picture_is_embedded_as_it_is_cropped(chosen: tuple[Path, Path], tmp_path: Path):
     """About a subject on the left it has another vector, which the store keeps apart."""
     selection, images = chosen
