@@ -15,10 +15,8 @@ wide or high dynamic range colours without a profile, formats other than FORMATS
 """
 
 import io
-import logging
 import struct
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -43,13 +41,14 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from bucolic.base.errors import BucolicError, DataError, TransientError
+from bucolic.base.errors import BucolicError, DataError, TransientError, as_transient
 
 # To be raised with any change of pixels, or of what is refused: vectors and squares of pictures
 # that were decoded otherwise are not used again.
 VERSION = 2
-# Cameras in common use have up to 65 million; decoding may hold four copies of 4 bytes a pixel.
+# Cameras in common use have up to 65 million.
 MAX_PIXELS = 100_000_000
+DECODED_BYTES = 16  # a pixel that decoding may hold: four copies of 4
 MAX_ASPECT = 16
 LARGE_PIXELS = MAX_PIXELS // 16
 _LARGE = threading.Lock()
@@ -100,12 +99,6 @@ Made = TypeVar("Made")
 Size = tuple[int, int]
 Make = Callable[[Image.Image, Size], Made]
 
-# The limit above replaces Pillow's, which warns on the user's screen and raises before the size can
-# be compared; and what Pillow says of single tags there is no news to a user either.
-Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
-
 
 class UnshownError(DataError):
     """A file without a faithful picture; `status` tells broken from too large and unsupported."""
@@ -117,19 +110,6 @@ class UnshownError(DataError):
     def __reduce__(self) -> tuple[type["UnshownError"], tuple[str, str]]:
         """With both, which other processes need to be told it."""
         return type(self), (self.status, str(self))
-
-
-def reuse_memory() -> None:
-    """Have this process decode pictures into the memory of those before.
-
-    For one that decodes many: to fault in fresh pages for each takes a third of a photograph's
-    time. Pillow then keeps 64 MiB in blocks so small that malloc keeps what they are made of as
-    well, and up to 150 MB more behind a picture of 20 million pixels. Arrow cannot share the memory
-    of a picture that has several blocks.
-    """
-    allocator = Image.core  # type: ignore[attr-defined]
-    allocator.set_block_size(2**16)
-    allocator.set_blocks_max(2**10)
 
 
 def middle(picture: Image.Image) -> Image.Image:
@@ -151,37 +131,31 @@ def open_picture(content: bytes) -> Iterator[Image.Image]:
     """Open an image file, its pixels not yet decoded.
 
     Raises:
-        UnshownError: it cannot be opened; also in place of what a decoder raises inside the block.
+        UnshownError: it cannot be opened.
         TransientError: there is no memory for it now.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _read_what_pillow_leaves(image, content)
-            yield image
-    except BucolicError:
-        raise
-    except UnidentifiedImageError:
-        raise _unopened(content) from None
-    except MemoryError:
-        raise TransientError(
-            f"no memory left to decode a picture of up to {MAX_PIXELS} pixels: free some"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
-        raise _broken(error) from None
+    with _opened(content) as image:
+        yield image
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an opened file as its header has them; Pillow turns those of TIFF."""
-    if isinstance(image, TiffImageFile):
+    """Width and height of an opened file as its header has them; Pillow turns those of TIFF.
+
+    Raises:
+        UnshownError: the header is broken.
+    """
+    if not isinstance(image, TiffImageFile):
+        return image.size
+    with _decoding(image.size):
         return image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
-    return image.size
 
 
 def show(image: Image.Image) -> Image.Image:
     """Decode an opened file to the RGB picture that a viewer shows; it has no metadata left.
 
     Raises:
-        UnshownError: it is over MAX_PIXELS, or cannot be shown faithfully.
+        UnshownError: it is broken, over MAX_PIXELS, or cannot be shown faithfully.
+        TransientError: there is no memory for it now.
     """
     return made_of(image, lambda picture, _: picture)
 
@@ -197,7 +171,7 @@ def made_of(image: Image.Image, make: Make[Made], decode_px: int | None = None) 
             at which both sides are as long, out of fewer coefficients; its whole stream is read.
 
     Raises:
-        UnshownError: see `show`.
+        UnshownError, TransientError: see `show`; what `make` raises comes as it is.
     """
     with _one_large(image):
         whole = image.size
@@ -207,6 +181,43 @@ def made_of(image: Image.Image, make: Make[Made], decode_px: int | None = None) 
         image.draft(None, (decode_px, decode_px))
         picture = _shown(image)
         return make(picture, whole[::-1] if exchanges_sides(image) else whole)
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        with _decoding():
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            _read_what_pillow_leaves(image, content)
+            return image
+    except UnidentifiedImageError:
+        raise _unopened(content) from None
+
+
+@contextmanager
+def _decoding(size: Size = (0, 0)) -> Iterator[None]:
+    """What Pillow raises on a file in the block, its picture of that size, as what it means."""
+    try:
+        yield
+    except (BucolicError, UnidentifiedImageError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"more than {MAX_PIXELS} pixels, the limit, or than Pillow allows in this process"
+        raise UnshownError("too_large", limit) from None
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
+        if isinstance(error, MemoryError) or not _has_memory(DECODED_BYTES * size[0] * size[1]):
+            raise TransientError(
+                f"no memory left to decode a picture of up to {MAX_PIXELS} pixels: free some"
+            ) from None
+        raise as_transient(error) or _broken(error) from None
+
+
+def _has_memory(size_bytes: int) -> bool:
+    """Whether so much can be had now: without it libjpeg and others call a sound file broken."""
+    try:
+        bytearray(size_bytes)
+    except MemoryError:
+        return False
+    return True
 
 
 def exchanges_sides(image: Image.Image) -> bool:
@@ -229,6 +240,11 @@ def _one_large(image: Image.Image) -> Iterator[None]:
 
 
 def _shown(image: Image.Image) -> Image.Image:
+    with _decoding(image.size):
+        return _upright_in_srgb(image)
+
+
+def _upright_in_srgb(image: Image.Image) -> Image.Image:
     drawn = image.tile[0].extents if isinstance(image, GifImageFile) else None
     image.load()
     colours, alpha = _colours_and_alpha(image)

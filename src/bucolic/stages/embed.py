@@ -16,7 +16,6 @@ from bucolic.base.files import fingerprint, replacing
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.data.display import VERSION as DISPLAY_VERSION
-from bucolic.data.display import reuse_memory
 from bucolic.data.embeddings import (
     SAME_TOWERS,
     CaptionEmbeddings,
@@ -27,6 +26,7 @@ from bucolic.data.embeddings import (
 )
 from bucolic.data.images import ImageRow, decoded, read_index
 from bucolic.data.original_store import OriginalStore
+from bucolic.data.pillow import prepare_pillow
 from bucolic.data.selection import Chosen, read_chosen
 from bucolic.data.squares import Cropping, Subject
 from bucolic.data.vector_store import VectorStore
@@ -178,7 +178,7 @@ def _open(
 
 
 def _seen(pictures: Sequence[_Picture], towers: "Towers", cache: Path, workers: int) -> Vectors:
-    reuse_memory()
+    prepare_pillow()
     originals = OriginalStore(cache)
 
     def pixels_of(picture: _Picture) -> "Tensor":

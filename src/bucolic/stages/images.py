@@ -23,9 +23,9 @@ from bucolic.base.progress import Progress
 from bucolic.base.report import Rows, Summary
 from bucolic.base.runtime import Runtime
 from bucolic.base.section import Section
-from bucolic.data.display import reuse_memory
 from bucolic.data.images import Checked, ImageRow, check_header, check_image, write_index
 from bucolic.data.original_store import OriginalStore
+from bucolic.data.pillow import prepare_pillow
 from bucolic.data.selection import SelectedImage, read_selection
 from bucolic.data.squares import Framing, Squares
 from bucolic.fetching.http import AwayError, NotThereError
@@ -168,7 +168,7 @@ class _Opener:
     threads: int
 
     def __call__(self) -> "_Reader":
-        reuse_memory()
+        prepare_pillow()
         return _Reader(self.ways.open(self.threads), self.keeper, self.threads)
 
 

@@ -31,6 +31,7 @@ from bucolic.data.images import decoded
 from bucolic.data.images import iterate_index as iterate_images
 from bucolic.data.near_duplicates import Look, Looks, Pixels, looks_at
 from bucolic.data.original_store import OriginalStore
+from bucolic.data.pillow import prepare_pillow
 from bucolic.data.repeats import Accounts, Pictures, account_for, require_apart
 from bucolic.data.selection import Chosen, read_chosen
 from bucolic.data.shards import (
@@ -182,6 +183,7 @@ class _Pictures:
         size_px: int,
     ) -> Iterator[Made]:
         """What `function` makes of each image by a square of that size, in their order."""
+        prepare_pillow()
         chunks = chunked(images, max(1, PIXELS_AT_ONCE // size_px**2))
         return chain.from_iterable(ordered_map(function, chunks, workers=self._threads))
 

@@ -16,8 +16,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from bucolic.data.display import MAX_PIXELS, _broken, middle, reuse_memory
-from bucolic.data.images import Checked, check_image, decode
+from bucolic.data.display import MAX_PIXELS, UnshownError, _broken, middle
+from bucolic.data.images import Checked, check_image, decode, decoded
+from bucolic.data.pillow import prepare_pillow
 from bucolic.data.squares import Framing
 from picture_files import (
     DISPLAY_P3,
@@ -482,7 +483,7 @@ def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_process_that_decodes_many_pictures_uses_their_memory_again(allocator: Any):
     """No block is allocated for a photograph as large as the last; 64 MiB are kept at most."""
-    reuse_memory()
+    prepare_pillow()
     content = encoded(noise((640, 480)), "JPEG")
     decode(content)
     before = allocator.get_stats()
@@ -494,14 +495,82 @@ def test_a_process_that_decodes_many_pictures_uses_their_memory_again(allocator:
     assert allocator.get_block_size() * allocator.get_blocks_max() == 64 * 2**20
 
 
+SETTINGS_OF_PILLOW = """
+import logging, warnings
+from PIL import Image
+
+def settings():
+    allocator = Image.core.get_block_size(), Image.core.get_blocks_max()
+    filters = [each for each in warnings.filters if "PIL" in str(each[3])]
+    return allocator, Image.MAX_IMAGE_PIXELS, filters, logging.getLogger("PIL").level
+
+before = settings()
+import bucolic.api.images, bucolic.generate
+from bucolic.stages import embed, images, shard
+from bucolic.data.pillow import prepare_pillow
+print(settings() == before)
+prepare_pillow()
+print([one != other for one, other in zip(settings(), before)])
+"""
+
+
 def test_to_import_bucolic_changes_no_setting_of_pillow():
-    """A user's own pictures lie in memory as Pillow would have them: Arrow shares it."""
-    told = (
-        "import PIL.Image as i; c = i.core; a = c.get_block_size(), c.get_blocks_max();"
-        "import bucolic.api, bucolic.stages.images, bucolic.stages.embed, bucolic.stages.shard;"
-        "print(a == (c.get_block_size(), c.get_blocks_max()))"
-    )
-    assert "True\n" == subprocess.check_output([sys.executable, "-c", told], text=True)
+    """A user's own pictures lie in memory as they would, and Pillow guards them against bombs."""
+    told = subprocess.check_output([sys.executable, "-c", SETTINGS_OF_PILLOW], text=True)
+    assert ["True", "[True, True, True, True]"] == told.splitlines()
+
+
+def test_a_file_over_pillows_own_limit_is_too_large_in_a_users_process(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Whatever that process has set; it is no broken file."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(UnshownError, match="more than 100000000 pixels") as refused:
+        decode(encoded(noise(), "PNG"))
+    assert "too_large" == refused.value.status
+
+
+@pytest.mark.parametrize("error", [KeyError("framing"), RuntimeError("a fault")])
+def test_what_is_made_of_a_picture_fails_with_its_own_error(error: Exception):
+    """It says nothing of the file, which is sound."""
+
+    def make(*_: object) -> None:
+        raise error
+
+    content = encoded(noise(), "PNG")
+    with pytest.raises(type(error)):
+        decoded(content, make)
+    with pytest.raises(type(error)):
+        check_image(content, 48, 32, make)
+
+
+WANT_OF_MEMORY = """
+import io, resource, sys
+from pathlib import Path
+from bucolic.base.errors import TransientError
+from bucolic.data.images import check_image
+
+content = Path(sys.argv[1]).read_bytes()
+check_image(content, 2400, 2400)
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+for spare_mb in range(0, 200, 10):
+    limit = pages * resource.getpagesize() + spare_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    try:
+        print(check_image(content, 2400, 2400).status)
+    except TransientError:
+        print("transient")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc are Linux's")
+def test_want_of_memory_is_no_broken_file(tmp_path: Path):
+    """A decoder that gets none calls the file broken, in words as of one that is."""
+    path = tmp_path / "progressive.jpg"
+    path.write_bytes(encoded(noise((2400, 2400)), "JPEG", progressive=True))
+    command = [sys.executable, "-c", WANT_OF_MEMORY, str(path)]
+    told = subprocess.check_output(command, text=True).split()
+    assert {"transient", "ok"} == set(told)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
@@ -555,7 +624,7 @@ def test_a_text_that_unpacks_to_more_than_the_limit_is_named(name: str):
     assert ("too_large", reason) == (checked.status, checked.reason)
 
 
-def test_nothing_that_pillow_says_reaches_the_screen(tmp_path: Path):
+def test_nothing_that_pillow_says_reaches_the_screen_of_a_stage(tmp_path: Path):
     """Odd TIFFs and a large PNG make Pillow warn or log; a row's reason is where this is told."""
     tiff, samples = encoded(Image.new("LA", (4, 4)), "TIFF"), struct.pack("<HHI", 277, 3, 1)
     large = png((9500, 9500), 1, 0, [bytes(1188)] * 9500)
@@ -564,6 +633,7 @@ def test_nothing_that_pillow_says_reaches_the_screen(tmp_path: Path):
         (tmp_path / name).write_bytes(content)
     script = (
         "import sys\nfrom pathlib import Path\nfrom bucolic.data.images import check_image\n"
+        "from bucolic.data.pillow import prepare_pillow\nprepare_pillow()\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
         "    print(check_image(path.read_bytes(), None, None).status)\n"
     )
@@ -583,6 +653,7 @@ def test_too_little_memory_is_no_fault_of_the_file():
     script = (
         "import resource, sys\nfrom bucolic.data.images import check_image\n"
         "from bucolic.base.errors import TransientError\nfrom pathlib import Path\n"
+        "from bucolic.data.pillow import prepare_pillow\nprepare_pillow()\n"
         "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "content = sys.stdin.buffer.read()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 10**8, -1))\n"
