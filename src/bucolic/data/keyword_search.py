@@ -76,7 +76,9 @@ def part_of_other_words(
     Returns:
         By a text's place, the other words that hold them; none where the keyword alone does.
     """
-    letters = "|".join(letters_of(word, "substring") for word in words)
+    # The longest first, whatever their order is: of two that begin alike it is the one that stands.
+    longest_first = sorted(set(words), key=lambda word: (-len(word), word))
+    letters = "|".join(letters_of(word, "substring") for word in longest_first)
     held = pc.match_substring_regex(texts, f"(?i){letters}").to_numpy() & among
     pattern = re.compile(rf"\w*(?:{letters})\w*")
     whole = [pattern_of(word, "word") for word in words]

@@ -10,7 +10,7 @@ import re
 from string import Formatter
 from typing import Annotated
 from unicodedata import normalize
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
@@ -74,6 +74,18 @@ def flat(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else f"~{hashlib.sha256(name.encode()).hexdigest()}"
 
 
+def _require_address(url: str) -> str:
+    """Refuse what no library reads as an address, or that names neither server nor path."""
+    try:
+        parts = urlsplit(url)
+        is_address = bool(parts.port or parts.netloc or parts.path)
+    except ValueError:  # a bracket that is never closed, a port that is no number
+        is_address = False
+    if not (is_address and _HOST.match(url)):
+        raise PydanticCustomError("no_address", "Input should be an http, https or file address")
+    return url
+
+
 def _require_template(url: str) -> str:
     """Refuse an address whose only field is not {file_name}, or that has it before its path."""
     try:
@@ -86,8 +98,9 @@ def _require_template(url: str) -> str:
             "Input should be an http, https or file address "
             "with the field {file_name} behind its server, and no other field",
         )
-    return url
+    return _require_address(url)
 
 
 FileName = Annotated[str, AfterValidator(require_below)]
+Address = Annotated[str, AfterValidator(_require_address)]
 ImageAddress = Annotated[str, AfterValidator(_require_template)]

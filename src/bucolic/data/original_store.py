@@ -10,6 +10,7 @@ so what is read is held against its name.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,10 +50,12 @@ class OriginalStore:
         One of that size does, but where it is another's too, who may have changed it.
         """
         path = self._path(digest)
-        if not self.holds(digest, size_bytes):
+        try:
+            found = path.stat()
+            shared = found.st_nlink > 1 and not (place and place.samefile(path))
+        except FileNotFoundError:  # maybe another thread has just found it damaged
             return False
-        shared = path.stat().st_nlink > 1 and not (place and place.samefile(path))
-        return not shared or self.find(digest) is not None
+        return found.st_size == size_bytes and (not shared or self.find(digest) is not None)
 
     def holds(self, digest: str, size_bytes: int | None = None) -> bool:
         """Whether a file is there, of that size where one is given."""
@@ -64,13 +67,16 @@ class OriginalStore:
 
     def find(self, digest: str) -> bytes | None:
         """A file's bytes; None where it is not there. What holds others is removed."""
+        path = self._path(digest)
         try:
-            content = self._path(digest).read_bytes()
+            with path.open("rb") as file:
+                content, read = file.read(), os.fstat(file.fileno())
         except FileNotFoundError:
             return None
         if hashlib.sha256(content).hexdigest() == digest:
             return content
-        remove(self._path(digest))
+        if _is_still(path, read):
+            remove(path)
         return None
 
     def read(self, image_id: int, digest: str) -> bytes:
@@ -98,3 +104,11 @@ class OriginalStore:
 
     def _path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest
+
+
+def _is_still(path: Path, read: os.stat_result) -> bool:
+    """Whether a name means the file that was read, and not one that was put in its place since."""
+    try:
+        return os.path.samestat(path.stat(), read)
+    except FileNotFoundError:
+        return False

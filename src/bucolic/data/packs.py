@@ -15,13 +15,16 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bucolic.base.files import this_process
 
 HEAD = struct.Struct(">HI32s")
+CHANGES_APART = 4096  # names that were added since, before they join the others
+_RECORD = [("key", np.uint64), ("pack", np.int32), ("start", np.int64)]
 
 
 class Place(NamedTuple):
@@ -34,6 +37,9 @@ class Place(NamedTuple):
 
     pack: int
     start: int
+
+
+NOWHERE = Place(-1, -1)
 
 
 class Packs:
@@ -90,13 +96,16 @@ class Packs:
 
     def _content(self, name: str, place: Place) -> bytes | None:
         """That of the record which begins there; None where it is another's, or not whole."""
-        with self._packs[place.pack].open("rb", buffering=0) as file:
-            file.seek(place.start)
-            head = file.read(HEAD.size)
-            if len(head) < HEAD.size:
-                return None
-            name_size, content_size, digest = HEAD.unpack(head)
-            body = file.read(name_size + content_size)
+        try:
+            with self._packs[place.pack].open("rb", buffering=0) as file:
+                file.seek(place.start)
+                head = file.read(HEAD.size)
+                if len(head) < HEAD.size:
+                    return None
+                name_size, content_size, digest = HEAD.unpack(head)
+                body = file.read(name_size + content_size)
+        except FileNotFoundError:  # the store was deleted under us
+            return None
         is_whole = digest == hashlib.sha256(body).digest()
         return body[name_size:] if is_whole and body[:name_size] == name.encode() else None
 
@@ -123,30 +132,53 @@ class Packs:
 class _Places:
     """Where the record of each name is.
 
-    A name is known by 64 bits of its digest: as text, those of 100,000 images would take 20 MB.
+    A name is known by 64 bits of its digest, in arrays: as text, those of 100,000 images would take
+    20 MB, and as much in a dictionary. One holds the latest alone.
     """
 
     def __init__(self, records: Iterable[tuple[str, Place]]) -> None:
-        found = np.fromiter(
-            ((_key_of(name), *place) for name, place in records),
-            [("key", np.uint64), ("pack", np.int32), ("start", np.int64)],
-        )
-        found = found[np.argsort(found["key"], kind="stable")]  # the last of a name stays the last
-        self._keys, self._places = found["key"].copy(), found[["pack", "start"]].copy()
+        found = np.fromiter(((_key_of(name), *place) for name, place in records), _RECORD)
+        self._known = _by_key(found)
         self._changed: dict[int, Place | None] = {}
+        self._merging = Lock()
 
     def find(self, name: str) -> Place | None:
         """The place; None where there is no such record."""
         key = _key_of(name)
-        if key in self._changed:
-            return self._changed[key]
-        at = int(np.searchsorted(self._keys, np.uint64(key), "right")) - 1
-        is_there = at >= 0 and self._keys[at] == key
-        return Place(*self._places[at].tolist()) if is_there else None
+        changed = self._changed  # before the arrays, which are there before it is emptied
+        if key in changed:
+            return changed[key]
+        keys, places = self._known
+        at = int(np.searchsorted(keys, np.uint64(key), "right")) - 1
+        if at < 0 or keys[at] != key:
+            return None
+        place = Place(*places[at].tolist())
+        return None if place == NOWHERE else place
 
     def add(self, name: str, place: Place | None) -> None:
         """Remember another place, or that there is none."""
-        self._changed[_key_of(name)] = place
+        with self._merging:
+            self._changed[_key_of(name)] = place
+            if len(self._changed) >= CHANGES_APART:
+                self._merge()
+
+    def _merge(self) -> None:
+        """Move what changed into the arrays; who looks a name up meanwhile finds it in either."""
+        changed = ((key, *(place or NOWHERE)) for key, place in self._changed.items())
+        keys, places = self._known
+        known = np.empty(len(keys), _RECORD)
+        known["key"], known[["pack", "start"]] = keys, places
+        # Of a name the later record stays, so that as many are held as there are names.
+        both = np.concatenate([known, np.fromiter(changed, _RECORD)])[::-1]
+        _, latest = np.unique(both["key"], return_index=True)
+        self._known = _by_key(both[latest])
+        self._changed = {}
+
+
+def _by_key(records: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+    """Keys, ascending, and places; the last of a name stays the last."""
+    records = records[np.argsort(records["key"], kind="stable")]
+    return records["key"].copy(), records[["pack", "start"]].copy()
 
 
 def _key_of(name: str) -> int:

@@ -27,8 +27,8 @@ def assign_split(
         image_id: COCO's image id.
         source: the source split that lists the image.
         held_out: whether the data set has a val2017 of its own; it is then the test split.
-        val_share: share of the remaining images that goes to val.
-        test_share: share of all images that goes to test where there is no val2017.
+        val_share: share of all images of train2017 that goes to val.
+        test_share: share of them that goes to test where there is no val2017.
     """
     if source == "val2017":
         return "test"

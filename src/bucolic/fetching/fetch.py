@@ -16,7 +16,7 @@ from bucolic.base.lock import waiting_for
 from bucolic.base.progress import Progress
 from bucolic.base.section import Section
 from bucolic.base.space import require_space
-from bucolic.data.names import FileName
+from bucolic.data.names import Address, FileName
 from bucolic.fetching.http import (
     RETRIES,
     AwayError,
@@ -39,7 +39,7 @@ class RemoteFile(Section):
     """A file known by its addresses, size and content; the addresses are tried in order."""
 
     name: FileName
-    urls: tuple[str, ...] = Field(min_length=1)
+    urls: tuple[Address, ...] = Field(min_length=1)
     size_bytes: int = Field(gt=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
@@ -64,16 +64,17 @@ def fetch_bytes(
         UntrustedError: no address serves it, and one has a certificate that does not hold.
         AwayError: an address failed in a way that may pass.
     """
-    ends_s = time.monotonic() + IMAGE_LIMIT_S
-
-    def get(url: str) -> bytes:
-        with asking(session, url) as response:
-            return b"".join(body(response, limit_bytes, ends_s))
 
     def from_address(url: str) -> bytes:
         if is_local(url):
             return read_file(local_path(url), url, limit_bytes)
-        return patiently(lambda: get(url), tries, ends_s)
+        ends_s = time.monotonic() + IMAGE_LIMIT_S  # each has its own: another may be the slow one
+
+        def get() -> bytes:
+            with asking(session, url) as response:
+                return b"".join(body(response, limit_bytes, ends_s))
+
+        return patiently(get, tries, ends_s)
 
     return _first_that_works(urls, from_address)
 

@@ -271,4 +271,5 @@ def body(response: requests.Response, limit_bytes: int, ends_s: float) -> Iterat
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:160]
+    words = str(error).splitlines() or [type(error).__name__]
+    return words[0][:160]

@@ -39,9 +39,8 @@ class KeptImages:
         digest = self._digest(image)
         return None if digest is None else self._originals.find(digest)
 
-    def add(self, image: CaptionedImage, content: bytes) -> None:
-        """Keep an image."""
-        digest = self._originals.add(content)
+    def add(self, image: CaptionedImage, digest: str) -> None:
+        """Know an image's file from now on, which the store of originals has."""
         write_bytes(self._path(image), digest.encode(), lasting=False)
 
     def forget(self, image: CaptionedImage) -> None:

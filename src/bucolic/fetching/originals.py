@@ -19,6 +19,7 @@ from bucolic.fetching.remote_zip import RemoteZip
 from bucolic.fetching.source import ImageSource, require_digested
 
 DOUBTED_AFTER = 20  # failures in a row; a server with more is asked once for each image
+LOCKS = 1024  # for all names; far more than threads
 GIVEN_UP_AFTER_S = 120.0  # without one success, by a server that is doubted
 
 
@@ -39,6 +40,9 @@ class Originals(Protocol):
 
     def place(self, image: CaptionedImage) -> Path | None:
         """Its file on this disk, where it is one that stays."""
+
+    def keep(self, image: CaptionedImage, digest: str) -> None:
+        """Know its file by name from now on: it is sound, and in the store by its sha256."""
 
     def forget(self, image: CaptionedImage) -> None:
         """Drop a kept copy that turned out broken, so that the next run fetches it again."""
@@ -76,6 +80,9 @@ class FolderOriginals:
     def was_fetched(self, image: CaptionedImage) -> bool | None:
         """It is here."""
 
+    def keep(self, image: CaptionedImage, digest: str) -> None:
+        """It has its name here."""
+
     def forget(self, image: CaptionedImage) -> None:
         """Keep the user's file as it is."""
 
@@ -100,16 +107,18 @@ class ArchiveOriginals:
         """Read SOURCE_SPLIT/FILE_NAME out of the archive."""
         split = image.source_split
         member = self._members[split].of(image)
-        content = read_member(self._bundles[split], member, IMAGE_LIMIT_BYTES)
-        if (kept := self._kept.get(split)) and not kept.holds(image):
-            kept.add(image, content)
-        return content
+        return read_member(self._bundles[split], member, IMAGE_LIMIT_BYTES)
 
     def was_fetched(self, image: CaptionedImage) -> bool | None:
         """It came with all others."""
 
     def place(self, image: CaptionedImage) -> Path | None:
         """It is packed."""
+
+    def keep(self, image: CaptionedImage, digest: str) -> None:
+        """Know it without the archive, where that was fetched."""
+        if (kept := self._kept.get(image.source_split)) and not kept.holds(image):
+            kept.add(image, digest)
 
     def forget(self, image: CaptionedImage) -> None:
         """Keep the archive, whose checksum held; its image is no good."""
@@ -185,16 +194,17 @@ class FetchedOriginals:
         self._fetcher, self._kept = fetcher, kept
         self._failures = 0  # in a row; threads may miscount it by a few, which harms nothing
         self._failing_since_s = 0.0
-        self._locks: dict[str, Lock] = {}
+        self._locks = [Lock() for _ in range(LOCKS)]
         self._fetched: set[int] = set()
+        self._unchecked: dict[str, bytes] = {}  # by name, what came and is being looked at
 
     def read(self, image: CaptionedImage) -> bytes:
         """Read the kept copy, else fetch it."""
         with self._alone_with(image):
-            if (content := self._kept.read(image)) is not None:
-                return content
-            content = self._fetch(image)
-            self._kept.add(image, content)
+            found = self._kept.read(image) or self._unchecked.get(image.file_name)
+            if found is not None:
+                return found
+            content = self._unchecked[image.file_name] = self._fetch(image)
         self._fetched.add(image.image_id)  # one bytecode, so safe from several threads
         return content
 
@@ -205,14 +215,21 @@ class FetchedOriginals:
         """Whether this call of the stage did."""
         return image.image_id in self._fetched
 
+    def keep(self, image: CaptionedImage, digest: str) -> None:
+        """Know what was fetched: an answer that is no sound picture is kept nowhere."""
+        with self._alone_with(image):
+            if self._unchecked.pop(image.file_name, None) is not None:
+                self._kept.add(image, digest)
+
     def forget(self, image: CaptionedImage) -> None:
         """Remove the kept copy."""
         with self._alone_with(image):
             self._kept.forget(image)
+            self._unchecked.pop(image.file_name, None)
 
     def _alone_with(self, image: CaptionedImage) -> Lock:
-        """The lock of one kept file: two records may name the same."""
-        return self._locks.setdefault(image.file_name, Lock())
+        """The lock of one kept file, and of a few others: two records may name the same."""
+        return self._locks[hash(image.file_name) % LOCKS]
 
     def _fetch(self, image: CaptionedImage) -> bytes:
         doubted = self._failures >= DOUBTED_AFTER
@@ -251,6 +268,10 @@ class SplitOriginals:
     def read(self, image: CaptionedImage) -> bytes:
         """Read the image in the way of its split."""
         return self._ways[image.source_split].read(image)
+
+    def keep(self, image: CaptionedImage, digest: str) -> None:
+        """Know it in the way of its split."""
+        self._ways[image.source_split].keep(image, digest)
 
     def forget(self, image: CaptionedImage) -> None:
         """Drop its kept copy, where one is kept."""

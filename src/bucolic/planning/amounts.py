@@ -23,7 +23,6 @@ from bucolic.fetching.source import (
     read_source,
 )
 from bucolic.fetching.ways import COCO_IMAGE_BYTES, Fetch, is_worth, transfers_of
-from bucolic.meadow.scenes import CANVAS_PX
 from bucolic.pipeline.params import Params, section_of
 from bucolic.pipeline.record import read_record
 from bucolic.pipeline.table import ANNOTATIONS
@@ -33,6 +32,7 @@ CAPTIONS_EACH = 5  # of Meadow and nearly all of COCO
 UNPACKED = 3.3  # bytes of annotation files for one of COCO's archive of them
 PIXEL_BYTES = 2.0  # of a small PNG of a photograph
 BYTES_PER_COCO_PIXEL = 0.54  # of a JPEG: 160 kB for 640 by 460
+SCENE_BYTES = 8_300  # of a drawn scene's JPEG, the mean of 750
 VECTOR_BYTES = 4
 
 
@@ -50,6 +50,7 @@ class Amounts:
         annotations_bytes: of the annotation archive, to come over the network.
         images_bytes: of image files, likewise.
         archives_bytes: those of them that come in archives, which stay beside what is read of them.
+        drawn_bytes: of archives that will be drawn here, and stay likewise.
         transfers: how the images of each source split come, as people say it.
     """
 
@@ -62,6 +63,7 @@ class Amounts:
     annotations_bytes: int = 0
     images_bytes: int = 0
     archives_bytes: int = 0
+    drawn_bytes: int = 0
     transfers: tuple[str, ...] = ()
 
     @property
@@ -74,7 +76,7 @@ class Amounts:
         vectors = (self.images + self.captions) * embed_dim * VECTOR_BYTES
         squares = self.images * size_px**2 * PIXEL_BYTES
         compared = self.images * COMPARED_PX**2 * PIXEL_BYTES
-        archives = self.annotations_bytes + self.archives_bytes
+        archives = self.annotations_bytes + self.archives_bytes + self.drawn_bytes
         in_cache = archives + self.missing * self.original_bytes + vectors + squares + compared
         outs = UNPACKED * self.annotations_bytes + 2 * vectors + squares  # with the shards
         return in_cache + 2 * outs
@@ -103,7 +105,8 @@ def amounts_of(root: Path, params: Params, cache: Path) -> Amounts:
             captions,
             "at most: all scenes that will be drawn",
             scenes,
-            CANVAS_PX**2 * PIXEL_BYTES,
+            original_bytes=SCENE_BYTES,
+            drawn_bytes=scenes * SCENE_BYTES,
         )
     assert isinstance(source, CocoSource), "a folder has its annotations"
     if source.estimate is None:
@@ -136,7 +139,9 @@ def _counted(folder: Path, params: Params, source: Source, cache: Path) -> Amoun
     chosen = read.images.take(rows)
     if isinstance(source, FolderSource) and _on_one_disk(Path(source.folder), cache):
         return replace(counted, original_bytes=0)
-    if not isinstance(source, CocoSource):
+    if isinstance(source, MeadowSource):
+        return replace(counted, original_bytes=SCENE_BYTES)
+    if isinstance(source, FolderSource):
         return replace(counted, original_bytes=_photograph_bytes(chosen))
     fetch = section_of(params, "images").fetch
     transfers = transfers_of(source, list(_images(chosen)), cache, fetch, find=_seems_here)

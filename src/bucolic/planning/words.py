@@ -13,6 +13,7 @@ from scipy.special import xlogy
 
 from bucolic.base.keywords import pattern_of, plain
 from bucolic.data.captions import CaptionedImages
+from bucolic.data.keyword_search import find_words
 from bucolic.pipeline.params import Params
 from bucolic.pipeline.table import ANNOTATIONS
 from bucolic.stages.filter import FilterConfig, Theme, choose, licensed
@@ -28,7 +29,8 @@ class Word:
         text: in lower case.
         in_theme: images of the theme.
         in_all: images of the data set.
-        would_add: images that it would add to the theme as a keyword, plurals aside.
+        would_add: images that it would add to the theme as a keyword, plurals aside; where several
+            captions must hold keywords, those of which enough would.
         open_share: share of the images it would add whose licence allows changes and commerce;
             None where the annotations do not name licences.
     """
@@ -80,20 +82,23 @@ def words_beside(theme: Theme, config: FilterConfig, limit: int) -> list[Word]:
         limit: how many words.
     """
     read = theme.read
-    texts, held = _held(read)
+    texts, holding = _holding(read)
+    owner = _owner(read)
+    held = _each_once(owner @ holding)
     places = np.arange(len(read.images))
     in_theme = np.isin(places, theme.rows)
     usable = np.setdiff1d(licensed(read, places, config), theme.excluded)
     beside = np.isin(places, usable) & ~in_theme
     of_theme, of_all = _counted(held, in_theme), _counted(held, np.ones_like(in_theme))
-    added = _counted(held, beside)
+    adding = held if config.min_captions == 1 else _enough(read, config, owner, holding)
+    added = _counted(adding, beside)
     score = _likelihood_ratio(of_theme, of_all, len(theme.rows), len(read.images))
     score[added == 0] = 0  # as a keyword it would add nothing
     own = [pattern_of(word, config.match) for word in config.keywords]
     best = (code for code in np.argsort(-score, kind="stable") if score[code] > 0)
     others = (code for code in best if not any(word.search(texts[code]) for word in own))
     is_open = _are_open(read)
-    added_open = None if is_open is None else _counted(held, is_open & beside)
+    added_open = None if is_open is None else _counted(adding, is_open & beside)
     return [
         Word(
             texts[code],
@@ -106,17 +111,42 @@ def words_beside(theme: Theme, config: FilterConfig, limit: int) -> list[Word]:
     ]
 
 
-def _held(read: CaptionedImages) -> tuple[Sequence[str], csr_array]:
-    """All words, and which image holds which: 1 at a row of images and a column of words."""
+def _holding(read: CaptionedImages) -> tuple[Sequence[str], csr_array]:
+    """All words, and which caption holds which: 1 at a row of captions and a column of words."""
     lists = pc.split_pattern(read.captions["text"], " ")  # captions hold single spaces alone
     spelt = pc.list_flatten(lists).dictionary_encode().combine_chunks()
     texts, place_of = _plain_words(spelt.dictionary.to_pylist())
-    rows = np.repeat(read.captions["image_row"].to_numpy(), pc.list_value_length(lists).to_numpy())
+    rows = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
     codes = place_of[spelt.indices.to_numpy()]
     rows, codes = rows[codes >= 0], codes[codes >= 0]
-    held = csr_array((np.ones(len(rows)), (rows, codes)), (len(read.images), len(texts)))
-    held.data[:] = 1  # an image of which two captions hold a word has it once
-    return texts, held
+    shape = len(lists), len(texts)
+    return texts, _each_once(csr_array((np.ones(len(rows)), (rows, codes)), shape))
+
+
+def _owner(read: CaptionedImages) -> csr_array:
+    """Whose each caption is: 1 at a row of images and a column of captions."""
+    rows = read.captions["image_row"].to_numpy()
+    ones, places = np.ones(len(rows)), np.arange(len(rows))
+    return csr_array((ones, (rows, places)), (len(read.images), len(rows)))
+
+
+def _each_once(counts: csr_array) -> csr_array:
+    """1 where a word stands, however often it does."""
+    counts.data[:] = 1
+    return counts
+
+
+def _enough(
+    read: CaptionedImages, config: FilterConfig, owner: csr_array, holding: csr_array
+) -> csr_array:
+    """1 where enough of an image's captions would hold a keyword, were the word one of them."""
+    found = find_words(read.captions["text"], config.keywords, config.match)
+    has = np.zeros(len(read.captions), bool)
+    has[np.concatenate(list(found.values()))] = True
+    more = (owner[:, ~has] @ holding[~has]).tocoo()
+    enough = more.data + (owner @ has.astype(float))[more.row] >= config.min_captions
+    places = more.row[enough], more.col[enough]
+    return csr_array((np.ones(len(places[0])), places), more.shape)
 
 
 def _counted(held: csr_array, kept: np.ndarray) -> np.ndarray:

@@ -32,6 +32,11 @@ from bucolic.fetching.source import (
     read_source,
 )
 
+RECORDS: dict[Kind, str] = {  # the list of each kind's records, which are counted
+    "captions": "annotations",
+    "instances": "annotations",
+    "attributes": "captions",
+}
 MEMBER_LIMIT_BYTES = 2 << 30  # of one annotation file; COCO's largest is 0.45 GB
 
 
@@ -184,6 +189,7 @@ def _copied(files: Iterable[_File], folder: Path, counts: dict[str, int]) -> Ite
             check_instances(document)
         elif file.kind == "attributes":
             attributes_of(document)
-        has_records = "annotations" in document.file.lists
-        counts[path.name] = document.file.count("annotations") if has_records else 0
+        records = RECORDS[file.kind]
+        has_records = records in document.file.lists
+        counts[path.name] = document.file.count(records) if has_records else 0
         yield document

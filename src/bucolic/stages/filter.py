@@ -56,8 +56,8 @@ class FilterConfig(Section):
         min_captions: how many captions must hold a keyword.
         drop_junk_captions: whether captions that say there is no image are left out; they are
             counted in any case.
-        val_share: share of the images outside test that goes to val.
-        test_share: share that goes to test where the data set has no val2017.
+        val_share: share of train2017's images that goes to val.
+        test_share: share of them that goes to test where the data set has no val2017.
     """
 
     keywords: tuple[Word, ...] = Field(min_length=1)
@@ -257,7 +257,7 @@ def _parts_of_words(theme: Theme, config: FilterConfig) -> dict[str, Any]:
     texts, of_image = theme.read.captions["text"], theme.read.captions["image_row"].to_numpy()
     excluded = _excluded(theme.read, config.model_copy(update={"match": "substring"}))
     beside = ~np.isin(of_image, np.union1d(theme.of_any_licence, excluded))
-    found = part_of_other_words(texts, set(config.keywords), beside)
+    found = part_of_other_words(texts, config.keywords, beside)
     images, counts = np.unique(of_image[list(found)], return_counts=True)
     chosen = set(images[counts >= config.min_captions].tolist())
     words = Counter(

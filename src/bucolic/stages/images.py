@@ -194,13 +194,15 @@ class _Reader:
         image = chosen.image
         try:
             row = self._kept(chosen)
-            if row.status != "ok":
+            if row.status != "ok" and not self._originals.was_fetched(image):
                 # The copy in the cache may be what is broken: the source has the last word.
                 self._originals.forget(image)
                 row = self._kept(chosen)
         except NotThereError as error:
             return ImageRow(image.image_id, error.status, str(error))
-        if row.status != "ok":
+        if row.status == "ok":
+            self._originals.keep(image, str(row.sha256))
+        else:
             self._originals.forget(image)
         return row
 

@@ -4,10 +4,13 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from bucolic.base.files import process_name, this_process
+from bucolic.base.files import process_name, this_process, write_bytes
+from bucolic.data import original_store
 from bucolic.data.images import ImageRow
 from bucolic.data.original_store import LostError, OriginalStore
 
@@ -128,3 +131,35 @@ def test_a_torn_file_is_replaced_and_not_written_into(tmp_path: Path):
     store.add(CONTENT, place=own)
     assert CONTENT == store.read(7, DIGEST)
     assert own.read_bytes() == CONTENT[:-1]
+
+
+def test_many_may_keep_a_file_anew_at_once_whose_second_name_was_changed(tmp_path: Path):
+    """Whoever finds it damaged removes it, while others look whether it is there."""
+    own = tmp_path / "1.jpg"
+    for number in range(200):
+        store = OriginalStore(tmp_path / f"cache-{number}")
+        own.write_bytes(CONTENT)
+        store.add(CONTENT, place=own)
+        own.write_bytes(CONTENT[::-1])
+        with ThreadPoolExecutor(8) as pool:
+            assert [DIGEST] * 8 == list(pool.map(store.add, [CONTENT] * 8))
+        assert CONTENT == store.read(7, DIGEST)
+
+
+def test_a_file_that_was_kept_anew_meanwhile_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is damaged is what was read, not what has that name by now."""
+    store = OriginalStore(tmp_path)
+    store.add(CONTENT)
+    path = next(path for path in tmp_path.rglob(DIGEST))
+    path.write_bytes(CONTENT[::-1])
+
+    def while_another_keeps_it(content: bytes) -> Any:
+        write_bytes(path, CONTENT, lasting=False)
+        return hashlib.sha256(content)
+
+    module = SimpleNamespace(sha256=while_another_keeps_it)
+    monkeypatch.setattr(original_store, "hashlib", module)
+    assert store.find(DIGEST) is None
+    assert CONTENT == path.read_bytes()

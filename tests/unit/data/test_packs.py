@@ -166,3 +166,36 @@ def test_threads_may_add_and_find_at_once(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: list(work(n)), range(8)))
     assert found == [[bytes([n, k]) for k in range(50)] for n in range(8)]
+
+
+def test_names_that_are_added_join_the_others_and_stay_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A dictionary holds the latest alone: it takes ten times as much for each."""
+    monkeypatch.setattr("bucolic.data.packs.CHANGES_APART", 8)
+    store = Packs(tmp_path / "packs")
+    expected = {}
+    for number in range(50):
+        name = f"name {number % 20}"
+        expected[name] = b"%d" % number
+        store.add(name, expected[name])
+        assert len(store._known()._changed) < 8
+    assert expected == {name: store.find(name) for name in expected}
+    assert expected == {name: Packs(tmp_path / "packs").find(name) for name in expected}
+
+
+def test_a_pack_that_is_deleted_under_an_open_store_holds_nothing_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What it held is made again, and found again."""
+    monkeypatch.setattr("bucolic.data.packs.CHANGES_APART", 8)
+    writer = Packs(tmp_path / "packs")
+    for name, content in CONTENTS.items():
+        writer.add(name, content)
+    store = Packs(tmp_path / "packs")
+    assert store.holds("name 3")
+    pack_of(tmp_path).unlink()
+    assert [None] * len(CONTENTS) == [store.find(name) for name in CONTENTS]
+    assert not any(store.holds(name) for name in CONTENTS)
+    store.add("name 3", b"again")
+    assert b"again" == store.find("name 3")

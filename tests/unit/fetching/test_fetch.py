@@ -358,6 +358,28 @@ def test_a_body_that_trickles_may_pass_and_holds_nobody(
     assert len(sent) < 200
 
 
+def test_a_slow_address_takes_no_time_from_the_next(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+):
+    """Each has the whole limit: a mirror is there for when the first is in trouble."""
+    monkeypatch.setattr(fetch, "IMAGE_LIMIT_S", 0.5)
+    (bucket.folder / "good.jpg").write_bytes(CONTENT)
+
+    def trickle() -> Iterator[bytes]:
+        for _ in range(100):
+            time.sleep(0.02)
+            yield b"x"
+
+    bucket.habits["/slow.jpg"] = sending(trickle(), length=100)
+    urls = [f"{bucket.url}/slow.jpg", f"{bucket.url}/good.jpg"]
+    assert CONTENT == fetch_bytes(open_session(), urls)
+
+
+def test_an_error_without_words_is_told_by_its_kind():
+    """Some libraries raise such."""
+    assert "ValueError" == http._reason(ValueError())
+
+
 def test_a_server_that_says_nothing_may_pass(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
     """A timeout is tried again to the last."""
     monkeypatch.setattr(http, "TIMEOUT_S", (1, 0.05))

@@ -49,7 +49,7 @@ def test_no_image_falls_back_from_https_to_http(
 
 def test_a_split_that_nobody_knows_is_named_as_it_stands(tmp_path: Path):
     """The key of source.json, and nothing of the library that reads it."""
-    remote = {"name": "a.zip", "urls": ["http://a"], "size_bytes": 1, "sha256": "0" * 64}
+    remote = {"name": "a.zip", "urls": ["http://a/a.zip"], "size_bytes": 1, "sha256": "0" * 64}
     source = {"kind": "coco", "annotations": remote, "images": {"train": {}}}
     (tmp_path / "source.json").write_text(json.dumps(source))
     with pytest.raises(DataError, match=r"source.json: coco.images.train: Input should be 'train2"):
@@ -58,10 +58,31 @@ def test_a_split_that_nobody_knows_is_named_as_it_stands(tmp_path: Path):
 
 def test_an_address_of_a_single_image_holds_its_name(tmp_path: Path):
     """One address for all images is refused where it stands."""
-    remote = {"name": "a.zip", "urls": ["http://a"], "size_bytes": 1, "sha256": "0" * 64}
+    remote = {"name": "a.zip", "urls": ["http://a/a.zip"], "size_bytes": 1, "sha256": "0" * 64}
     images = {"train2017": {"urls": ["http://a/1.jpg"]}}
     source = {"kind": "coco", "annotations": remote, "images": images}
     (tmp_path / "source.json").write_text(json.dumps(source))
     said = "images.train2017.urls.0: .*with the field {file_name}"
     with pytest.raises(DataError, match=said):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://[cdn/a.zip", "https://a:port/a.zip", "ftp://a/a.zip", "a.zip", "https:///a.zip"],
+)
+@pytest.mark.parametrize("place", ["annotations", "images"])
+def test_what_is_no_address_is_refused_where_it_stands(tmp_path: Path, url: str, place: str):
+    """Before anything is asked for, in one line."""
+    remote = {"name": "a.zip", "urls": ["https://a/a.zip"], "size_bytes": 1, "sha256": "0" * 64}
+    images: dict[str, object] = {"urls": ["https://a/{file_name}"]}
+    if place == "annotations":
+        remote["urls"] = [url]
+    else:
+        images["urls"] = [url.replace("a.zip", "{file_name}")]
+    source = {"kind": "coco", "annotations": remote, "images": {"train2017": images}}
+    (tmp_path / "source.json").write_text(json.dumps(source))
+    with pytest.raises(
+        DataError, match=rf"{place}.*urls.0: Input should be an http, https or file"
+    ):
         read_source(tmp_path)

@@ -9,12 +9,15 @@ from ruamel.yaml import YAML
 
 from bucolic.base.errors import DataError
 from bucolic.data.captions import read_captions
+from bucolic.data.original_store import OriginalStore
 from bucolic.fetching.image_store import KeptImages
+from bucolic.fetching.source import MeadowSource
+from bucolic.meadow import archive
 from bucolic.models.flow import follow
 from bucolic.pipeline.params import Params, parse_params
 from bucolic.planning import operations
 from bucolic.planning import plan as planning
-from bucolic.planning.amounts import _images, amounts_of
+from bucolic.planning.amounts import SCENE_BYTES, _images, amounts_of
 from bucolic.planning.operations import (
     MATRIX_SIDE,
     clip_flops,
@@ -129,7 +132,7 @@ def test_with_annotations_the_theme_is_counted_and_kept_images_are_not_fetched(
     annotate(root)
     cache = root / ".cache"
     _, second, *_ = _images(read_captions(root / "data/annotations").images)
-    KeptImages(cache, DIGEST).add(second, b"a file")
+    KeptImages(cache, DIGEST).add(second, OriginalStore(cache).add(b"a file"))
 
     found = amounts_of(root, params, cache)
 
@@ -332,12 +335,30 @@ def test_what_is_written_counts_each_original_once_and_its_squares(root: Path, p
     """Those that are kept already are not written again; those that came in an archive are."""
     annotate(root)
     _, second, *_ = _images(read_captions(root / "data/annotations").images)
-    KeptImages(root / ".cache", DIGEST).add(second, b"a file")
+    cache = root / ".cache"
+    KeptImages(cache, DIGEST).add(second, OriginalStore(cache).add(b"a file"))
     found = amounts_of(root, params, root / ".cache")
 
     vectors, square = (3 + 6) * 10 * 4, 32**2 * 2
     made = vectors + 3 * (square + 64**2 * 2) + 2 * (2 * vectors + 3 * square)
     assert found.written_bytes(size_px=32, embed_dim=10) == 2 * 160_000 + made
+
+
+def test_drawn_scenes_take_what_a_scene_takes_before_and_after_they_are_drawn(
+    root: Path, params: Params
+):
+    """As JPEGs, and once more in the archive that they are drawn into."""
+    drawn = {"kind": "meadow", "seed": 0, "train": 30, "val": 8, "heldout": 2}
+    (root / "datasets/far/source.json").write_text(json.dumps(drawn))
+    before = amounts_of(root, params, root / ".cache")
+    annotate(root)
+    after = amounts_of(root, params, root / ".cache")
+    assert (40, 40 * SCENE_BYTES) == (before.images, before.drawn_bytes)
+    assert (3, 0) == (after.images, after.drawn_bytes)
+    assert SCENE_BYTES == before.original_bytes == after.original_bytes
+    made = archive.draw(MeadowSource(**drawn), root / "drawn", 2)
+    (train,) = [images.archive for images in made.images.values() if "train" in images.archive.name]
+    assert train.size_bytes / 30 == pytest.approx(SCENE_BYTES, rel=0.1)
 
 
 @pytest.mark.parametrize("on_one_disk", [True, False])

@@ -92,6 +92,36 @@ def test_a_word_would_add_what_the_theme_may_take_alone(
     assert {"cow", "cow's", "cows"}.isdisjoint(found)
 
 
+def test_where_several_captions_must_hold_keywords_a_word_adds_where_enough_would(
+    root: Path, params: Params
+):
+    """With those that hold one already; a caption counts once, whatever it holds."""
+    path = root / "data/annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    texts = [(1, "a cow"), (1, "a herd"), (2, "a herd, a herd"), (3, "cow in a herd"), (4, "herds")]
+    texts += [
+        (4, "a herd"),
+        (4, "the herd"),
+        (5, "cows"),
+        (5, "a cow"),
+        (5, "herd of cows"),
+        (6, "a car"),
+    ]
+    content["annotations"] = [
+        {"id": number, "image_id": image, "caption": text}
+        for number, (image, text) in enumerate(texts)
+    ]
+    path.write_text(json.dumps(content))
+    config = params.filter.model_copy(update={"min_captions": 2})
+    theme = choose(root / "data/annotations", config)
+    (herd,) = [word for word in words_beside(theme, config, 10) if word.text == "herd"]
+    again = choose(
+        root / "data/annotations", config.model_copy(update={"keywords": ("cow", "herd")})
+    )
+    assert (1, 2) == (len(theme.rows), herd.would_add)
+    assert len(again.rows) - len(theme.rows) == herd.would_add
+
+
 def test_words_are_ordered_by_the_g_test_of_their_counts():
     """SciPy's, of images with and without the word in the theme and elsewhere."""
     of_theme, of_all = np.array([3.0, 1, 40, 7, 2]), np.array([5.0, 3, 90, 7, 70])

@@ -144,6 +144,20 @@ def test_instances_and_attributes_are_told_by_their_own_file(
     assert not (coco_folder.parent / "data/annotations").exists()
 
 
+def test_the_records_of_each_kind_are_counted(coco_folder: Path):
+    """Of attributes, which have no annotations, it is what captions state."""
+    states = [{"caption_id": number, "states": {}} for number in (1, 2, 3)]
+    scene = {"image_id": 1, "slice": "ordinary", "truth": {}}
+    content = {"version": 1, "attributes": {}, "images": [scene], "captions": states}
+    (coco_folder / "annotations/attributes_train2017.json").write_text(json.dumps(content))
+    theme = FilterConfig(keywords=("thing",))
+    base = coco_folder.parent
+    runtime = Runtime(base / "work", base / "cache", workers=1)
+    summary = get_annotations(coco_folder, base / "out", filter=theme, runtime=runtime)
+    expected = {"attributes_train2017.json": 3, "captions_train2017.json": 80}
+    assert expected == summary.figures["records"]
+
+
 @pytest.mark.parametrize("in_archive", [False, True])
 def test_instances_are_left_where_they_are_by_a_theme_without_categories(
     coco_folder: Path, in_archive: bool

@@ -748,6 +748,21 @@ def test_a_broken_copy_is_not_kept(coco_folder: Path, selection: Path, bucket: B
     assert ("ok", 1) == (rows[6].status, summary.new)
 
 
+def test_what_is_no_picture_is_asked_for_once_a_run_and_kept_nowhere(
+    coco_folder: Path, selection: Path, bucket: Bucket
+):
+    """A server's page of an error may be another one each time."""
+    root = served(bucket, coco_folder)
+    path = bucket.folder / "train2017" / f"{7:012d}.jpg"
+    for number in range(3):
+        path.write_bytes(b"<html>error %d</html>" % number)
+        _, rows, out = get(root, selection)
+        assert "corrupt" == rows[6].status
+        assert 1 + number == bucket.asked[f"/train2017/{path.name}"]
+    kept = [file for file in (out.parent / "cache/originals").rglob("*") if file.is_file()]
+    assert 39 == len(kept)
+
+
 def test_an_archive_gives_the_same_files(coco_folder: Path, selection: Path, bucket: Bucket):
     """Images out of COCO's zip are the same bytes as images out of a folder."""
     _, expected, _ = get(coco_folder, selection)
