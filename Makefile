@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help setup demo experiments test check up bench-filter bench-embed bench-shard bench-swap bench-coco2017 bench-scale gpu-check meadow-clip clean
 
 help: ## Say what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: .venv/ready ## Make the environment: .venv with the package and everything it needs
 
@@ -36,6 +36,9 @@ demo: setup ## Run the whole pipeline on the drawn data set, and say where the r
 	@echo "MLflow UI    http://127.0.0.1:5001         make up"
 	@echo "draw         source .venv/bin/activate && bucolic generate 'two cows under a blue sky' --out cows.png"
 
+# Given to the benchmarks that race a peer, for photographs and captions that are elsewhere.
+OPTIONS :=
+
 # Columns of dvc exp show, which has a hundred, that are neither params nor headline figures.
 NOT_SHOWN := (?!Experiment|Created|State|.*\.model$$|(dataset|filter|images|clip|shard|model|train|evaluate)\.(?!captions|images$$)).+
 
@@ -54,16 +57,16 @@ check: setup ## Lint, format, types, and who may import whom
 up: setup ## Start the Prefect server (4200), the deployments, a worker and the MLflow UI (5001)
 	@exec bucolic up
 
-bench-filter: setup ## Race the filter stage against pycocotools (bench/results/filter.json)
-	python bench/filter.py
+bench-filter: setup ## Race the filter stage against pycocotools, OPTIONS='--captions FILE'
+	python bench/filter.py $(OPTIONS)
 	python bench/page.py
 
-bench-embed: setup ## Race the embed stage against clip-retrieval (bench/results/embed.json)
-	python bench/embed.py
+bench-embed: setup ## Race embed against clip-retrieval, OPTIONS='--photographs FOLDER --captions FILE'
+	python bench/embed.py $(OPTIONS)
 	python bench/page.py
 
-bench-shard: setup ## Race images and shard against img2dataset (bench/results/shard.json)
-	python bench/shard.py
+bench-shard: setup ## Race images and shard against img2dataset, OPTIONS='--photographs FOLDER'
+	python bench/shard.py $(OPTIONS)
 	python bench/page.py
 
 bench-swap: setup ## Measure what one more keyword costs (bench/results/swap.json)

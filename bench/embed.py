@@ -6,8 +6,9 @@
 theme asks for, through ViT-B/32 with weights drawn by chance, whose speed is that of trained ones.
 The peer embeds images once and texts once, in batches of its best size here; its rate is that of
 its inference, without start and warm-up. Ours is that of the whole stage after its towers are
-loaded. The towers' own rate is taken in the same process, of pixels and texts that are ready. Where
-a CPU or device computes bf16 natively, ours is run in that as well.
+loaded. The towers' own rate is taken in a process of its own, of pixels and texts that are ready.
+Seconds of images and of texts stand apart for the peer and the towers; in our stage both overlap.
+Where a CPU or device computes bf16 natively, ours is run in that as well.
 """
 
 import argparse
@@ -31,14 +32,26 @@ from bucolic.data.embeddings import read_embeddings
 from bucolic.stages.filter import FilterConfig, select_images
 from bucolic.stages.images import ImagesConfig, get_images
 from bucolic.stages.shard import ShardConfig
-from peers import Run, environment, raced, summary, timed
+from peers import (
+    CAPTIONS,
+    PHOTOGRAPHS,
+    Run,
+    captions_of,
+    environment,
+    packages,
+    photographs_in,
+    raced,
+    summary,
+    timed,
+)
 from recorded import ROOT, clean_commit, record
-from shard import PHOTOGRAPHS, part_of
+from shard import part_of
 
-CAPTIONS = ROOT.parent / "shared/coco-captions/captions_val2017.json"
 KINDS = ("image", "text")
 MODEL, IMAGES, CAPTIONS_EACH = "ViT-B-32", 239, 5
 PEER_BATCHES = 8, 32, 128
+PACKAGES = ("clip-retrieval", "open_clip_torch", "torch", "numpy")
+TIMES = ("seconds", "images_s", "texts_s")
 STEPS = ("torch==2.14.1 torchvision==0.29.1 clip-retrieval==2.45.0", "setuptools<70")
 OURS = """
 import json, shutil, sys, time
@@ -82,8 +95,10 @@ texts = sorted(set(captions.texts))
 texts = [texts[place] for place in towers.text_lengths(texts).argsort(kind="stable")]
 begun = time.perf_counter()
 towers.embed_pixels(pixels)
+images_s = time.perf_counter() - begun
 towers.embed_texts(texts)
-print(json.dumps({"seconds": time.perf_counter() - begun}))
+whole_s = time.perf_counter() - begun
+print(json.dumps({"seconds": whole_s, "images_s": images_s, "texts_s": whole_s - images_s}))
 """
 PEER = """
 import json, os, shutil, sys
@@ -93,7 +108,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "WANDB_MODE":
 from clip_retrieval.clip_inference import clip_inference
 
 home, weights, batch, model = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-took_s = 0.0
+took_s = {}
 for kind, folder in (("image", "photographs"), ("text", "texts")):
     out = home / f"peer-{kind}"
     shutil.rmtree(out, ignore_errors=True)
@@ -103,22 +118,26 @@ for kind, folder in (("image", "photographs"), ("text", "texts")):
                    enable_metadata=False, clip_model=f"open_clip:{model}/{weights}",
                    use_jit=False, output_partition_count=1)
     stats = [json.loads(path.read_text()) for path in (out / "stats").glob("*.json")]
-    took_s += sum(each["inference_duration"] for each in stats)
-print(json.dumps({"seconds": took_s}))
+    took_s[kind] = sum(each["inference_duration"] for each in stats)
+found = {"seconds": sum(took_s.values()), "images_s": took_s["image"], "texts_s": took_s["text"]}
+print(json.dumps(found))
 """
 
 
 def main() -> None:
     """Race them, and record rates, ratios and how far the vectors agree."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photographs", type=Path, default=PHOTOGRAPHS, help="a folder of JPEGs")
+    parser.add_argument("--captions", type=Path, default=CAPTIONS, help="a captions file of COCO's")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/embed.json")
     arguments = parser.parse_args()
+    photographs, texts = photographs_in(arguments.photographs), texts_of(arguments.captions)
     clean_commit()
     home = ROOT / ".work/bench/embed"
-    make_data(home)
-    weights = home / "weights.pt"
-    peer = [environment("clip-retrieval", *STEPS), "-c", PEER, str(home), str(weights)]
+    make_data(home, photographs, texts)
+    weights, python = home / "weights.pt", environment("clip-retrieval", *STEPS)
+    peer = [python, "-c", PEER, str(home), str(weights)]
     commands = {"fp32": _own(OURS, home, "fp32"), "fp32 towers": _own(TOWERS, home, "fp32")}
     sweep = {batch: _taken([timed([*peer, str(batch), MODEL])]) for batch in PEER_BATCHES}
     batch = min(sweep, key=lambda size: sweep[size]["seconds"])
@@ -130,6 +149,7 @@ def main() -> None:
     found = {"images": IMAGES, "captions": IMAGES * CAPTIONS_EACH, "model": MODEL}
     found |= {"peer": {"name": STEPS[0].split()[-1], "batch": batch, **_taken(runs["peer"])}}
     found["peer"]["sweep"] = {size: taken["seconds"] for size, taken in sweep.items()}
+    found["peer"]["packages"] = packages(python, *PACKAGES)
     found |= _compared(runs, home, "fp32")
     reason = {"reason": "this CPU has no tiles for bf16 (AMX)"}
     found["bf16"] = _compared(runs, home, "bf16") if native else reason
@@ -144,7 +164,10 @@ def _own(script: str, home: Path, precision: str) -> list[str]:
 
 
 def _taken(runs: Sequence[Run]) -> dict[str, Any]:
-    return {**summary(runs), "seconds": round(median(run.said["seconds"] for run in runs), 2)}
+    """Medians over rounds; what a program does not tell apart is not there."""
+    told = [name for name in TIMES if name in runs[0].said]
+    seconds = {name: round(median(run.said[name] for run in runs), 2) for name in told}
+    return summary(runs) | seconds
 
 
 def _compared(runs: Mapping[str, Sequence[Run]], home: Path, precision: str) -> dict[str, Any]:
@@ -179,13 +202,13 @@ def _cosines(first: np.ndarray, second: np.ndarray) -> float:
     return float((one * other).sum(axis=1).min())
 
 
-def make_data(home: Path) -> None:
+def make_data(home: Path, photographs: Sequence[Path], texts: Sequence[str]) -> None:
     """Photographs in COCO's layout with real captions, chosen and checked; the peer's folders."""
     shutil.rmtree(home, ignore_errors=True)
     for folder in ("coco/train2017", "coco/annotations", "photographs", "texts"):
         (home / folder).mkdir(parents=True)
-    sources = [Image.open(path).convert("RGB") for path in sorted(PHOTOGRAPHS.glob("*.jpg"))]
-    draw, texts = np.random.default_rng(0), _texts()
+    sources = [Image.open(path).convert("RGB") for path in photographs]
+    draw = np.random.default_rng(0)
     images, captions = [], []
     for number in range(1, IMAGES + 1):
         name = f"{number:012d}.jpg"
@@ -210,11 +233,14 @@ def make_data(home: Path) -> None:
     torch.save(open_clip.create_model(MODEL).state_dict(), home / "weights.pt")
 
 
-def _texts() -> list[str]:
-    """Captions of COCO, each once."""
-    content = json.loads(CAPTIONS.read_text())
-    texts = (" ".join(each["caption"].split()) for each in content["annotations"])
-    return list(dict.fromkeys(texts))[: IMAGES * CAPTIONS_EACH]
+def texts_of(path: Path) -> list[str]:
+    """As many captions of a file as are raced, each once; ends where it has fewer."""
+    texts = (" ".join(each["caption"].split()) for each in captions_of(path)["annotations"])
+    found, needed = list(dict.fromkeys(texts)), IMAGES * CAPTIONS_EACH
+    if len(found) < needed:
+        said = f"{path} has {len(found)} different captions of {needed} that are needed"
+        sys.exit(f"{said}: give --captions FILE, a captions file of COCO's")
+    return found[:needed]
 
 
 if __name__ == "__main__":

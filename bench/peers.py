@@ -1,6 +1,7 @@
 """Tools that others would pick, each installed in an environment of its own, and raced with ours.
 
-Both are whole processes, started in turn: what a user waits for, imports included.
+Both are whole processes, started in turn: what a user waits for, imports included. Both are given
+photographs and captions of COCO, which are no part of this repository: options name them.
 """
 
 import json
@@ -11,11 +12,19 @@ import sys
 import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from recorded import ROOT
 
 HOME = ROOT / ".work/bench/peers"
+PHOTOGRAPHS = ROOT.parent / "shared/coco-mini/train2017"
+CAPTIONS = ROOT.parent / "shared/coco-captions/captions_val2017.json"
+VERSIONS = """
+import json, sys
+from importlib.metadata import version
+print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+"""
 LAUNCHER = """
 import json, os, sys, time
 started = time.perf_counter()
@@ -37,6 +46,26 @@ class Run:
     said: Any
 
 
+def photographs_in(folder: Path) -> list[Path]:
+    """The JPEGs of a folder, by name; ends where it has none."""
+    found = sorted(folder.glob("*.jpg"))
+    if not found:
+        lack = "has no .jpg" if folder.is_dir() else "is missing"
+        sys.exit(f"{folder} {lack}: give --photographs FOLDER, a folder of JPEGs")
+    return found
+
+
+def captions_of(path: Path) -> dict[str, Any]:
+    """What a captions file holds, images and annotations; ends where there is no such file."""
+    if not path.is_file():
+        lack = "is a folder" if path.is_dir() else "is missing"
+        sys.exit(f"{path} {lack}: give --captions FILE, a captions file of COCO's")
+    found = json.loads(path.read_bytes())
+    if not found["annotations"]:
+        sys.exit(f"{path} has no captions: give --captions FILE, a captions file of COCO's")
+    return dict(found)
+
+
 def environment(name: str, *steps: str) -> str:
     """The Python of a peer's environment, made where it is not there.
 
@@ -54,6 +83,13 @@ def environment(name: str, *steps: str) -> str:
             subprocess.run([*install, *step.split()], check=True)
         ready.write_text(json.dumps(steps))
     return str(python)
+
+
+def packages(python: str, *names: str) -> dict[str, str]:
+    """The versions of packages in a peer's environment, of which it chose most by itself."""
+    asked = [python, "-c", VERSIONS, *names]
+    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout))
 
 
 def timed(command: Sequence[str]) -> Run:

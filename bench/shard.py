@@ -3,10 +3,13 @@
     python bench/shard.py
 
 Both read the same JPEGs of 640 pixels from this disk and write WebDataset tars of PNGs, 64 pixels
-square. The peer is given file addresses, a process a core, 8 threads each, and one shard a process;
-its rate is that of its workers, without the seconds that it takes to start and to import. Ours is
-that of both stages, from the selection to the index, likewise without imports; vectors, which
-another stage makes, are there before.
+square. The peer is given file addresses, a process a core, the threads that are its best here, and
+one shard a process; it reads no EXIF, as ours does not, and takes the sha256 of each file, as ours
+does. Its rate is that of its workers, without the seconds that it takes to start and to import.
+Ours is that of both stages, from the selection to the index, likewise without imports; vectors,
+which another stage makes, are there before. A rate counts what was written: ours leaves out near
+duplicates of held-out pictures, and spends time on them. A ratio is the median over rounds of what
+the runs of one round give.
 Behind the race each step on a photograph is measured alone, to show where the time goes.
 """
 
@@ -15,7 +18,9 @@ import io
 import json
 import shutil
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,12 +28,22 @@ from PIL import Image, ImageOps
 
 from bucolic.base.runtime import usable_cpus
 from bucolic.stages.filter import FilterConfig, select_images
-from peers import environment, raced, summary, timed
+from peers import (
+    PHOTOGRAPHS,
+    Run,
+    environment,
+    packages,
+    photographs_in,
+    raced,
+    summary,
+    timed,
+)
 from recorded import ROOT, clean_commit, record
 
-PHOTOGRAPHS = ROOT.parent / "shared/coco-mini/train2017"
 IMAGES, WIDTH_PX, HEIGHT_PX, SIZE_PX = 2151, 640, 480, 64
 REQUIREMENTS = ("img2dataset==1.47.0", "setuptools<70")
+PACKAGES = ("img2dataset", "numpy", "opencv-python-headless", "webdataset")
+PEER_THREADS, SWEEP_ROUNDS = (2, 8, 16), 2
 OURS = """
 import json, shutil, sys, time
 from pathlib import Path
@@ -78,12 +93,13 @@ import json, shutil, sys
 from pathlib import Path
 from img2dataset import download
 
-urls, out, processes, per_shard = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+urls, out = sys.argv[1], Path(sys.argv[2])
+processes, per_shard, threads = map(int, sys.argv[3:])
 shutil.rmtree(out, ignore_errors=True)
 download(url_list=urls, input_format="csv", url_col="url", caption_col="caption", image_size=64,
          resize_mode="center_crop", encode_format="png", encode_quality=3, output_folder=str(out),
-         output_format="webdataset", processes_count=processes, thread_count=8,
-         number_sample_per_shard=per_shard, enable_wandb=False)
+         output_format="webdataset", processes_count=processes, thread_count=threads,
+         number_sample_per_shard=per_shard, extract_exif=False, enable_wandb=False)
 stats = [json.loads(path.read_text()) for path in out.glob("*_stats.json")]
 took_s = max(s["end_time"] for s in stats) - min(s["start_time"] for s in stats)
 written = sum(s["successes"] for s in stats)
@@ -93,12 +109,12 @@ PROFILE = """
 import hashlib, json, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from bucolic.data.display import reuse_memory
+from bucolic.data.pillow import prepare_pillow
 from bucolic.data.images import decoded
 from bucolic.data.squares import Framing
 
 def steps(paths, framing):
-    reuse_memory()
+    prepare_pillow()
     spent = dict.fromkeys(("sha256", "decode", "square"), 0.0)
     def step(name, compute):
         begun = time.perf_counter()
@@ -134,31 +150,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/shard.json")
     arguments = parser.parse_args()
+    photographs = photographs_in(arguments.photographs)
     clean_commit()
     folder = ROOT / ".work/bench/shard"
-    make_data(arguments.photographs, folder)
-    processes = usable_cpus()
-    peer = environment("img2dataset", *REQUIREMENTS)
-    per_shard = str(-(-IMAGES // processes))
-    theirs = [peer, "-c", PEER, str(folder / "urls.csv"), str(folder / "theirs"), str(processes)]
+    make_data(photographs, folder)
+    python = environment("img2dataset", *REQUIREMENTS)
+    theirs = _of_peer(python, folder)
+    swept = raced({str(threads): theirs(threads) for threads in PEER_THREADS}, SWEEP_ROUNDS)
+    sweep = {int(threads): _rate(runs) for threads, runs in swept.items()}
+    threads = max(sweep, key=lambda count: sweep[count])
     ours = [sys.executable, "-c", OURS, str(folder / "coco"), str(folder)]
-    commands = {"scaled": [*ours, "scaled"], "whole": [*ours, "whole"]}
-    runs = raced(commands | {"peer": [*theirs, per_shard]}, arguments.rounds)
-    found = _compared(runs)
-    profile = folder / "profile.py"  # a file: its processes import it
-    profile.write_text(PROFILE)
-    alone = timed([sys.executable, str(profile), str(folder / "coco/train2017"), str(processes)])
-    found["profile_ms"] = {name: _profile(found, name, alone.said[name]) for name in alone.said}
+    commands = {"scaled": [*ours, "scaled"], "whole": [*ours, "whole"], "peer": theirs(threads)}
+    found = _compared(raced(commands, arguments.rounds))
+    found["peer"] |= {"threads": threads, "sweep": sweep, "packages": packages(python, *PACKAGES)}
+    found["profile_ms"] = _profiles(found, folder)
     record(arguments.out.resolve(), found)
     print(json.dumps(found, indent=1))
 
 
-def make_data(photographs: Path, folder: Path) -> None:
+def _of_peer(python: str, folder: Path) -> Callable[[int], list[str]]:
+    """The peer's command, for some number of threads a process."""
+    places = [str(folder / "urls.csv"), str(folder / "theirs")]
+    processes = usable_cpus()
+    per_shard = -(-IMAGES // processes)
+    command = [python, "-c", PEER, *places, str(processes), str(per_shard)]
+    return lambda threads: [*command, str(threads)]
+
+
+def make_data(photographs: Sequence[Path], folder: Path) -> None:
     """IMAGES pictures in COCO's layout, each a part of a photograph, and the peer's list."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "coco/train2017").mkdir(parents=True)
     (folder / "coco/annotations").mkdir()
-    sources = [Image.open(path).convert("RGB") for path in sorted(photographs.glob("*.jpg"))]
+    sources = [Image.open(path).convert("RGB") for path in photographs]
     draw = np.random.default_rng(0)
     images, captions, lines = [], [], ["url,caption"]
     for number in range(1, IMAGES + 1):
@@ -177,7 +201,10 @@ def make_data(photographs: Path, folder: Path) -> None:
 
 
 def part_of(photograph: Image.Image, draw: np.random.Generator) -> bytes:
-    """A JPEG of a part of a photograph, at COCO's size: no two are one picture."""
+    """A JPEG of a part of a photograph, at COCO's size.
+
+    Two parts of one photograph may be near duplicates.
+    """
     share = draw.uniform(0.5, 0.9)
     width, height = (int(share * side) for side in photograph.size)
     left = int(draw.integers(0, photograph.width - width + 1))
@@ -190,38 +217,59 @@ def part_of(photograph: Image.Image, draw: np.random.Generator) -> bytes:
     return buffer.getvalue()
 
 
-def _compared(runs: dict[str, Any]) -> dict[str, Any]:
-    said = {name: [run.said for run in of_one] for name, of_one in runs.items()}
-    rates = {name: float(np.median([one["rate"] for one in ones])) for name, ones in said.items()}
+def _compared(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """What each took and wrote, and how many times the peer's rate ours is."""
+    scaled, whole = (_ratios(runs[name], runs["peer"]) for name in ("scaled", "whole"))
     return {
         "images": IMAGES,
-        "written": {name: ones[0]["images"] for name, ones in said.items()},
+        "written": {name: of_one[0].said["images"] for name, of_one in runs.items()},
         "ours": {
-            name: {**summary(runs[name]), "images_per_s": round(rates[name], 1)}
-            | {of: _median(said[name], of) for of in ("images_s", "shard_s")}
+            name: _taken(runs[name])
+            | {of: _median(runs[name], of) for of in ("images_s", "shard_s")}
             for name in ("scaled", "whole")
         },
-        "peer": {
-            "name": REQUIREMENTS[0],
-            **summary(runs["peer"]),
-            "images_per_s": round(rates["peer"], 1),
-            "processes": usable_cpus(),
-        },
-        "ratio_vs_img2dataset": round(rates["scaled"] / rates["peer"], 3),
-        "ratio_decoded_whole": round(rates["whole"] / rates["peer"], 3),
+        "peer": {"name": REQUIREMENTS[0], **_taken(runs["peer"]), "processes": usable_cpus()},
+        "ratio_vs_img2dataset": round(median(scaled), 3),
+        "ratio_vs_img2dataset_all": scaled,
+        "ratio_decoded_whole": round(median(whole), 3),
+        "ratio_decoded_whole_all": whole,
     }
 
 
-def _profile(found: dict[str, Any], name: str, alone: dict[str, float]) -> dict[str, float]:
+def _taken(runs: Sequence[Run]) -> dict[str, Any]:
+    rates = [round(run.said["rate"], 1) for run in runs]
+    return {**summary(runs), "images_per_s": _rate(runs), "images_per_s_all": rates}
+
+
+def _ratios(ours: Sequence[Run], peers: Sequence[Run]) -> list[float]:
+    """Our rate over the peer's, round by round."""
+    pairs = zip(ours, peers, strict=True)
+    return [round(own.said["rate"] / peer.said["rate"], 3) for own, peer in pairs]
+
+
+def _rate(runs: Sequence[Run]) -> float:
+    """Images written in a second."""
+    return round(median(run.said["rate"] for run in runs), 1)
+
+
+def _profiles(found: dict[str, Any], folder: Path) -> dict[str, dict[str, float]]:
+    """Milliseconds of one core for an image, of each step, with both ways to decode."""
+    profile = folder / "profile.py"  # a file: its processes import it
+    profile.write_text(PROFILE)
+    photographs, processes = str(folder / "coco/train2017"), str(usable_cpus())
+    alone = timed([sys.executable, str(profile), photographs, processes]).said
+    return {name: _profile(found["ours"][name], steps) for name, steps in alone.items()}
+
+
+def _profile(ours: dict[str, Any], alone: dict[str, float]) -> dict[str, float]:
     """Milliseconds of one core for an image: of each step alone, on all cores, and what is left."""
-    ours = found["ours"][name]
     whole = 1000 * usable_cpus() * (ours["images_s"] + ours["shard_s"]) / IMAGES
     steps = alone | {"rest": whole - sum(alone.values())}
     return {step: round(spent, 2) for step, spent in steps.items()}
 
 
-def _median(said: list[dict[str, float]], name: str) -> float:
-    return round(float(np.median([one[name] for one in said])), 2)
+def _median(runs: Sequence[Run], name: str) -> float:
+    return round(median(run.said[name] for run in runs), 2)
 
 
 if __name__ == "__main__":

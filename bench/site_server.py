@@ -16,6 +16,7 @@ class SiteServer(ThreadingHTTPServer):
         folder: what it shows.
         has_ranges: whether it serves parts of files.
         sent_bytes: of bodies, so far.
+        answers: requests that were answered with a file or a part of one, so far.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,6 +24,7 @@ class SiteServer(ThreadingHTTPServer):
         self.folder = folder
         self.has_ranges = True
         self.sent_bytes = 0
+        self.answers = 0
         self._counting = threading.Lock()
 
     @property
@@ -31,9 +33,10 @@ class SiteServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def sent(self, size_bytes: int) -> None:
-        """Count what one of its threads sent."""
+        """Count the answer that one of its threads sent."""
         with self._counting:
             self.sent_bytes += size_bytes
+            self.answers += 1
 
     def described(self, path: str) -> dict[str, Any]:
         """What source.json says of a file there."""

@@ -5,7 +5,7 @@
 A server on this machine has noise pictures in COCO's layout, of each of six words in turn. The
 stages up to shard run for two of the words, then for three. Bytes written are those of files that
 are new or changed below .cache and data; shards and embeddings, which DVC keeps whole for each
-theme, are counted on their own.
+theme, are counted on their own. What the second theme fetches is counted by the server as well.
 """
 
 import argparse
@@ -46,15 +46,15 @@ def main() -> None:
     clean_commit()
     out, home = arguments.out.resolve(), ROOT / ".work/bench/swap"
     shutil.rmtree(home, ignore_errors=True)
-    with served(home, arguments.images) as site:
-        found = _swapped(home, site)
+    with served(home, arguments.images) as server:
+        found = swapped(home, server)
     record(out, found)
     print(json.dumps(found, indent=1))
 
 
 @contextmanager
-def served(home: Path, images: int) -> Iterator[Path]:
-    """A data set of pictures of noise on a server; the folder that the server shows."""
+def served(home: Path, images: int) -> Iterator[SiteServer]:
+    """A server of a data set of pictures of noise."""
     site, root = home / "site", home / "datasets/site"
     (site / "train2017").mkdir(parents=True)
     root.mkdir(parents=True)
@@ -64,7 +64,7 @@ def served(home: Path, images: int) -> Iterator[Path]:
         bundle.writestr("annotations/captions_train2017.json", json.dumps(_captions(images)))
     with serving(site) as server:
         (root / "source.json").write_text(json.dumps(_source(server)))
-        yield site
+        yield server
 
 
 def _noise(number: int) -> bytes:
@@ -100,20 +100,25 @@ def _source(server: SiteServer) -> dict[str, Any]:
     }
 
 
-def _swapped(home: Path, site: Path) -> dict[str, Any]:
+def swapped(home: Path, server: SiteServer) -> dict[str, Any]:
+    """Run both themes; what the second one cost."""
     first = _run(home, THEMES[0])
     before = _files(home)
+    server.sent_bytes = server.answers = 0
     second = _run(home, THEMES[1])
     written = {path: size for path, size in _files(home).items() if path not in before}
     new = second["images"].rows.out - first["images"].rows.out
     whole = sum(size for path, size in written.items() if path[0].startswith(MADE_WHOLE))
     word = WORDS.index(THEMES[1][-1])
-    fetched = [path for path in site.glob("train2017/*.jpg") if int(path.stem) % 6 == word]
+    pictures = server.folder.glob("train2017/*.jpg")
+    fetched = [path for path in pictures if int(path.stem) % len(WORDS) == word]
     embedded = second["embed"].new or 0
     return {
         "themes": [list(theme) for theme in THEMES],
         "images": [summaries["images"].rows.out for summaries in (first, second)],
         "fetched": second["images"].new,
+        "sent_bytes": server.sent_bytes,
+        "answers": server.answers,
         "embedded": embedded,
         "embedded_minus_new": embedded - new * (1 + CAPTIONS_EACH),
         "bytes_of_new_images": sum(path.stat().st_size for path in fetched),

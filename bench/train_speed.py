@@ -27,7 +27,7 @@ from bucolic.planning.operations import (
 from bucolic.training.build import recipe_of
 from bucolic.training.distributed import World
 from bucolic.training.loop import Trainer
-from recorded import ROOT, record
+from recorded import ROOT, clean_commit, record
 from scratch import params_of
 
 ROWS = 512
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="of each phase")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    clean_commit()
     device = choose_device(arguments.device)
     phases = phases_of("meadow", device, steps=arguments.steps)
     record(arguments.out, {"device": device, "steps": arguments.steps, "phases": phases})

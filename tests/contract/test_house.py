@@ -1,11 +1,14 @@
 """What holds the house up: dvc.yaml, command line, README and flow name the stages of the table."""
 
+import ast
+import importlib
 import json
 import re
 import runpy
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -346,11 +349,98 @@ def test_the_page_of_results_is_that_of_the_results(monkeypatch: pytest.MonkeyPa
     assert {path.stem for path in (ROOT / "bench/results").glob("*.json")} <= set(SECTIONS)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [path for folder in ("bench", "tools") for path in sorted((ROOT / folder).glob("*.py"))],
-    ids=lambda path: f"{path.parent.name}/{path.name}",
-)
+def test_make_help_lists_every_target():
+    """Those of .PHONY in their order, each with a line of help."""
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    told = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split(maxsplit=1) for line in told.stdout.splitlines()]
+    assert phony
+    assert phony[1].split() == [target for target, _ in lines]
+    assert "bench-coco2017" in phony[1]
+
+
+SCRIPTS = [path for folder in ("bench", "tools") for path in sorted((ROOT / folder).glob("*.py"))]
+
+
+def programs(script: Path) -> dict[str, str]:
+    """The programs that a script holds as constants, and runs in processes of their own."""
+    return {
+        target.id: node.value.value
+        for node in ast.parse(script.read_text()).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        and re.search(r"^(import|from) \w", node.value.value, re.MULTILINE)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+PROGRAMS = [
+    pytest.param(text, id=f"{script.name}-{name}")
+    for script in SCRIPTS
+    for name, text in programs(script).items()
+]
+
+
+def not_there(program: str) -> Iterator[str]:
+    """Modules and names of bucolic that a program imports, and that are not there."""
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Import):
+            wanted = [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            wanted = [(str(node.module), alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in wanted:
+            if module.split(".")[0] == "bucolic" and not is_there(module, name):
+                yield f"{module}.{name}" if name else module
+
+
+def is_there(module: str, name: str | None) -> bool:
+    """Whether a module can be imported, and a name from it."""
+    try:
+        found = importlib.import_module(module)
+        if name and not hasattr(found, name):
+            importlib.import_module(f"{module}.{name}")
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def test_what_a_program_cannot_import_is_found():
+    """A module that is gone, a name that is gone, and neither of those that are there."""
+    program = """
+import json, bucolic.gone
+def late():
+    from bucolic.base.files import gone, write_json
+    from bucolic.stages import filter, gone
+"""
+    assert ["bucolic.gone", "bucolic.base.files.gone", "bucolic.stages.gone"] == list(
+        not_there(program)
+    )
+
+
+def test_the_programs_that_benchmarks_hold_are_found():
+    """The next test would pass of none."""
+    held = {param.id for param in PROGRAMS}
+    assert {"embed.py-OURS", "embed.py-TOWERS", "shard.py-PROFILE", "scale.py-RUN"} <= held
+    assert len(held) >= 9
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_name_that_a_program_of_a_script_imports_is_there(program: str):
+    """Those that scripts hold as text and give to other processes, which no import would reach."""
+    assert [] == list(not_there(program))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_name_that_a_script_imports_is_there(script: Path, monkeypatch: pytest.MonkeyPatch):
     """Of bench and tools, which no stage runs and no other test has to."""
     monkeypatch.syspath_prepend(script.parent)

@@ -28,6 +28,8 @@ KEPT = re.compile(
     r"GIT_(CONFIG_|AUTHOR_|COMMITTER_|SSH|SSL_|HTTP_|ASKPASS$|EXEC_PATH$|DISCOVERY_|LFS_|PYTHON_)"
 )
 SAID_MAX = 400  # characters of Git's words in one message
+# Files that decide no result. Without magic, "*" passes folders, so Markdown is left out anywhere.
+DECIDES_NOTHING = ("params.yaml", "dvc.lock", "reports", "bench/results", "*.md")
 
 
 class GitError(DataError):
@@ -112,9 +114,10 @@ def known_commit(folder: Path) -> str | None:
 def state(root: Path) -> dict[str, Any]:
     """Return the `commit`, and whether files that decide a result differ from it (`dirty`).
 
-    params.yaml is the user's knob and recorded by itself; dvc.lock and reports/ are what runs
-    leave behind. Of files that Git does not know, code alone counts. What Git does not answer is
-    None, and a warning says why.
+    params.yaml is the user's knob and recorded by itself; dvc.lock, reports/ and bench/results/
+    are what runs leave behind; Markdown, bench/RESULTS.md among it, is read by people alone. Of
+    files that Git does not know, code alone counts. What Git does not answer is None, and a
+    warning says why.
     """
     found: dict[str, Any] = {"commit": None, "dirty": None}
     try:
@@ -126,7 +129,7 @@ def state(root: Path) -> dict[str, Any]:
 
 
 def _is_dirty(root: Path) -> bool:
-    ignored = [":(exclude)params.yaml", ":(exclude)dvc.lock", ":(exclude)reports"]
+    ignored = [f":(exclude){pattern}" for pattern in DECIDES_NOTHING]
     options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
     edited = ask(root, "status", *options, "--", ".", *ignored)
     added = ask(root, "ls-files", "--others", "--exclude-standard", "--", "src", "flows")

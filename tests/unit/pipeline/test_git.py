@@ -25,10 +25,16 @@ def root(tmp_path: Path, user: Path) -> Path:
     folder = tmp_path / "project"
     (folder / "src").mkdir(parents=True)
     (folder / "src" / "a.py").write_text("x = 1\n")
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
-        identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    commit_all(folder)
     return folder
+
+
+def commit_all(folder: Path):
+    """Commit what is there."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,39 @@ def test_variables_that_a_hook_has_change_no_answer(
     monkeypatch.setenv(name, value)
     assert before == git.state(root)
     assert name not in child_environment()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_dirty"),
+    [
+        ("bench/shard.py", True),
+        ("bench/results.py", True),
+        ("docs/cows.png", True),
+        ("src/results/a.json", True),
+        ("params.yaml", False),
+        ("reports/filter.json", False),
+        ("bench/results/shard.json", False),
+        ("bench/RESULTS.md", False),
+        ("README.md", False),
+        ("docs/deep/er.md", False),
+    ],
+)
+def test_files_that_decide_no_result_make_nothing_dirty(root: Path, name: str, is_dirty: bool):
+    """What a benchmark records is no edit that the next one would have to refuse."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("as committed")
+    commit_all(root)
+    assert git.state(root)["dirty"] is False
+    path.write_text("edited")
+    assert is_dirty is git.state(root)["dirty"]
+
+
+def test_a_result_that_nobody_committed_yet_is_not_dirty(root: Path):
+    """Of files that Git does not know, code of src/ and flows/ alone counts."""
+    (root / "bench/results").mkdir(parents=True)
+    (root / "bench/results/new.json").write_text("{}")
+    assert git.state(root)["dirty"] is False
 
 
 def test_configuration_in_the_environment_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch):
