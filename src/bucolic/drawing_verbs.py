@@ -161,8 +161,10 @@ def _checked(guidance: float | None, out: Path, *images: Path) -> "list[Image]":
     """
     from bucolic.api.arguments import finite_number
     from bucolic.api.images import one_image
+    from bucolic.data.pillow import prepare_pillow
     from bucolic.showing.pictures import require_place
 
+    prepare_pillow()
     require_place(out)
     finite_number("guidance", guidance or 0.0, least=0)
     found: list[Image] = [one_image("image", image) for image in images]

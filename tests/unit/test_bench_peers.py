@@ -80,7 +80,6 @@ def test_versions_are_those_of_the_peers_own_environment():
 def test_two_that_select_different_images_end_the_race():
     """In any round, and though they are as many."""
     from filter import _selected
-
     from peers import Run
 
     def runs(*digests: str) -> list[Run]:

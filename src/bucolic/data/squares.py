@@ -55,8 +55,9 @@ class Cropping(Section):
     """What of an original is looked at.
 
     Attributes:
-        crop: whether the square that the shorter side allows lies about the centre, or as near to
-            the subject as the picture goes, where one is known.
+        crop: "centre" cuts the square that the shorter side allows about the centre, "subject" as
+            near as the picture goes to what filter.categories names, where COCO's boxes tell where
+            that is.
     """
 
     crop: Literal["centre", "subject"] = "centre"
@@ -79,8 +80,9 @@ class Framing(Cropping):
     """How an original becomes a square picture.
 
     Attributes:
-        size_px: its side.
-        format: of its file; PNG and WebP are lossless, JPEG is of quality 95 with whole colours.
+        size_px: side of a picture, in pixels; dlfp takes 64 or 128 alone.
+        format: format of a picture's file; PNG and WebP are lossless, JPEG is of quality 95 with
+            whole colours.
         scaled_decode: whether a JPEG is decoded at the least of 1/1, 1/2, 1/4 and 1/8 of its size
             that is 1.5 times as large as the square, and as what is compared: faster, and to the
             eye the same.

@@ -37,7 +37,7 @@ SOURCE_FILE = "source.json"
 
 
 class DatasetConfig(Section):
-    """The `dataset` section.
+    """Where the data set is.
 
     Attributes:
         root: folder of the data set, absolute or relative to the project.

@@ -24,7 +24,7 @@ class ModelConfig(Section):
     """What is trained.
 
     Attributes:
-        kind: a name in models/kinds.py.
+        kind: which model is trained, and by which recipe; each has keys of its own.
     """
 
     kind: str = DEFAULT_KIND
@@ -34,33 +34,33 @@ class TrainConfig(Section):
     """How it is trained.
 
     Attributes:
-        seed: of weights, batches and noise.
+        seed: seed of weights, batches and noise.
         precision: "fp32", "tf32" for float32 whose products a CUDA device computes with 10 bits of
             mantissa, "bf16" for autocast, or "auto": bf16 where that is native, else fp32.
         compiled: whether torch.compile makes kernels for a step; it needs a C compiler, and pays
             where a device waits for its next kernel.
         batch_size: images in a step, over all processes.
-        schedule: of the learning rate: "cosine" after a linear warm-up, or "constant".
+        schedule: course of the learning rate: "cosine" after a linear warm-up, or "constant".
         optimiser: "muon" for large matrices and kernels, AdamW for the rest; or "adamw" for all.
         beta2: decay of AdamW's second moment.
-        weight_decay: decoupled, as in AdamW.
-        gradient_norm: gradients are scaled down to this norm.
+        weight_decay: AdamW's decoupled decay of weights.
+        gradient_norm: larger gradients are scaled down to this norm.
         averaged: keep a running average of the weights, and not the weights themselves.
         flip: mirror half of the pictures.
         condition_drop: share of rows trained without a condition, which guidance needs.
         text_share: share of rows conditioned on a caption, mapped as a prompt will be, in place
             of the picture's own embedding.
-        captions: how many of a picture's captions a batch is drawn from, by id; None: all.
+        captions: how many of a picture's captions a batch is drawn from, by id; null: all.
         condition_noise: largest standard deviation of noise on a picture's own embedding, where a
             row is conditioned on it, in units of its values' size: without noise, an embedding may
             all but name its picture.
         validations: how often each phase is validated.
-        guidances: candidates, chosen from on val.
+        guidances: candidates for the guidance, chosen from on val.
         steps: candidates for the number of sampling steps, chosen from on val.
         judged_prompts: val captions that the candidates are judged by.
     """
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     precision: TrainPrecision = "auto"
     compiled: bool = False
     batch_size: PositiveInt = 32

@@ -30,7 +30,7 @@ class EvaluateConfig(Section):
     """How many prompts and draws, the seed of every draw, and who judges.
 
     Attributes:
-        prompts: most prompts of either slice.
+        prompts: most prompts of either slice, ordinary ones and combinations never trained on.
         draws: pictures of each prompt; `best_of` picks one of them.
         seed: seed of generation, distractors, derangement and bootstrap.
         judge: a CLIP that judges beside the one that the model is conditioned on. Where none is

@@ -41,7 +41,7 @@ Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), Af
 
 
 class FilterConfig(Section):
-    """The `filter` section.
+    """What the theme chooses, and how it is split.
 
     Attributes:
         keywords: words of the theme, of one word or several; an image is chosen when any caption
@@ -57,7 +57,8 @@ class FilterConfig(Section):
         drop_junk_captions: whether captions that say there is no image are left out; they are
             counted in any case.
         val_share: share of train2017's images that goes to val.
-        test_share: share of them that goes to test where the data set has no val2017.
+        test_share: share of them that goes to test where the data set has no val2017; with
+            val_share less than 1.
     """
 
     keywords: tuple[Word, ...] = Field(min_length=1)

@@ -40,7 +40,7 @@ PAUSE_S = 5.0  # before what failed for now is tried a second time
 
 
 class ImagesConfig(Section):
-    """The `images` section.
+    """How images are fetched, and how many may fail.
 
     Attributes:
         fetch: how images come that the cache lacks, chosen for each source split. "files" gets them

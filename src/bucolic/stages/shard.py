@@ -56,7 +56,7 @@ Made = TypeVar("Made")
 
 
 class ShardConfig(Framing):
-    """The `shard` section: how pictures are made, which images and embed look at, too, and packed.
+    """How pictures are made and packed; images and embed look at it, too.
 
     Attributes:
         images_per_shard: samples in one tar; webdataset wants at least one tar a loading worker.

@@ -73,14 +73,14 @@ class CvaeConfig(ModelConfig):
     """Shapes of the two networks.
 
     Attributes:
-        autoencoder: of encoder and decoder.
-        prior: of p(z|c); a Gaussian one takes its condition_width alone.
+        autoencoder: shape of encoder and decoder.
+        prior: shape of the network of p(z|c); a Gaussian one takes its condition_width alone.
         latent_prior: "flow", learned over the latents of a finished autoencoder, or "gaussian", the
             textbook's, trained together with it.
-        text_prior: how a prompt's embedding becomes a picture's: "none", "shift", "ridge", "mlp" or
-            "flow"; see text_priors.py.
+        text_prior: how a prompt's embedding becomes a picture's: "none" leaves it, "shift"
+            exchanges the means, "ridge" is a linear map, "mlp" and "flow" are networks.
         text_draws: how many embeddings "ridge" or "flow" draw, the one most like the prompt being
-            taken; 0 takes the expected one.
+            taken; 0 takes the expected one, as the others do.
     """
 
     latent_prior: Literal["flow", "gaussian"] = "flow"
@@ -108,12 +108,12 @@ class CvaeTrainConfig(TrainConfig):
         prior_lr: peak learning rate of the second phase.
         prior_batch_size: images in a step of the second phase, where they are not batch_size: the
             first one makes better use of many small steps, the second one hardly minds.
-        detail_weight: of the Laplacian's squared error beside the pixels' in the first phase; 0
-            leaves the evidence lower bound alone, more makes a sharper decoder.
-        alignment_weight: of the angle between the prior's features and CLIP's feature maps in the
-            second phase; 0 leaves the flow's error alone, more makes it learn faster. The maps of
-            all train pictures stay on the device: 32 kB a picture for meadow-clip at 64 px, 200 kB
-            for ViT-B-32.
+        detail_weight: weight of the Laplacian's squared error beside the pixels' in the first
+            phase; 0 leaves the evidence lower bound alone, more makes a sharper decoder.
+        alignment_weight: weight of the angle between the prior's features and CLIP's feature maps
+            in the second phase; 0 leaves the flow's error alone, more makes it learn faster. The
+            maps of all train pictures stay on the device: 32 kB a picture for meadow-clip at 64 px,
+            200 kB for ViT-B-32.
     """
 
     autoencoder_images: PositiveInt = 24_000

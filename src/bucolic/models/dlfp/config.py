@@ -29,18 +29,23 @@ class DlfpTrainConfig(CvaeTrainConfig):
     """The study's recipe: Adam at a constant rate, the weights themselves and not their average.
 
     Attributes:
-        autoencoder_images: budget of the only phase; the study's 10 to 25 epochs.
+        autoencoder_images: budget of the only phase, in training images seen; the study ran 10
+            to 25 epochs.
+        autoencoder_lr: learning rate of the only phase.
+        batch_size: images in a step, over all processes; its BatchNorm needs two.
+        gradient_norm: larger gradients are scaled down to this norm, which none has.
         text_share: 0 conditions on the picture's own embedding, 1 on captions.
-        captions: how many of a picture's captions; the study's "one text" is 1, its "five texts" 5.
+        captions: how many of a picture's captions a batch is drawn from, by id; the study's "one
+            text" is 1, its "five texts" 5; null: all.
     """
 
-    batch_size: int = Field(default=16, ge=2)  # BatchNorm needs two
+    batch_size: int = Field(default=16, ge=2)
     autoencoder_lr: PositiveFloat = 5e-4
     schedule: Literal["cosine", "constant"] = "constant"
     optimiser: Literal["muon", "adamw"] = "adamw"
     beta2: float = Field(default=0.999, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
-    gradient_norm: PositiveFloat = 1e9  # no gradient is scaled down
+    gradient_norm: PositiveFloat = 1e9
     flip: bool = False
     averaged: bool = False
     precision: TrainPrecision = "fp32"

@@ -18,8 +18,8 @@ class ClipConfig(Section):
 
     Attributes:
         model: "meadow-clip", or an open_clip architecture such as "ViT-B-32".
-        pretrained: open_clip's tag of the weights ("laion2b_s34b_b79k") or a local file; not looked
-            at for meadow-clip, whose weights ship in the package.
+        pretrained: open_clip's tag of the weights ("laion2b_s34b_b79k") or a local file, which an
+            open_clip model needs; not looked at where the weights ship in the package.
         pretrained_sha256: digest of that local file: DVC sees a change of weights by it.
         precision: arithmetic of the towers, "fp32", "bf16", or "auto": bf16 where that is native.
             Vectors are stored as float32 either way, and embed refuses a CLIP whose bf16 vectors
