@@ -326,6 +326,13 @@ def test_the_figures_over_seeds_in_readme_are_those_of_the_record(
         assert line in shown
 
 
+def test_readme_tells_what_scaled_decode_gains():
+    """As it was measured."""
+    ours = json.loads((ROOT / "bench/results/shard.json").read_text())["ours"]
+    gain = ours["scaled"]["images_per_s"] / ours["whole"]["images_per_s"]
+    assert f"makes images and shard {gain:.1f} times as fast" in (ROOT / "README.md").read_text()
+
+
 def test_the_figures_of_one_training_in_readme_are_those_of_the_record(
     monkeypatch: pytest.MonkeyPatch,
 ):
